@@ -1,0 +1,375 @@
+"""The E-step: responsibilities and log-likelihood, for any components, on any array."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp._kernels import LogJoint, LogLikelihood, Posterior
+from estep_xp._mixture import Mixture
+from estep_xp._namespace import Space, namespace_of, space_of, to_host
+from estep_xp._typing import Array, ArrayLike
+from estep_xp._validation import (
+    Suspects,
+    check_non_negative,
+    check_shape,
+    check_weights,
+    has_zeros,
+    suspects,
+)
+from estep_xp.execution import RowKernel
+from estep_xp.families import _contract
+
+
+class EStep(NamedTuple):
+    """What the E-step knows about each observation.
+
+    Parameters
+    ----------
+    responsibilities : array, shape (n, k)
+        Probability of each component given the observation; rows sum to 1. NaN in a row that has
+        zero density under every component.
+    log_likelihood : array, shape (n,)
+        log p(x_i), in nats; -inf in such a row.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> step = ex.e_step([1.0, 4.0], mixture)
+    >>> step.labels
+    array([0, 1])
+    >>> step.entropy.round(4)
+    array([0.0035, 0.6408])
+    >>> round(float(step.total_log_likelihood), 4)
+    -4.8548
+    >>> round(float(step.mean_max_responsibility), 4)
+    0.8299
+    """
+
+    responsibilities: Array
+    log_likelihood: Array
+
+    @property
+    def labels(self) -> Array:
+        """Most responsible component of each row, counted from 0, shape (n,).
+
+        The first of several at a tie; -1 where the responsibilities are NaN.
+        """
+        r = self.responsibilities
+        xp = namespace_of(r)
+        labels = xp.argmax(r, axis=1)
+        return xp.where(xp.any(xp.isnan(r), axis=1), -1, labels)
+
+    @property
+    def entropy(self) -> Array:
+        """Entropy of each row in nats, shape (n,): 0 when certain, log k when undecided."""
+        r = self.responsibilities
+        xp = namespace_of(r)
+        # 0 log 0 is 0, and so is its share of the derivative.
+        safe = xp.where(r > 0, r, 1.0)
+        return 0.0 - xp.sum(r * xp.log(safe), axis=1)
+
+    @property
+    def total_log_likelihood(self) -> Array:
+        """Log-likelihood of all rows, shape ()."""
+        return namespace_of(self.log_likelihood).sum(self.log_likelihood)
+
+    @property
+    def mean_max_responsibility(self) -> Array:
+        """Average of each row's largest responsibility, shape (); NaN without rows."""
+        r = self.responsibilities
+        xp = namespace_of(r)
+        return xp.sum(r) + math.nan if r.shape[0] == 0 else xp.mean(xp.max(r, axis=1))
+
+
+def e_step(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> EStep:
+    """Responsibilities and log-likelihood of each observation under a mixture.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    mixture : Mixture
+        Weights and components.
+    block_size : int, optional
+        Rows worked on at a time. Changes no result; the default suits the cache.
+    workers : int, optional
+        Threads over blocks of NumPy rows; -1 for all processors. Changes no result.
+
+    Returns
+    -------
+    EStep
+        ``responsibilities`` (n, k) and ``log_likelihood`` (n,), arrays like `x`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows have zero density under every component.
+
+    Notes
+    -----
+    r_ik = w_k p(x_i | k) / Σ_j w_j p(x_i | j) (Bishop 2006, eq. 9.13), in log space throughout:
+    densities may under- and overflow.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> step = ex.e_step([2.5, 4.0, 5.5], mixture)
+    >>> step.responsibilities[:, 0].round(6)
+    array([0.981301, 0.339706, 0.002377])
+    >>> step.log_likelihood.round(4)
+    array([-1.8236, -2.6378, -1.8005])
+    """
+    problem = _posed(x, mixture)
+    kernel = Posterior(problem.k, problem.zeros, problem.space.lazy)
+    responsibilities, log_likelihood = _run(problem, kernel, block_size, workers)
+    _check_density(problem, log_likelihood)
+    return EStep(responsibilities, log_likelihood)
+
+
+def posterior(
+    log_prob: ArrayLike,
+    weights: ArrayLike,
+    *,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> EStep:
+    """The E-step for component log-densities that are known already.
+
+    Parameters
+    ----------
+    log_prob : array, shape (n, k)
+        log p(x_i | k) of each row under each component; -inf where the density is zero.
+    weights : array, shape (k,)
+        Mixing weights, non-negative; normalised here.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    EStep
+        ``responsibilities`` (n, k) and ``log_likelihood`` (n,), arrays like `log_prob`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows have zero density under every component.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> ex.posterior([[-1000.0, -1001.0]], [0.5, 0.5]).responsibilities.round(4)
+    array([[0.7311, 0.2689]])
+    """
+    problem = _posed(log_prob, Mixture(weights, _contract.Given()), name="log_prob")
+    check_shape("log_prob", problem.rows[0], ("n", problem.k), ": one column a weight")
+    responsibilities, log_likelihood = _run(
+        problem, Posterior(problem.k, problem.zeros, lazy=False), block_size, workers
+    )
+    _check_density(problem, log_likelihood)
+    return EStep(responsibilities, log_likelihood)
+
+
+def log_joint(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Array:
+    """Log of the joint density of each observation and each component.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    mixture : Mixture
+        Weights and components.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    array, shape (n, k)
+        log w_k + log p(x_i | k) with the weights normalised; -inf where the weight is zero.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> ex.log_joint([4.0], mixture).round(4)
+    array([[-3.7174, -3.0528]])
+    """
+    problem = _posed(x, mixture)
+    kernel = LogJoint(problem.k, problem.zeros, problem.space.lazy)
+    joint, largest = _run(problem, kernel, block_size, workers)
+    _check_rows(problem, largest)
+    return joint
+
+
+def log_likelihood(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    sample_weight: ArrayLike | None = None,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Array:
+    """Total log-likelihood of the observations, differentiable.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    mixture : Mixture
+        Weights and components.
+    sample_weight : array, shape (n,), optional
+        Non-negative weight of each row. A row of weight 0 contributes nothing, neither to the
+        value nor to derivatives, whatever it holds: NaN may mark padding.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    array, shape ()
+        Σ_i s_i log p(x_i), in nats.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows have zero density under every component; the total is -inf then.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> round(float(ex.log_likelihood([2.5, 4.0, 5.5], mixture)), 4)
+    -6.2618
+    """
+    problem = _posed(x, mixture, sample_weight=sample_weight)
+    masks = sample_weight is not None and has_zeros(problem.rows[1])
+    kernel = LogLikelihood(problem.k, problem.zeros, problem.space.lazy, masks)
+    (contributions,) = _run(problem, kernel, block_size, workers)
+    _check_density(problem, contributions)
+    return problem.space.xp.sum(contributions)
+
+
+class _Problem(NamedTuple):
+    """A call whose arguments have been brought to one space and checked."""
+
+    space: Space
+    name: str  # of the rows, in messages
+    rows: tuple[Array, ...]
+    mixture: Mixture
+    zeros: bool  # some weight is zero, or may be
+
+    @property
+    def k(self) -> int:
+        return int(self.mixture.weights.shape[0])
+
+
+def _posed(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> _Problem:
+    if not isinstance(mixture, Mixture):
+        raise TypeError(f"mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture")
+    weights, components = mixture
+    if not hasattr(components, "log_prob"):
+        raise TypeError(
+            f"components are a {type(components).__name__}; expected a family such as "
+            "UnivariateGaussian, or an object with a method log_prob(x)"
+        )
+    named = {name: x, "weights": weights, **_contract.arrays_of(components)}
+    if sample_weight is not None:
+        named["sample_weight"] = sample_weight
+    space = space_of(named)
+    weights = check_weights(space, space.parameter("weights", weights))
+    components = _contract.check_components(space, components, weights.shape[0])
+    x = space.rows(name, x)
+    _contract.check_rows_shape(name, components, x)
+    rows: tuple[Array, ...] = (x,)
+    if sample_weight is not None:
+        sample_weight = space.parameter("sample_weight", sample_weight)
+        check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
+        rows = (x, check_non_negative(space, "sample_weight", sample_weight))
+    return _Problem(space, name, rows, Mixture(weights, components), has_zeros(weights))
+
+
+def _run(
+    problem: _Problem, kernel: RowKernel, block_size: int | None, workers: int | None
+) -> tuple[Array, ...]:
+    how = execution.options(block_size, workers)
+    return execution.map_rows(kernel, problem.space, problem.rows, problem.mixture, how)
+
+
+def _check_rows(problem: _Problem, results: Array) -> Suspects | None:
+    """Raise for a bad row, told by a result (n,) of its own; return rows of no density at all."""
+    found = suspects(problem.space, problem.rows[0], results)
+    if found is None:
+        return None
+    if isinstance(problem.mixture.components, _contract.Given):
+        good = ~np.isnan(found.rows) & (found.rows < math.inf)
+        found.check(problem.name, good, "must not be NaN or +inf")
+    else:
+        found.check(problem.name, np.isfinite(found.rows), "must be finite")
+        invalid = found.indices[~(found.results == -math.inf)]
+        if len(invalid):
+            _explain(problem, int(invalid[0]))
+    return found
+
+
+def _explain(problem: _Problem, row: int) -> None:
+    """Raise for the component that gives a good row a density that is NaN or infinite."""
+    one = problem._replace(rows=(problem.rows[0][row : row + 1, ...],))
+    joint, _ = _run(one, LogJoint(problem.k, problem.zeros, lazy=False), None, None)
+    host = to_host(joint)
+    good = ~np.isnan(host) & (host < math.inf)
+    Suspects(np.asarray([row]), host, host[:, 0]).check(
+        "components.log_prob(x)",
+        good,
+        "must not be NaN or +inf: the row is too far away for the dtype, or the family at fault",
+    )
+
+
+def _check_density(problem: _Problem, log_likelihood: Array) -> None:
+    """Warn of rows that have zero density under every component."""
+    found = _check_rows(problem, log_likelihood)
+    if found is not None:
+        count = len(found.indices)
+        rows = "1 row has" if count == 1 else f"{count} rows have"
+        warnings.warn(
+            f"{rows} zero density under every component; the first is row {found.indices[0]}: "
+            "log_likelihood is -inf and responsibilities are NaN there",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,103 @@
+"""Sums of exponentials in log space, and the weights that enter them.
+
+The Array API standard has no logsumexp; and a plain one, given log weights, has no derivative with
+respect to a weight of zero. Both needs meet in `MixingWeights` and `normalize`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from estep_xp._typing import Array, Namespace
+
+
+class MixingWeights(NamedTuple):
+    """Mixing weights made ready for log space, so that w_k exp(l_k) = gain_k exp(l_k + log_k).
+
+    A positive weight goes into `log`. A weight of zero has no logarithm: it goes into `gain`, which
+    keeps the value 0 and the one-sided derivative exp(l_k). Without zeros `gain` is None.
+    """
+
+    log: Array  # (k,)
+    gain: Array | None  # (k,)
+
+
+def mixing_weights(xp: Namespace, weights: Array, *, zeros: bool) -> MixingWeights:
+    """Normalise `weights` (k,) in log space; with `zeros` some of them may be zero."""
+    # The largest weight is divided out: a sum of 1e308s overflows, one of 1e-320s loses digits.
+    largest = xp.max(weights)
+    log_total = xp.log(largest) + xp.log(xp.sum(weights / largest))
+    if not zeros:
+        return MixingWeights(xp.log(weights) - log_total, None)
+    positive = weights > 0
+    one = xp.ones_like(weights)
+    log = xp.log(xp.where(positive, weights, one)) - log_total
+    return MixingWeights(log, xp.where(positive, one, weights))
+
+
+def along(vector: Array, axis: int) -> Array:
+    """A vector (k,) set along `axis` of a matrix, ready to broadcast."""
+    return vector[:, None] if axis == 0 else vector[None, :]
+
+
+def across(vector: Array, axis: int) -> Array:
+    """A vector (rows,) that lies across `axis` of a matrix, ready to broadcast."""
+    return vector[None, :] if axis == 0 else vector[:, None]
+
+
+def weighted(xp: Namespace, log_prob: Array, weights: MixingWeights, axis: int) -> Array:
+    """Log w_k + l_k: -inf where the weight is zero."""
+    joint = log_prob + along(weights.log, axis)
+    if weights.gain is None:
+        return joint
+    return _without_dead(xp, joint, weights.gain, axis)
+
+
+def _without_dead(xp: Namespace, joint: Array, gain: Array, axis: int) -> Array:
+    """-inf where the weight is zero, except over NaN and +inf, which no weight may hide."""
+    dead = along(gain == 0, axis) & (joint < math.inf)
+    return xp.where(dead, -math.inf, joint)
+
+
+class LogNormalized(NamedTuple):
+    """The pieces of a normalised row: shares_k / total = r_k, and log p = shift + log total."""
+
+    shares: Array
+    total: Array  # (rows,)
+    shift: Array  # (rows,)
+
+
+def normalize(
+    xp: Namespace,
+    log_prob: Array,
+    weights: MixingWeights,
+    axis: int,
+    masked: Array | None = None,
+) -> LogNormalized:
+    """Exponentials of log w_k + log_prob_k, shifted so that the largest in a row is 1.
+
+    A row whose every entry is -inf has shares and total 0: its log p is -inf and its r are NaN. A
+    row with NaN or +inf becomes NaN. Rows in `masked` (rows,) that are -inf throughout get finite
+    values in their place: whatever weight 0 multiplies must have a finite derivative.
+    """
+    joint = log_prob + along(weights.log, axis)
+    largest = joint
+    if weights.gain is not None:
+        # Components without weight take no part in the maximum: one of them may be the most
+        # likely by far, and would underflow all others.
+        largest = _without_dead(xp, joint, weights.gain, axis)
+    shift = xp.max(largest, axis=axis)
+    empty = shift == -math.inf
+    if masked is not None:
+        joint = xp.where(across(masked & empty, axis), 0.0, joint)
+    shift = xp.where(empty, 0.0, shift)
+    exponents = joint - across(shift, axis)
+    if weights.gain is None:
+        shares = xp.exp(exponents)
+    else:
+        # Zero times infinity is NaN: what zero multiplies is kept finite.
+        ceiling = math.log(float(xp.finfo(exponents.dtype).max)) - 1.0
+        exponents = xp.where(exponents > ceiling, ceiling, exponents)
+        shares = xp.exp(exponents) * along(weights.gain, axis)
+    return LogNormalized(shares, xp.sum(shares, axis=axis), shift)

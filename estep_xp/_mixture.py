@@ -1,0 +1,37 @@
+"""The record of a mixture's parameters."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from estep_xp._typing import Array, Components
+
+
+class Mixture(NamedTuple):
+    """A finite mixture: p(x) = Σ_k w_k p(x | k) / Σ_k w_k.
+
+    Parameters
+    ----------
+    weights : array, shape (k,)
+        Mixing weights, non-negative; normalised wherever they are used.
+    components : Components
+        The component densities: a family such as `UnivariateGaussian`, or any object with a method
+        ``log_prob(x)`` that returns log-densities of shape (n, k).
+
+    Notes
+    -----
+    A NamedTuple of arrays, which JAX takes for a pytree: a mixture can be an argument of ``jit``,
+    ``vmap`` and ``grad``, and the gradient with respect to it is a mixture. Values are checked
+    where the mixture is used, not here.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> ex.e_step([1.0, 4.0], mixture).responsibilities.round(6)
+    array([[9.99605e-01, 3.95000e-04],
+           [3.39706e-01, 6.60294e-01]])
+    """
+
+    weights: Array
+    components: Components

@@ -1,0 +1,280 @@
+"""The boundary to array libraries: namespace, dtype and device of a call, and what is lazy.
+
+The only importer of array_api_compat. Everything below receives a `Space`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import array_api_compat as compat
+import numpy as np
+
+from estep_xp._typing import Array, Namespace
+
+if hasattr(np, "astype"):
+    # NumPy since 2.1 is a namespace of the standard; the wrapper would import all of it, f2py and
+    # testing included, and double the time of `import estep_xp`.
+    numpy_namespace: Namespace = np
+else:
+    import array_api_compat.numpy
+
+    numpy_namespace = array_api_compat.numpy
+
+_CONVERT = {
+    "numpy": "numpy.asarray({0})",
+    "jax": "jax.numpy.asarray({0})",
+    "torch": "torch.asarray({0})",
+    "cupy": "cupy.asarray({0})",
+    "array_api_strict": "array_api_strict.asarray({0})",
+}
+
+
+class Space(NamedTuple):
+    """Where a call is computed: the library, its namespace, and the dtype and device of results."""
+
+    library: str
+    xp: Namespace
+    dtype: Any
+    device: Any
+    lazy: bool  # the numbers of some argument do not exist yet
+
+    def parameter(self, name: str, value: Any) -> Array:
+        """A parameter as a floating-point array of this space."""
+        if self.library == "dask" and library_of(value) != "dask":
+            # Parameters are small and every task takes them along: they stay NumPy arrays.
+            return _real(name, value).astype(self.dtype, copy=False)
+        return self._cast(_converted(name, value, self))
+
+    def rows(self, name: str, value: Any) -> Array:
+        """Observations as an array of this space; NumPy rows keep their dtype.
+
+        A file mapped into memory may be larger than the memory: blocks of it are cast one by one.
+        """
+        array = _converted(name, value, self)
+        return array if self.library == "numpy" else self._cast(array)
+
+    def _cast(self, array: Array) -> Array:
+        if array.dtype == self.dtype:
+            return array
+        with np.errstate(over="ignore"):  # to infinity: the check of values names it
+            return self.xp.astype(array, self.dtype)
+
+
+def space_of(arguments: Mapping[str, Any]) -> Space:
+    """The space of a call with these named arguments.
+
+    Lists and scalars adopt the library, dtype and device of the arrays beside them. Integers adopt
+    the floating dtype beside them; without one the library's default applies (float64 for NumPy).
+
+    Raises
+    ------
+    TypeError
+        If concrete arrays of two libraries are given, or an argument is not made of real numbers.
+    """
+    named = [(name, array) for name, value in arguments.items() for array in _arrays_in(value)]
+    for name, array in named:
+        _check_kind(name, array)
+    arrays = [array for _, array in named]
+    if all(type(array) is np.ndarray for array in arrays):
+        # The common case of scripts, kept quick: a call on a hundred rows takes microseconds.
+        dtype = _floating(numpy_namespace, [array.dtype for array in arrays])
+        return Space("numpy", numpy_namespace, dtype, None, False)
+    library = _common_library(named)
+    own = [array for array in arrays if library_of(array) == library]
+    xp = numpy_namespace if library == "numpy" else compat.array_namespace(*own)
+    if library == "jax":
+        # NumPy arrays beside tracers get the dtype that JAX gives them (float32 without x64).
+        arrays = [xp.asarray(array) for array in arrays]
+    dtype = _floating(xp, [array.dtype for array in arrays])
+    return Space(library, xp, dtype, _device(library, own), not all(map(is_concrete, arrays)))
+
+
+def namespace_of(*arrays: Array) -> Namespace:
+    """The namespace of arrays that are known to share one."""
+    if all(isinstance(array, np.ndarray) for array in arrays):
+        return numpy_namespace
+    return compat.array_namespace(*arrays)
+
+
+def library_of(value: Any) -> str:
+    """The short name of the array library of `value`; "" if it is not an array."""
+    if isinstance(value, np.ndarray):
+        return "numpy"
+    if isinstance(value, (np.generic, int, float, list, tuple, str, type(None))):
+        return ""
+    if compat.is_jax_array(value):
+        return "jax"
+    if compat.is_torch_array(value):
+        return "torch"
+    if compat.is_dask_array(value):
+        return "dask"
+    if compat.is_array_api_obj(value):
+        return type(value).__module__.partition(".")[0]
+    # pandas, xarray, pyarrow: not of the standard, but they know how to become NumPy arrays.
+    return "numpy" if hasattr(value, "__array__") else ""
+
+
+def is_tracer(value: Any) -> bool:
+    """Whether `value` stands for numbers that exist only when a JAX transformation runs."""
+    jax = sys.modules.get("jax")  # without JAX imported there are no tracers
+    return jax is not None and isinstance(value, jax.core.Tracer)
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether the numbers of an array exist now, so that they can be looked at."""
+    if isinstance(value, np.ndarray):
+        return True
+    return not (is_tracer(value) or compat.is_dask_array(value) or _is_torch_wrapper(value))
+
+
+def to_host(array: Array) -> np.ndarray[Any, Any]:
+    """The numbers of a concrete array as a NumPy array, to look at them."""
+    if type(array) is np.ndarray:
+        return array
+    if compat.is_torch_array(array):
+        return np.asarray(array.detach().cpu())
+    if compat.is_cupy_array(array):
+        return np.asarray(array.get())
+    try:
+        return np.asarray(array)
+    except (RuntimeError, TypeError):  # an array of another device
+        return np.from_dlpack(array)
+
+
+def _is_torch_wrapper(value: Any) -> bool:
+    """Whether `value` belongs to torch.func.vmap or torch.func.grad: its values can't be read."""
+    if not compat.is_torch_array(value):
+        return False
+    return bool(sys.modules["torch"]._C._functorch.is_functorch_wrapped_tensor(value))
+
+
+def _arrays_in(value: Any) -> Iterator[Array]:
+    """The arrays in an argument: itself, or those inside lists of arrays."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            if not isinstance(item, (int, float)):
+                yield from _arrays_in(item)
+    elif isinstance(value, np.ndarray):
+        yield value
+    elif library_of(value):
+        yield value if compat.is_array_api_obj(value) else np.asarray(value)
+
+
+def _common_library(named: list[tuple[str, Array]]) -> str:
+    """The library to compute with; TypeError where concrete arrays of two libraries meet."""
+    first: dict[str, str] = {}
+    for name, array in named:
+        first.setdefault(library_of(array), name)
+    others = [library for library in first if library != "numpy"]
+    if len(first) == 1:
+        return next(iter(first))
+    if others in (["dask"], ["jax"]) and not all(is_concrete(array) for _, array in named):
+        # NumPy arrays are constants of the graph that JAX or Dask is building.
+        return others[0]
+    (a, name_a), (b, name_b) = list(first.items())[:2]
+    raise TypeError(
+        f"{name_a} is {_described(a)} but {name_b} is {_described(b)}; give arrays of one "
+        f"library, for example {_conversion(b, name_a)} or {_conversion(a, name_b)}"
+    )
+
+
+def _conversion(library: str, name: str) -> str:
+    return _CONVERT.get(library, library + ".asarray({0})").format(name)
+
+
+def _described(library: str) -> str:
+    return {
+        "numpy": "a numpy.ndarray",
+        "jax": "a jax.Array",
+        "torch": "a torch.Tensor",
+        "dask": "a dask.array.Array",
+    }.get(library, f"an array of {library}")
+
+
+def _check_kind(name: str, array: Array) -> None:
+    if isinstance(array, np.ndarray):
+        _check_host_kind(name, array)
+    else:
+        xp = compat.array_namespace(array)
+        if not xp.isdtype(array.dtype, ("real floating", "integral", "bool")):
+            raise TypeError(f"{name} has dtype {array.dtype}; {name} must hold real numbers")
+
+
+def _check_host_kind(name: str, array: np.ndarray[Any, Any]) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost; drop the masked rows, or fill "
+            "them and give them sample_weight 0"
+        )
+    if array.dtype.kind not in "fiub":
+        # JAX's bfloat16 and its kin are of kind "V", with a type that is no void.
+        if array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void):
+            return
+        raise TypeError(f"{name} has dtype {array.dtype}; {name} must hold real numbers")
+
+
+def _floating(xp: Namespace, dtypes: list[Any]) -> Any:
+    """The floating dtype to compute in: the promoted one, at least single precision."""
+    if xp is numpy_namespace or all(isinstance(d, np.dtype) for d in dtypes):
+        floating = [d for d in dtypes if d.kind not in "iub"]
+    else:
+        floating = [d for d in dtypes if xp.isdtype(d, "real floating")]
+    if not floating:
+        return xp.empty((0,)).dtype
+    dtype = floating[0]
+    if any(d != dtype for d in floating[1:]):
+        dtype = xp.result_type(*floating)
+    if dtype in (xp.float32, xp.float64):
+        return dtype
+    # Half precision has too few digits for a likelihood.
+    return xp.result_type(dtype, xp.float32)
+
+
+def _device(library: str, arrays: list[Array]) -> Any:
+    """Where Python lists must go; NumPy, JAX and Dask place them themselves."""
+    if library in ("numpy", "jax", "dask"):
+        return None
+    return compat.device(arrays[0])
+
+
+def _converted(name: str, value: Any, space: Space) -> Array:
+    """`value` as an array of the space's library, its dtype not yet settled."""
+    if space.library == "numpy":
+        return _real(name, value)
+    if library_of(value) == space.library:
+        return value
+    if isinstance(value, (list, tuple)) and next(_arrays_in(value), None) is not None:
+        items = [space._cast(_converted(f"{name}[{i}]", v, space)) for i, v in enumerate(value)]
+        return space.xp.stack(items)
+    host = _real(name, value)
+    if space.library in ("jax", "dask"):
+        return space.xp.asarray(host)
+    return space.xp.asarray(host, dtype=space.dtype, device=space.device)
+
+
+def _real(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """`value` as a NumPy array of real numbers."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiub":
+        return value
+    if value is None:
+        raise TypeError(f"{name} is None; {name} must be an array of real numbers")
+    if isinstance(value, np.ma.MaskedArray):
+        _check_host_kind(name, value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"{name} is not a rectangular array of real numbers; its rows must have one length"
+        ) from None
+    if array.dtype == object and isinstance(value, (list, tuple)):
+        bad = next((v for v in value if v is None or isinstance(v, str)), value)
+        raise TypeError(f"{name} holds {bad!r:.60}; {name} must hold real numbers")
+    if array.dtype == object and array.ndim == 0:
+        raise TypeError(
+            f"{name} is a {type(value).__name__}; {name} must be an array of real numbers"
+        )
+    _check_host_kind(name, array)
+    return array

@@ -1,0 +1,219 @@
+"""Checks of arguments: shapes always, values where they exist.
+
+A bad value raises ValueError naming argument, index, value and what was expected. Where values do
+not exist yet (JAX tracers, Dask), a bad one is replaced by NaN when it appears, so that it shows
+in the results instead of giving a plausible wrong number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from estep_xp._namespace import Space, is_concrete, to_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp._typing import Array, Namespace
+
+
+def shape_text(shape: tuple[Any, ...]) -> str:
+    """Write a shape as Python does, with names for the sizes that are free: (n, 3)."""
+    inner = ", ".join(str(size) for size in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def check_shape(name: str, array: Array, expected: tuple[int | str, ...], why: str = "") -> None:
+    """Raise unless `array` has the expected shape, whose strings stand for any size."""
+    actual = tuple(array.shape)
+    fits = len(actual) == len(expected) and all(
+        isinstance(e, str) or a == e for a, e in zip(actual, expected, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{name} has shape {shape_text(actual)}; expected {shape_text(expected)}{why}"
+        )
+
+
+def check_not_empty(name: str, size: int) -> None:
+    """Raise unless there is at least one component."""
+    if size == 0:
+        raise ValueError(f"{name} is empty; a mixture has at least one component")
+
+
+def check_values(
+    space: Space, name: str, array: Array, test: Callable[[Namespace, Array], Array], expected: str
+) -> Array:
+    """`array`, all of whose entries pass `test`; NaN in their place where values are lazy."""
+    if is_concrete(array):
+        host = to_host(array)
+        passed = test(np, host)
+        if not passed.all():
+            _raise_first(name, host, np.argwhere(~passed), expected)
+        return array
+    return space.xp.where(test(space.xp, array), array, math.nan)
+
+
+def raise_bad_value(name: str, index: tuple[int, ...], value: Any, expected: str) -> NoReturn:
+    """Raise ValueError for the entry of an argument at `index`."""
+    where = ", ".join(str(i) for i in index)
+    raise ValueError(f"{name}[{where}] is {value!s}; {expected}")
+
+
+def _raise_first(name: str, host: np.ndarray[Any, Any], bad: Any, expected: str) -> NoReturn:
+    index = tuple(bad[0].tolist())
+    raise_bad_value(name, index, host[index], expected)
+
+
+def check_finite(space: Space, name: str, array: Array) -> Array:
+    """Refuse NaN and infinities."""
+    return check_values(space, name, array, lambda xp, a: xp.isfinite(a), f"{name} must be finite")
+
+
+def check_positive(space: Space, name: str, array: Array) -> Array:
+    """Refuse what is not positive and finite."""
+    return check_values(
+        space,
+        name,
+        array,
+        lambda xp, a: (a > 0) & (a < math.inf),
+        f"{name} must be positive and finite",
+    )
+
+
+def check_non_negative(space: Space, name: str, array: Array) -> Array:
+    """Refuse what is negative, NaN or infinite."""
+    return check_values(
+        space,
+        name,
+        array,
+        lambda xp, a: (a >= 0) & (a < math.inf),
+        f"{name} must be non-negative and finite",
+    )
+
+
+def check_weights(space: Space, weights: Array) -> Array:
+    """Mixing weights (k,): non-negative, finite, not all zero."""
+    check_shape("weights", weights, ("k",))
+    check_not_empty("weights", weights.shape[0])
+    weights = check_non_negative(space, "weights", weights)
+    if is_concrete(weights) and not to_host(weights).any():
+        raise ValueError("weights sum to 0; at least one weight must be positive")
+    return weights
+
+
+def has_zeros(array: Array) -> bool:
+    """Whether some entry is zero, or may be: the values of a lazy array are not known."""
+    return not is_concrete(array) or not bool(to_host(array).all())
+
+
+def check_precision_cholesky(space: Space, factors: Array) -> Array:
+    """Upper triangular factors (..., d, d): finite, their diagonals positive, zero below."""
+    name = "precision_cholesky"
+    if not is_concrete(factors):
+        xp = space.xp
+        diagonals = xp.linalg.diagonal(factors)
+        good = xp.all(xp.isfinite(factors), axis=(-2, -1)) & xp.all(diagonals > 0, axis=-1)
+        good = good & xp.all(xp.tril(factors, k=-1) == 0, axis=(-2, -1))
+        return xp.where(good[..., None, None], factors, math.nan)
+    host = to_host(factors)
+    on_diagonal = np.broadcast_to(np.eye(host.shape[-1], dtype=bool), host.shape)
+    with np.errstate(invalid="ignore"):
+        bad = np.argwhere(~np.isfinite(host) | (on_diagonal & (host <= 0)))
+    if len(bad):
+        expected = f"{name} must be finite, with a positive diagonal"
+        _raise_first(name, host, bad, expected)
+    below = np.argwhere(np.tril(host, k=-1))
+    if len(below):
+        expected = f"{name} must be upper triangular: zero below its diagonal"
+        _raise_first(name, host, below, expected)
+    return factors
+
+
+def check_covariances(space: Space, name: str, covariances: Array) -> Array:
+    """Matrices (..., d, d): finite, symmetric, with positive diagonals."""
+    covariances = check_finite(space, name, covariances)
+    if not is_concrete(covariances):
+        xp = space.xp
+        good = xp.all(~_asymmetric(xp, covariances), axis=(-2, -1))
+        return xp.where(good[..., None, None], covariances, math.nan)
+    host = to_host(covariances)
+    asymmetric = np.argwhere(_asymmetric(np, host))
+    if len(asymmetric):
+        *matrix, i, j = asymmetric[0].tolist()
+        label = name + "".join(f"[{m}]" for m in matrix)
+        a, b = host[(*matrix, i, j)], host[(*matrix, j, i)]
+        raise ValueError(
+            f"{label} is not symmetric: its entry [{i}, {j}] is {a!s} but [{j}, {i}] is {b!s}"
+        )
+    return covariances
+
+
+def _asymmetric(xp: Namespace, matrices: Array) -> Array:
+    """Entries that differ from their mirror image by more than rounding could make them."""
+    scale = xp.sqrt(xp.abs(xp.linalg.diagonal(matrices)))
+    outer = xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
+    mirrored = xp.matrix_transpose(matrices)
+    tolerance = math.sqrt(float(xp.finfo(matrices.dtype).eps))
+    # Entries larger than the diagonal allows are judged by their own size: not definite, but that
+    # is another message.
+    size = xp.maximum(outer, xp.maximum(xp.abs(matrices), xp.abs(mirrored)))
+    return ~(xp.abs(matrices - mirrored) <= tolerance * size)
+
+
+def first_indefinite(covariances: Array) -> tuple[int, ...] | None:
+    """Index of the first concrete matrix (..., d, d) that is not positive definite, if any."""
+    host = to_host(covariances)
+    for index in np.ndindex(*host.shape[:-2]):
+        variances = np.diagonal(host[index])
+        if not (variances > 0).all():
+            return index
+        scale = np.sqrt(variances)
+        try:
+            np.linalg.cholesky(host[index] / np.outer(scale, scale))
+        except np.linalg.LinAlgError:
+            return index
+    return None
+
+
+def check_definite(name: str, covariances: Array) -> None:
+    """Raise ValueError naming the first concrete matrix that is not positive definite."""
+    index = first_indefinite(covariances)
+    if index is not None:
+        label = name + "".join(f"[{i}]" for i in index)
+        raise ValueError(
+            f"{label} is not positive definite; add to its diagonal, or drop features that "
+            "depend on each other"
+        )
+
+
+class Suspects(NamedTuple):
+    """Rows whose result is not finite, and all that is needed to find out why."""
+
+    indices: np.ndarray[Any, Any]
+    rows: np.ndarray[Any, Any]
+    results: np.ndarray[Any, Any]
+
+    def check(self, name: str, good: np.ndarray[Any, Any], expected: str) -> None:
+        """Raise for the first entry of the rows that is not good."""
+        bad = np.argwhere(~good)
+        if len(bad):
+            first = tuple(bad[0].tolist())
+            index = (int(self.indices[first[0]]), *first[1:])
+            raise_bad_value(name, index, self.rows[first], f"{name} {expected}")
+
+
+def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
+    """Rows of `x` whose results (n,) are not finite; None if there are none, or nobody can tell.
+
+    Good rows cost no pass over `x`.
+    """
+    if space.lazy or bool(space.xp.all(space.xp.isfinite(results))):
+        return None
+    host = to_host(results)
+    indices = np.flatnonzero(~np.isfinite(host))
+    rows = space.xp.take(x, space.xp.asarray(indices, device=space.device), axis=0)
+    return Suspects(indices, to_host(rows), host[indices])

@@ -1,0 +1,75 @@
+"""NumPy: blocks of rows that fit in the cache, rows last, written into the results as they come."""
+
+from __future__ import annotations
+
+import functools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estep_xp.execution._kernel import Plan, RowKernel, each_component
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp._namespace import Space
+    from estep_xp._typing import Array
+    from estep_xp.execution._options import Options
+
+# Numbers in a block, over its features and components: 2 MB of float64, with its temporaries about
+# what a core's share of the cache holds.
+_BLOCK_NUMBERS = 1 << 18
+
+
+def map_rows(
+    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Run `kernel` block by block, in threads if asked to."""
+    plan = _plan(space)
+    n = rows[0].shape[0]
+    tails = kernel.tails
+    results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in tails)
+    with np.errstate(all="ignore"):
+        prepared = kernel.prepare(plan, parameters)
+
+    def run(start: int) -> None:
+        block = slice(start, start + size)
+        inputs = [_rows_last(array[block], space.dtype) for array in rows]
+        with np.errstate(all="ignore"):  # per thread
+            outputs = kernel.rows(plan, prepared, *inputs)
+        for result, output in zip(results, outputs, strict=True):
+            result[block] = output.T
+
+    size = how.block_size or _default_block_size(rows, tails)
+    starts = range(0, n, size)
+    if how.workers == 1 or len(starts) <= 1:
+        for start in starts:
+            run(start)
+    else:
+        with ThreadPoolExecutor(how.workers) as pool:
+            for _ in pool.map(run, starts):
+                pass
+    return results
+
+
+def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
+    """Call `function` with floating-point warnings off: results are checked instead."""
+    with np.errstate(all="ignore"):
+        return function(space.xp, *arrays)
+
+
+def _plan(space: Space) -> Plan:
+    return Plan(space.xp, 0, functools.partial(each_component, space.xp))
+
+
+def _rows_last(block: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
+    # Contiguous: operations keep the memory order of their input, and would crawl along columns.
+    return np.ascontiguousarray(np.moveaxis(block, 0, -1), dtype=dtype)
+
+
+def _default_block_size(rows: tuple[Array, ...], tails: tuple[tuple[int, ...], ...]) -> int:
+    width: int = sum(math.prod(array.shape[1:]) for array in rows)
+    width += sum(math.prod(tail) for tail in tails)
+    return max(64, _BLOCK_NUMBERS // max(1, width))

@@ -1,0 +1,37 @@
+"""The two keywords that users may give to any call over rows: block_size and workers."""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import Any, NamedTuple
+
+
+class Options(NamedTuple):
+    """Rows per block (None: the driver's choice) and the number of threads."""
+
+    block_size: int | None
+    workers: int
+
+
+def options(block_size: Any, workers: Any) -> Options:
+    """Checked options; `workers` follows SciPy's convention, where -1 means all processors."""
+    block = None if block_size is None else _whole("block_size", block_size)
+    if block is not None and block < 1:
+        raise ValueError(f"block_size is {block}; block_size must be positive or None")
+    threads = 1 if workers is None else _whole("workers", workers)
+    if threads == -1:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        threads = threads or os.cpu_count() or 1
+    if threads < 1:
+        raise ValueError(f"workers is {threads}; workers must be positive, -1 (all) or None")
+    return Options(block, threads)
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; {name} must be a whole number or None") from None

@@ -1,0 +1,119 @@
+"""How any family is run on a block of rows: the package's own, a user's, or given log-densities.
+
+A user's family is an object with `log_prob(x) -> (n, k)`. The package's own also check their
+parameters, prepare what all rows share, and follow the layout of a block.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, Self
+
+from estep_xp._namespace import Space, library_of
+from estep_xp._typing import Array, Components
+from estep_xp._validation import check_shape, shape_text
+from estep_xp.execution import Plan
+
+
+class BlockFamily:
+    """What one of the package's own families answers."""
+
+    __slots__ = ()
+
+    def _checked(self, space: Space) -> Self:
+        """Return the components as arrays of `space`, their shapes and values checked."""
+        raise NotImplementedError
+
+    def _n_components(self) -> int:
+        raise NotImplementedError
+
+    def _rows_shape(self) -> tuple[int | str, ...]:
+        """Shape of the observations, as ("n", d)."""
+        raise NotImplementedError
+
+    def _prepare(self, plan: Plan) -> Any:
+        """What all rows share."""
+        raise NotImplementedError
+
+    def _log_prob_block(self, plan: Plan, prepared: Any, x: Array) -> Array:
+        """Log-densities of a block in the layout of `plan`."""
+        raise NotImplementedError
+
+
+class Given(NamedTuple):
+    """The family of `posterior`: its rows are log-densities already."""
+
+    def log_prob(self, x: Array) -> Array:
+        """Return the rows."""
+        return x
+
+
+def arrays_of(components: Components) -> dict[str, Any]:
+    """The named arrays of a family that is a NamedTuple; other objects keep theirs private."""
+    fields: tuple[str, ...] = getattr(components, "_fields", ())
+    values = {name: getattr(components, name) for name in fields}
+    if isinstance(components, BlockFamily):
+        return values
+    return {f"components.{name}": v for name, v in values.items() if library_of(v)}
+
+
+def check_components(space: Space, components: Components, k: int) -> Components:
+    """Components with everything checked that can be, and as many as there are weights."""
+    if not isinstance(components, BlockFamily):
+        return components
+    checked = components._checked(space)
+    if checked._n_components() != k:
+        raise ValueError(
+            f"weights has shape ({k},) but means describe {checked._n_components()} components; "
+            "expected one weight a component"
+        )
+    return checked
+
+
+def check_rows_shape(name: str, components: Components, x: Array) -> None:
+    """Raise unless `x` has the shape of observations that `components` describe."""
+    if not isinstance(components, BlockFamily):
+        if len(x.shape) == 0:
+            raise ValueError(f"{name} has shape (); expected (n, ...), one row an observation")
+        return
+    expected = components._rows_shape()
+    why = f" for {type(components).__name__} components"
+    if len(expected) == 1 and len(x.shape) == 2 and x.shape[1] == 1:
+        why += f"; give {name}[:, 0]"
+    elif len(expected) == 2 and len(x.shape) == 1:
+        why += f"; give {name}[:, None] for n rows of one feature, {name}[None, :] for one row"
+    check_shape(name, x, expected, why)
+
+
+def prepare(plan: Plan, components: Components) -> Any:
+    """What all blocks share."""
+    return components._prepare(plan) if isinstance(components, BlockFamily) else None
+
+
+def log_prob_block(plan: Plan, components: Components, prepared: Any, x: Array, k: int) -> Array:
+    """Log-densities of a block, in the layout of `plan`."""
+    if isinstance(components, BlockFamily):
+        return components._log_prob_block(plan, prepared, x)
+    if isinstance(components, Given):
+        return x
+    xp = plan.xp
+    rows = x if plan.axis == 1 else xp.moveaxis(x, -1, 0)
+    log_prob = components.log_prob(rows)
+    expected = (rows.shape[0], k)
+    actual = getattr(log_prob, "shape", None)
+    if actual is None or tuple(actual) != expected:
+        got = type(log_prob).__name__ if actual is None else f"shape {shape_text(tuple(actual))}"
+        raise ValueError(
+            f"components.log_prob(x) gives {got}; expected shape {shape_text(expected)}: one row "
+            "an observation, one column a weight"
+        )
+    log_prob = xp.astype(log_prob, x.dtype, copy=False)
+    return log_prob if plan.axis == 1 else xp.permute_dims(log_prob, (1, 0))
+
+
+def nan_where_infinite(plan: Plan, x: Array) -> Array:
+    """Observations for a computation whose results no one can check.
+
+    An infinite observation is infinitely far from every mean, which looks like any other outlier.
+    """
+    return plan.xp.where(plan.xp.isfinite(x), x, math.nan)

@@ -1,0 +1,54 @@
+"""The public `log_prob` of the package's own families."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp._namespace import space_of
+from estep_xp._typing import Array
+from estep_xp._validation import suspects
+from estep_xp.execution import Plan
+from estep_xp.families import _contract
+
+
+@dataclass(frozen=True)
+class LogProb:
+    """Kernel: the log-densities of rows, and the largest of each row to tell bad rows by."""
+
+    k: int
+    lazy: bool
+
+    @property
+    def tails(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one row of the results."""
+        return ((self.k,), ())
+
+    def prepare(self, plan: Plan, parameters: Any) -> Any:
+        """Prepare the components."""
+        return parameters, _contract.prepare(plan, parameters)
+
+    def rows(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
+        """Evaluate a block."""
+        components, shared = prepared
+        x = _contract.nan_where_infinite(plan, rows[0]) if self.lazy else rows[0]
+        values = _contract.log_prob_block(plan, components, shared, x, self.k)
+        return values, plan.xp.max(values, axis=plan.axis)
+
+
+def log_prob(components: _contract.BlockFamily, x: Any) -> Array:
+    """Component log-densities (n, k) of observations."""
+    space = space_of({"x": x, **_contract.arrays_of(components)})  # type: ignore[arg-type]
+    components = components._checked(space)
+    x = space.rows("x", x)
+    _contract.check_rows_shape("x", components, x)  # type: ignore[arg-type]
+    kernel = LogProb(components._n_components(), space.lazy)
+    how = execution.options(None, None)
+    values, largest = execution.map_rows(kernel, space, (x,), components, how)
+    found = suspects(space, x, largest)
+    if found is not None:
+        found.check("x", np.isfinite(found.rows), "must be finite")
+    return values
