@@ -1,0 +1,1 @@
+"""What the command line and the page read and write: numbers, models, data and results."""

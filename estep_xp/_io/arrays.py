@@ -1,0 +1,157 @@
+"""NumPy's files: an array in a .npy file, or in a member of a .npz archive."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estep_xp._io.errors import FaceError, InputError, shown
+from estep_xp._io.files import reading
+from estep_xp._io.rows import BadRows
+
+_BLOCK = 1 << 22  # bytes read at a time
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class ArrayFile:
+    """An array of rows in a file; see :class:`~estep_xp._io.rows.Source`.
+
+    It is read, not mapped into memory: a file that shrinks meanwhile is an error, not a crash, and
+    members of archives are read in the same way. Python objects in a file are never loaded.
+
+    Parameters
+    ----------
+    path : Path
+        The file's name, for errors.
+    open_file : callable
+        Opens the file once more, at its beginning.
+    stack : ExitStack
+        Closes what has been opened.
+    """
+
+    def __init__(self, path: Path, open_file: Callable[[], IO[bytes]], stack: ExitStack) -> None:
+        self._path = path
+        self._open: Callable[[], IO[bytes]] = lambda: stack.enter_context(open_file())
+        with self._damage():
+            self._file = self._open()
+            shape, self._by_column, self._dtype = _read_header(path, self._file)
+        if len(shape) not in (1, 2):
+            raise InputError(str(path), f"is an array of shape {shape}; must have 1 or 2 axes")
+        if self._dtype.kind not in "fiu":
+            dtype = shown(str(self._dtype))
+            raise InputError(str(path), f"is an array of {dtype}; must hold real numbers")
+        self.names: tuple[str, ...] | None = None
+        self.total: int | None = shape[0]
+        self._n_rows = shape[0]
+        self.n_columns = shape[1] if len(shape) == 2 else 1
+        self._by_column = self._by_column and self.n_columns > 1
+        self.position = 0
+
+    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
+        """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
+        read = self._read_columns if self._by_column else self._read_rows
+        with np.errstate(over="ignore"):  # a long double beyond float64 is reported as infinite
+            for piece in read(columns):
+                block = piece.astype(np.float64)
+                bad.add_not_finite(block, columns, self.position)
+                self.position += len(block)
+                yield block
+
+    def _read_rows(self, columns: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Yield blocks of an array that is stored row by row."""
+        row_size = self.n_columns * self._dtype.itemsize
+        for count in self._counts(row_size):
+            content = self._read(self._file, count * row_size)
+            yield content.reshape(count, self.n_columns)[:, columns]
+
+    def _read_columns(self, columns: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Yield blocks of an array that is stored column by column."""
+        size = self._dtype.itemsize
+        start = self._file.tell()
+        files = []
+        with self._damage():
+            for column in columns:
+                files.append(self._open())
+                files[-1].seek(start + column * self._n_rows * size)
+        for count in self._counts(size * len(columns)):
+            yield np.stack([self._read(file, count * size) for file in files], axis=1)
+
+    def _counts(self, row_size: int) -> Iterator[int]:
+        """Yield the sizes of the blocks that make up the whole array."""
+        count = max(1, _BLOCK // max(1, row_size))
+        for start in range(0, self._n_rows, count):
+            yield min(count, self._n_rows - start)
+
+    def _read(self, file: IO[bytes], size: int) -> NDArray[Any]:
+        with self._damage():
+            content = file.read(size)
+        if len(content) < size:
+            raise InputError(str(self._path), "ends before its last row: the file is incomplete")
+        return np.frombuffer(content, dtype=self._dtype)
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        """Turn the errors of a damaged file into one that names it."""
+        try:
+            with reading(self._path):
+                yield
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise InputError(str(self._path), f"is damaged: {error}") from error
+        except (NotImplementedError, RuntimeError) as error:  # encrypted, or packed otherwise
+            raise InputError(str(self._path), f"cannot be unpacked: {error}") from error
+
+
+def open_npy(path: Path, stack: ExitStack) -> ArrayFile:
+    """Open the array in the .npy file at `path`."""
+    return ArrayFile(path, lambda: path.open("rb"), stack)
+
+
+def open_npz(path: Path, array: str | None, stack: ExitStack) -> ArrayFile:
+    """Open an array in the .npz archive at `path`: the one called `array`, or the only one."""
+    with reading(path):
+        file = stack.enter_context(path.open("rb"))
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(file))
+    except zipfile.BadZipFile as error:
+        raise InputError(str(path), "is not a .npz archive") from error
+    members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+    known = ", ".join(members)
+    if array is None:
+        if len(members) != 1:
+            found = f"holds {len(members)} arrays ({known})" if members else "holds no array"
+            raise InputError(str(path), f"{found}; choose one with --array")
+        (array,) = members
+    elif array not in members:
+        raise InputError("--array", f"there is no {shown(array)} in {path}; it holds {known}")
+    member = members[array]
+    return ArrayFile(path, lambda: archive.open(member), stack)
+
+
+def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether columns come first, and dtype, from the beginning of a .npy file."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = _HEADERS.get(version)
+        if read is None:
+            raise InputError(str(path), f"is an array of an unknown version {version} of .npy")
+        shape, by_column, dtype = read(file)
+    except (FaceError, OSError, zipfile.BadZipFile, zlib.error):
+        raise
+    except Exception as error:  # a header is Python source: junk fails in many ways
+        raise InputError(str(path), f"is not a .npy file: {error}") from error
+    if dtype.hasobject:
+        raise InputError(str(path), "is an array of Python objects, which are never loaded")
+    if any(length < 0 for length in shape) or math.prod(shape) < 0:
+        raise InputError(str(path), f"is an array of impossible shape {shape}")
+    return shape, by_column, dtype

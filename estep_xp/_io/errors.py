@@ -1,0 +1,89 @@
+"""Errors that a person can act on: one line each, with the exit code they end the command with."""
+
+from __future__ import annotations
+
+import re
+
+_LONGEST_TOKEN = 40
+_LONGEST_MESSAGE = 500
+
+
+class FaceError(Exception):
+    """An error whose text is one line, meant for the person who typed the command.
+
+    Attributes
+    ----------
+    exit_code : int
+        The exit code of a command that ends with it.
+    """
+
+    exit_code = 1
+
+
+class SystemFailure(FaceError):
+    """The system refused: an unwritable file, a missing package, an output that exists."""
+
+
+class InputError(FaceError):
+    """Bad input, named as precisely as possible.
+
+    Parameters
+    ----------
+    field : str
+        What holds the bad value: ``x``, ``means``, ``variances``, ``weights``, or a file and its
+        line.
+    expectation : str
+        What was expected there.
+    position : int, optional
+        Which value of the field, counted from 1.
+    token : str, optional
+        The value as it was written; None where a value is missing.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, field: str, expectation: str, *, position: int | None = None, token: str | None = None
+    ) -> None:
+        self.field = field
+        self.position = position
+        self.token = token
+        self.expectation = expectation
+        super().__init__(field, expectation)
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """The message without its field, as a page shows it beside the field."""
+        if self.position is None:
+            return self.expectation
+        found = "missing" if self.token is None else shown(self.token)
+        return f"value {self.position} is {found}; {self.expectation}"
+
+
+def shown(token: str) -> str:
+    """Return `token` as an error message shows it: cut, and with control characters escaped."""
+    if not token.strip():
+        return "empty"
+    text = escaped(token[: _LONGEST_TOKEN + 1])
+    if len(text) > _LONGEST_TOKEN:
+        text = f"{text[: _LONGEST_TOKEN - 3]}..."
+    return f"'{text}'" if ";" in text else text
+
+
+def escaped(text: str) -> str:
+    r"""Return `text` with what a terminal would not print, or would obey, written as ``\x1b``."""
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for character in text
+    )
+
+
+def one_line(message: str) -> str:
+    """Return `message` on one line of reasonable length, whatever it quotes."""
+    line = escaped(re.sub(r"\s*\n\s*", " ", message.strip()))
+    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 3]}..."

@@ -1,0 +1,281 @@
+"""MODEL.json: a Gaussian mixture as a file, read strictly and written exactly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import estep_xp as ex
+from estep_xp._io.errors import InputError, shown
+from estep_xp._io.files import reading, replacing
+from estep_xp._io.numbers import parse_number
+
+FORMAT = "estep_xp.mixture"
+VERSION = 1
+
+
+class _Family(NamedTuple):
+    """How one family of components stands in the file."""
+
+    components: type[Any]
+    make: Callable[[Any, Any], Any]  # components from means and covariances
+    means: str  # the axes of the means and the covariances: k components, d features
+    covariances: str
+    variances: bool  # whether the covariances are variances: all positive
+
+
+_FAMILIES = {
+    "univariate": _Family(ex.UnivariateGaussian, ex.UnivariateGaussian, "k", "k", True),
+    "spherical": _Family(ex.SphericalGaussian, ex.SphericalGaussian, "kd", "k", True),
+    "diagonal": _Family(ex.DiagonalGaussian, ex.DiagonalGaussian, "kd", "kd", True),
+    "tied": _Family(ex.TiedGaussian, ex.TiedGaussian.from_covariance, "kd", "dd", False),
+    "full": _Family(ex.FullGaussian, ex.FullGaussian.from_covariances, "kd", "kdd", False),
+}
+
+
+class Model(NamedTuple):
+    """A Gaussian mixture in the numbers of its file.
+
+    Attributes
+    ----------
+    family : str
+        One of univariate, spherical, diagonal, tied and full.
+    weights : ndarray of shape (k,)
+        Mixing weights.
+    means : ndarray of shape (k,) or (k, d)
+        Means of the components.
+    covariances : ndarray of shape (k,), (k, d), (d, d) or (k, d, d)
+        Variances or covariances, by family.
+    """
+
+    family: str
+    weights: NDArray[np.float64]
+    means: NDArray[np.float64]
+    covariances: NDArray[np.float64]
+
+    @classmethod
+    def from_mixture(cls, mixture: Any) -> Model:
+        """Return the numbers that a file holds for `mixture`."""
+        components = mixture.components
+        family = next(
+            name for name, one in _FAMILIES.items() if isinstance(components, one.components)
+        )
+        numbers = (mixture.weights, components.means, components.covariances)
+        return cls(family, *(np.asarray(values, dtype=np.float64) for values in numbers))
+
+    def mixture(self) -> Any:
+        """Return the mixture, on NumPy arrays; ValueError if a matrix is no covariance."""
+        components = _FAMILIES[self.family].make(self.means, self.covariances)
+        return ex.Mixture(self.weights, components)
+
+    @property
+    def n_components(self) -> int:
+        """How many components the mixture has."""
+        return int(self.means.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """How many columns its data have."""
+        return 1 if self.means.ndim == 1 else int(self.means.shape[1])
+
+
+def write_model(path: Path, model: Model) -> None:
+    """Write `model` to `path`, replacing what is there: the same numbers give the same bytes.
+
+    Raises
+    ------
+    SystemFailure
+        If it cannot be written.
+    """
+    record = {"format": FORMAT, "version": VERSION, "family": model.family}
+    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
+    for key in ("weights", "means", "covariances"):
+        # repr, which json.dumps uses, writes the shortest digits that read back as the same float.
+        numbers = json.dumps(getattr(model, key).tolist(), allow_nan=False)
+        lines.append(f"  {json.dumps(key)}: {numbers}")
+    with replacing(path) as file:
+        file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def read_model(path: Path) -> Model:
+    """Return the mixture in the file at `path`.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no JSON, or describes no mixture: it names the value.
+    SystemFailure
+        If it cannot be read.
+    """
+    record = _Record(path)
+    record.require("format", FORMAT)
+    record.require("version", _Number(VERSION))
+    name = record.get("family")
+    if not isinstance(name, str) or name not in _FAMILIES:
+        raise InputError(
+            f"{path}: family", f"is {shown(_token(name))}; must be one of {', '.join(_FAMILIES)}"
+        )
+    family = _FAMILIES[name]
+
+    sizes = {"k": record.length("means")}
+    if "d" in family.means:
+        sizes["d"] = record.length("means", 0)
+    weights = record.array("weights", (sizes["k"],), _not_negative)
+    if not weights.any():
+        raise record.error("weights", 0, "at least one weight must be positive")
+    means = record.array("means", tuple(sizes[axis] for axis in family.means))
+    covariances = record.array(
+        "covariances",
+        tuple(sizes[axis] for axis in family.covariances),
+        _positive if family.variances else None,
+    )
+    model = Model(name, weights, means, covariances)
+    try:
+        model.mixture()
+    except (TypeError, ValueError) as error:  # a matrix that is no covariance
+        raise InputError(str(path), str(error)) from error
+    return model
+
+
+class _Number(str):
+    """A number as the file writes it: an error shows it so, and nothing is rounded too early."""
+
+    __slots__ = ()
+
+
+class _Record:
+    """The JSON object in a file, asked for what it must hold."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        record = _read_json(path)
+        if not isinstance(record, dict):
+            expectation = "must hold a JSON object with family, weights, means and covariances"
+            raise InputError(str(path), expectation)
+        self.record: dict[str, Any] = record
+
+    def get(self, key: str) -> Any:
+        """Return the value of `key`, which must be there."""
+        if key not in self.record:
+            raise InputError(str(self.path), f"{key} is missing")
+        return self.record[key]
+
+    def require(self, key: str, expected: str) -> None:
+        """Raise InputError if `key` is there with another value than `expected`."""
+        value = self.record.get(key, expected)
+        if type(value) is not type(expected) or value != expected:
+            raise InputError(
+                f"{self.path}: {key}", f"is {shown(_token(value))}; must be {expected}"
+            )
+
+    def error(self, key: str, index: int, expectation: str) -> InputError:
+        """Return the error that one value of the list `key` is not what was expected."""
+        return _error(f"{self.path}: {key}", index, self.record[key][index], expectation)
+
+    def length(self, key: str, *indices: int) -> int:
+        """Return the length of the list at `key`, or of one inside it; it must not be empty."""
+        value = self.get(key)
+        for index in indices:
+            value = value[index]
+        if not isinstance(value, list) or not value:
+            field = f"{self.path}: {key}{''.join(f'[{index}]' for index in indices)}"
+            raise InputError(
+                field, f"is {shown(_token(value))}; must be a list of numbers, one at least"
+            )
+        return len(value)
+
+    def array(
+        self,
+        key: str,
+        shape: tuple[int, ...],
+        check: Callable[[float], str | None] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return the nested list `key`, which must have this shape and pass the check."""
+        numbers: list[float] = []
+        _collect(f"{self.path}: {key}", self.get(key), shape, check, numbers)
+        return np.asarray(numbers, dtype=np.float64).reshape(shape)
+
+
+def _collect(
+    field: str,
+    value: Any,
+    shape: tuple[int, ...],
+    check: Callable[[float], str | None] | None,
+    numbers: list[float],
+) -> None:
+    """Append the numbers of a nested list to `numbers`, in the order in which they are written."""
+    if not isinstance(value, list):
+        raise InputError(field, f"is {shown(_token(value))}; must be a list of length {shape[0]}")
+    if len(value) != shape[0]:
+        raise InputError(field, f"has length {len(value)}; must have length {shape[0]}")
+    for index, item in enumerate(value):
+        if len(shape) > 1:
+            _collect(f"{field}[{index}]", item, shape[1:], check, numbers)
+            continue
+        if not isinstance(item, _Number):
+            raise _error(field, index, item, "must be a number")
+        try:
+            number = parse_number(item)
+        except ValueError as error:
+            raise _error(field, index, item, str(error)) from None
+        if check is not None and (expectation := check(number)):
+            raise _error(field, index, item, expectation)
+        numbers.append(number)
+
+
+def _positive(number: float) -> str | None:
+    return None if number > 0 else "must be positive"
+
+
+def _not_negative(number: float) -> str | None:
+    return None if number >= 0 else "must not be negative"
+
+
+def _error(field: str, index: int, value: Any, expectation: str) -> InputError:
+    return InputError(field, expectation, position=index + 1, token=_token(value))
+
+
+def _token(value: Any) -> str:
+    """Return how the file writes `value`."""
+    if isinstance(value, _Number):
+        return value
+    if isinstance(value, list):
+        return f"a list of length {len(value)}"
+    return "an object" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)
+
+
+def _read_json(path: Path) -> Any:
+    """Return what the file holds, its numbers as :class:`_Number`."""
+    with reading(path):
+        content = path.read_bytes()
+    try:
+        return json.loads(
+            content.decode("utf-8-sig"),
+            parse_int=_Number,
+            parse_float=_Number,
+            parse_constant=_Number,  # NaN, Infinity: no JSON, and refused where they stand
+            object_pairs_hook=_without_duplicates,
+        )
+    except json.JSONDecodeError as error:
+        where = f"{path} line {error.lineno}"
+        raise InputError(where, f"is not JSON: {error.msg} (column {error.colno})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), "is not JSON: it must be UTF-8 text") from error
+    except RecursionError:
+        raise InputError(str(path), "is not a mixture: its lists are nested too deeply") from None
+    except ValueError as error:  # from the hook below
+        raise InputError(str(path), str(error)) from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these pairs; ValueError if a key comes twice."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"has {next(key for key in keys if keys.count(key) > 1)} twice")
+    return record
