@@ -1,0 +1,141 @@
+"""The README's recipes, run as they stand: what it shows is what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import estep_xp as ex
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+# Runs blocks of Python in order, in one namespace; those with prompts are doctests.
+RUN_BLOCKS = """
+import doctest, json, sys
+
+names = {"__name__": "readme"}
+runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+for number, block in enumerate(json.load(sys.stdin), start=1):
+    where = f"python block {number}"
+    if block.startswith(">>>"):
+        test = doctest.DocTestParser().get_doctest(block, names, where, "README.md", 0)
+        runner.run(test, clear_globs=False)
+        names.update(test.globs)
+    else:
+        exec(compile(block, where, "exec"), names)
+sys.exit(runner.summarize().failed > 0)
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return [text for fence, text in BLOCKS if fence == language]
+
+
+def run(command: list[str], folder: Path, text_in: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "COLUMNS": "80"},
+        input=text_in,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """Split a console block into its commands and what each prints."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
+    assert parts[0] == "", "a console block begins with a command"
+    return [
+        (command, output) for command, _, output in (part.partition("\n") for part in parts[1:])
+    ]
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    assert {fence for fence, _ in BLOCKS} == {"bash", "console", "python"}
+
+
+def test_two_set_up_commands_of_one_line():
+    assert [block.count("\n") for block in blocks("bash")] == [1, 1]
+
+
+def test_python_recipes(tmp_path):
+    pytest.importorskip("jax", reason="the README differentiates in JAX")
+    shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
+    done = run(
+        [sys.executable, "-W", "error", "-c", RUN_BLOCKS], tmp_path, json.dumps(blocks("python"))
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("command", "output"), [c for b in blocks("console") for c in commands(b)])
+def test_console_recipes(tmp_path, command, output):
+    pytest.importorskip("typer", reason="the command line needs the extra cli")
+    shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
+    program, *arguments = shlex.split(command)
+    assert program == "estep-xp"
+    done = run([sys.executable, "-m", "estep_xp", *arguments], tmp_path)
+    assert done.stdout + done.stderr == output
+
+
+def textbook(x, weights, means, variances):
+    """Densities over their sum."""
+    with np.errstate(all="ignore"):
+        factors = np.exp(-((x[:, None] - means) ** 2) / (2 * variances))
+        densities = weights * np.prod(factors / np.sqrt(2 * np.pi * variances), axis=2)
+        return densities / densities.sum(axis=1, keepdims=True)
+
+
+# Rows of the table of failures: two components each, one row of x.
+FAILURES = {
+    "x = 100 in the mixture above": {
+        "weights": np.asarray([0.45, 0.55]),
+        "means": np.asarray([[2.0], [6.0]]),
+        "variances": np.asarray([[1.0], [1.5]]),
+        "x": np.asarray([[100.0]]),
+    },
+    "70 features of variance 1e-10": {
+        "weights": np.asarray([0.5, 0.5]),
+        "means": np.repeat([[1.0], [2.0]], 70, axis=1),
+        "variances": np.full((2, 70), 1e-10),
+        "x": np.ones((1, 70)),
+    },
+    "float32, two clusters of variance 1 at (10000, 10000)": {
+        "weights": np.asarray([0.5, 0.5], np.float32),
+        "means": np.repeat(np.asarray([[10000], [10006]], np.float32), 2, axis=1),
+        "variances": np.ones((2, 2), np.float32),
+        "x": np.full((1, 2), 10002, np.float32),
+    },
+}
+
+
+@pytest.mark.parametrize("beginning", FAILURES)
+def test_table_of_failures(beginning):
+    (line,) = [line for line in README.splitlines() if line.startswith(f"| {beginning}")]
+    *_, usual, here = line.strip("| ").split(" | ")
+    x, weights, means, variances = (
+        FAILURES[beginning][name] for name in ("x", "weights", "means", "variances")
+    )
+    step = ex.e_step(x, ex.Mixture(weights, ex.DiagonalGaussian(means, variances)))
+    first, second = (f"{r:.6g}" for r in step.responsibilities[0])
+    if usual.startswith("NaN"):
+        assert np.isnan(textbook(x, weights, means, variances)).any()
+        total = f"{step.total_log_likelihood:.4f}".replace("-", "−")
+        assert here == f"{first} and {second}, log-likelihood {total}"
+    else:
+        assert here == f"{first}, the true value"
+        assert first == f"{1 / (1 + np.exp(4 - 16)):.6g}"
