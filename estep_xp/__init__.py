@@ -1,7 +1,12 @@
 """One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others."""
 
+from estep_xp._em import fit
 from estep_xp._estep import EStep, e_step, log_joint, log_likelihood, posterior
+from estep_xp._initialize import initialize
+from estep_xp._m_step import m_step
 from estep_xp._mixture import Mixture
+from estep_xp._result import EMResult
+from estep_xp._statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     DiagonalGaussian,
     FullGaussian,
@@ -14,14 +19,21 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DiagonalGaussian",
+    "EMResult",
     "EStep",
     "FullGaussian",
     "Mixture",
     "SphericalGaussian",
+    "Statistics",
     "TiedGaussian",
     "UnivariateGaussian",
     "e_step",
+    "expected_statistics",
+    "fit",
+    "initialize",
     "log_joint",
     "log_likelihood",
+    "m_step",
+    "merge",
     "posterior",
 ]

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from estep_xp import execution
 from estep_xp._kernels import LogJoint, LogLikelihood, Posterior
 from estep_xp._mixture import Mixture
-from estep_xp._namespace import Space, namespace_of, space_of, to_host
+from estep_xp._namespace import namespace_of
+from estep_xp._problem import check_density, check_rows, pose, run
 from estep_xp._typing import Array, ArrayLike
-from estep_xp._validation import (
-    Suspects,
-    check_non_negative,
-    check_shape,
-    check_weights,
-    has_zeros,
-    suspects,
-)
-from estep_xp.execution import RowKernel
+from estep_xp._validation import check_shape
 from estep_xp.families import _contract
 
 
@@ -137,10 +126,10 @@ def e_step(
     >>> step.log_likelihood.round(4)
     array([-1.8236, -2.6378, -1.8005])
     """
-    problem = _posed(x, mixture)
+    problem = pose(x, mixture)
     kernel = Posterior(problem.k, problem.zeros, problem.space.lazy)
-    responsibilities, log_likelihood = _run(problem, kernel, block_size, workers)
-    _check_density(problem, log_likelihood)
+    responsibilities, log_likelihood = run(problem, kernel, block_size, workers)
+    check_density(problem, log_likelihood)
     return EStep(responsibilities, log_likelihood)
 
 
@@ -183,12 +172,12 @@ def posterior(
     >>> ex.posterior([[-1000.0, -1001.0]], [0.5, 0.5]).responsibilities.round(4)
     array([[0.7311, 0.2689]])
     """
-    problem = _posed(log_prob, Mixture(weights, _contract.Given()), name="log_prob")
+    problem = pose(log_prob, Mixture(weights, _contract.Given()), name="log_prob")
     check_shape("log_prob", problem.rows[0], ("n", problem.k), ": one column a weight")
-    responsibilities, log_likelihood = _run(
+    responsibilities, log_likelihood = run(
         problem, Posterior(problem.k, problem.zeros, lazy=False), block_size, workers
     )
-    _check_density(problem, log_likelihood)
+    check_density(problem, log_likelihood)
     return EStep(responsibilities, log_likelihood)
 
 
@@ -227,10 +216,10 @@ def log_joint(
     >>> ex.log_joint([4.0], mixture).round(4)
     array([[-3.7174, -3.0528]])
     """
-    problem = _posed(x, mixture)
+    problem = pose(x, mixture)
     kernel = LogJoint(problem.k, problem.zeros, problem.space.lazy)
-    joint, largest = _run(problem, kernel, block_size, workers)
-    _check_rows(problem, largest)
+    joint, largest = run(problem, kernel, block_size, workers)
+    check_rows(problem, largest)
     return joint
 
 
@@ -278,98 +267,8 @@ def log_likelihood(
     >>> round(float(ex.log_likelihood([2.5, 4.0, 5.5], mixture)), 4)
     -6.2618
     """
-    problem = _posed(x, mixture, sample_weight=sample_weight)
-    masks = sample_weight is not None and has_zeros(problem.rows[1])
-    kernel = LogLikelihood(problem.k, problem.zeros, problem.space.lazy, masks)
-    (contributions,) = _run(problem, kernel, block_size, workers)
-    _check_density(problem, contributions)
+    problem = pose(x, mixture, sample_weight=sample_weight)
+    kernel = LogLikelihood(problem.k, problem.zeros, problem.space.lazy, problem.masks)
+    (contributions,) = run(problem, kernel, block_size, workers)
+    check_density(problem, contributions)
     return problem.space.xp.sum(contributions)
-
-
-class _Problem(NamedTuple):
-    """A call whose arguments have been brought to one space and checked."""
-
-    space: Space
-    name: str  # of the rows, in messages
-    rows: tuple[Array, ...]
-    mixture: Mixture
-    zeros: bool  # some weight is zero, or may be
-
-    @property
-    def k(self) -> int:
-        return int(self.mixture.weights.shape[0])
-
-
-def _posed(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> _Problem:
-    if not isinstance(mixture, Mixture):
-        raise TypeError(f"mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture")
-    weights, components = mixture
-    if not hasattr(components, "log_prob"):
-        raise TypeError(
-            f"components are a {type(components).__name__}; expected a family such as "
-            "UnivariateGaussian, or an object with a method log_prob(x)"
-        )
-    named = {name: x, "weights": weights, **_contract.arrays_of(components)}
-    if sample_weight is not None:
-        named["sample_weight"] = sample_weight
-    space = space_of(named)
-    weights = check_weights(space, space.parameter("weights", weights))
-    components = _contract.check_components(space, components, weights.shape[0])
-    x = space.rows(name, x)
-    _contract.check_rows_shape(name, components, x)
-    rows: tuple[Array, ...] = (x,)
-    if sample_weight is not None:
-        sample_weight = space.parameter("sample_weight", sample_weight)
-        check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
-        rows = (x, check_non_negative(space, "sample_weight", sample_weight))
-    return _Problem(space, name, rows, Mixture(weights, components), has_zeros(weights))
-
-
-def _run(
-    problem: _Problem, kernel: RowKernel, block_size: int | None, workers: int | None
-) -> tuple[Array, ...]:
-    how = execution.options(block_size, workers)
-    return execution.map_rows(kernel, problem.space, problem.rows, problem.mixture, how)
-
-
-def _check_rows(problem: _Problem, results: Array) -> Suspects | None:
-    """Raise for a bad row, told by a result (n,) of its own; return rows of no density at all."""
-    found = suspects(problem.space, problem.rows[0], results)
-    if found is None:
-        return None
-    if isinstance(problem.mixture.components, _contract.Given):
-        good = ~np.isnan(found.rows) & (found.rows < math.inf)
-        found.check(problem.name, good, "must not be NaN or +inf")
-    else:
-        found.check(problem.name, np.isfinite(found.rows), "must be finite")
-        invalid = found.indices[~(found.results == -math.inf)]
-        if len(invalid):
-            _explain(problem, int(invalid[0]))
-    return found
-
-
-def _explain(problem: _Problem, row: int) -> None:
-    """Raise for the component that gives a good row a density that is NaN or infinite."""
-    one = problem._replace(rows=(problem.rows[0][row : row + 1, ...],))
-    joint, _ = _run(one, LogJoint(problem.k, problem.zeros, lazy=False), None, None)
-    host = to_host(joint)
-    good = ~np.isnan(host) & (host < math.inf)
-    Suspects(np.asarray([row]), host, host[:, 0]).check(
-        "components.log_prob(x)",
-        good,
-        "must not be NaN or +inf: the row is too far away for the dtype, or the family at fault",
-    )
-
-
-def _check_density(problem: _Problem, log_likelihood: Array) -> None:
-    """Warn of rows that have zero density under every component."""
-    found = _check_rows(problem, log_likelihood)
-    if found is not None:
-        count = len(found.indices)
-        rows = "1 row has" if count == 1 else f"{count} rows have"
-        warnings.warn(
-            f"{rows} zero density under every component; the first is row {found.indices[0]}: "
-            "log_likelihood is -inf and responsibilities are NaN there",
-            RuntimeWarning,
-            stacklevel=3,
-        )

@@ -1,7 +1,7 @@
 """The E-step on one block of rows, in the layout of its driver: the one algorithm.
 
-Three questions are asked of the same normalised row: the posterior, the log-likelihood, and the
-log-joint. Kernels hold only what they must be compiled for.
+Four questions are asked of the same normalised row: the posterior, the log-joint, the
+log-likelihood, and the expected statistics. Kernels hold only what they must be compiled for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp._logsumexp import MixingWeights, across, mixing_weights, normalize, weighted
+from estep_xp._logsumexp import (
+    LogNormalized,
+    MixingWeights,
+    across,
+    mixing_weights,
+    normalize,
+    weighted,
+)
 from estep_xp.families import _contract
 
 if TYPE_CHECKING:
@@ -85,10 +92,31 @@ class LogJoint(MixtureKernel):
 
 
 @dataclass(frozen=True)
-class LogLikelihood(MixtureKernel):
-    """Contributions of rows to the log-likelihood, by their sample weights where there are any."""
+class _Weighted(MixtureKernel):
+    """What the kernels share that take rows (x,) or (x, sample_weight)."""
 
     masks: bool  # some sample weight may be zero
+
+    def normalized(
+        self, plan: Plan, prepared: Prepared, *rows: Array
+    ) -> tuple[Array, LogNormalized, Array | None]:
+        """The block with harmless numbers in its blank rows, normalised; and which those are.
+
+        Blank is a row of weight 0 that holds something unusable.
+        """
+        x = rows[0]
+        masked = blank = None
+        if self.masks:
+            masked = rows[1] == 0
+            blank = masked & _unusable(plan, x)
+            x = plan.xp.where(_to_rows(plan, blank, x.ndim), _HARMLESS, x)
+        log_prob = self.log_prob(plan, prepared, x)
+        return x, normalize(plan.xp, log_prob, prepared.weights, plan.axis, masked), blank
+
+
+@dataclass(frozen=True)
+class LogLikelihood(_Weighted):
+    """Contributions of rows to the log-likelihood, by their sample weights where there are any."""
 
     @property
     def tails(self) -> tuple[tuple[int, ...], ...]:
@@ -97,19 +125,41 @@ class LogLikelihood(MixtureKernel):
 
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block of rows (x,) or (x, sample_weight)."""
-        xp, x = plan.xp, rows[0]
-        masked = blank = None
-        if self.masks:
-            masked = rows[1] == 0
-            blank = masked & _unusable(plan, x)
-            x = xp.where(_to_rows(plan, blank, x.ndim), _HARMLESS, x)
-        log_prob = self.log_prob(plan, prepared, x)
-        _, total, shift = normalize(xp, log_prob, prepared.weights, plan.axis, masked)
-        log_likelihood = shift + xp.log(total)
-        if len(rows) == 1:
-            return (log_likelihood,)
-        contributions = rows[1] * log_likelihood
-        return (contributions if blank is None else xp.where(blank, 0.0, contributions),)
+        _, (_, total, shift), blank = self.normalized(plan, prepared, *rows)
+        return (_contributions(plan, total, shift, rows, blank),)
+
+
+@dataclass(frozen=True)
+class ExpectedStatistics(_Weighted):
+    """Log-likelihood, number of rows, N_k and the family's moments, summed over rows."""
+
+    @property
+    def width(self) -> int:
+        """Numbers that a row needs meanwhile, beyond itself."""
+        return self.k
+
+    def sums(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+        """Sum over a block of rows (x,) or (x, sample_weight)."""
+        xp = plan.xp
+        x, (shares, total, shift), blank = self.normalized(plan, prepared, *rows)
+        log_likelihood = xp.sum(_contributions(plan, total, shift, rows, blank))
+        row_weight = rows[1] if len(rows) == 2 else xp.ones_like(total)
+        responsibilities = shares * across(row_weight / total, plan.axis)
+        counts = xp.sum(responsibilities, axis=1 - plan.axis)
+        moments = _contract.moments_block(
+            plan, prepared.components, prepared.shared, x, responsibilities
+        )
+        return (log_likelihood, xp.sum(row_weight), counts, *moments)
+
+
+def _contributions(
+    plan: Plan, total: Array, shift: Array, rows: tuple[Array, ...], blank: Array | None
+) -> Array:
+    log_likelihood = shift + plan.xp.log(total)
+    if len(rows) == 1:
+        return log_likelihood
+    contributions = rows[1] * log_likelihood
+    return contributions if blank is None else plan.xp.where(blank, 0.0, contributions)
 
 
 # Stands in for the numbers of a masked row: inside the support of continuous families on the line,

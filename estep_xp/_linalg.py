@@ -51,6 +51,17 @@ def inverse_lower(xp: Namespace, lower: Array) -> Array:
     return xp.concat([xp.concat([a, zeros], axis=-1), xp.concat([b, c], axis=-1)], axis=-2)
 
 
+def diagonal_matrix(xp: Namespace, diagonals: Array) -> Array:
+    """Matrices (..., d, d) with these diagonals (..., d), and zeros elsewhere."""
+    shape = (*diagonals.shape, diagonals.shape[-1])
+    return xp.tril(xp.triu(xp.broadcast_to(diagonals[..., None], shape)))
+
+
+def outer(vectors: Array) -> Array:
+    """Products (..., d, d) of the entries of vectors (..., d)."""
+    return vectors[..., :, None] * vectors[..., None, :]
+
+
 def transform(xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool) -> Array:
     """Residuals times an upper triangular `factor` (d, d); (n, d), or (d, n) with rows last."""
     if rows_last:

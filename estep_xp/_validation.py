@@ -8,6 +8,7 @@ in the results instead of giving a plausible wrong number.
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -179,15 +180,28 @@ def first_indefinite(covariances: Array) -> tuple[int, ...] | None:
     return None
 
 
-def check_definite(name: str, covariances: Array) -> None:
+def check_definite(name: str, covariances: Array, remedy: str = "add to its diagonal") -> None:
     """Raise ValueError naming the first concrete matrix that is not positive definite."""
     index = first_indefinite(covariances)
     if index is not None:
         label = name + "".join(f"[{i}]" for i in index)
         raise ValueError(
-            f"{label} is not positive definite; add to its diagonal, or drop features that "
-            "depend on each other"
+            f"{label} is not positive definite; {remedy}, or drop features that depend on each "
+            "other"
         )
+
+
+def check_whole(name: str, value: Any, least: int) -> int:
+    """`value` as a whole number that is at least `least`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r:.60}; {name} must be a whole number") from None
+    if number < least:
+        raise ValueError(f"{name} is {number}; {name} must be at least {least}")
+    return number
 
 
 class Suspects(NamedTuple):

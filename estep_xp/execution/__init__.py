@@ -1,7 +1,7 @@
 """How the E-step is driven over rows: blocks and threads, jit, a Dask graph. Never mathematics.
 
-Each driver is a module with two functions, chosen by the array library of a call; libraries without
-one of their own take the standard path.
+Each driver is a module with the functions below, chosen by the array library of a call; libraries
+without one of their own take the standard path.
 """
 
 from __future__ import annotations
@@ -10,16 +10,33 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from estep_xp.execution._kernel import Plan, RowKernel
+from estep_xp._namespace import is_tracer
+from estep_xp.execution._kernel import Plan, RowKernel, SumKernel
 from estep_xp.execution._options import Options, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
     from estep_xp._namespace import Space
     from estep_xp._typing import Array
 
-__all__ = ["Options", "Plan", "RowKernel", "compute", "map_rows", "options"]
+__all__ = [
+    "Options",
+    "Plan",
+    "RowKernel",
+    "SumKernel",
+    "apply",
+    "chosen",
+    "compute",
+    "iterated",
+    "map_rows",
+    "options",
+    "realized",
+    "sampled",
+    "sum_rows",
+]
 
 # Imported on first use: the JAX driver imports JAX.
 _DRIVERS = {"numpy": "_numpy", "jax": "_jax", "dask": "_dask"}
@@ -41,6 +58,65 @@ def map_rows(
     return results
 
 
+def sum_rows(
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Add up a kernel's sums over all rows, in memory that does not grow with their number."""
+    results: tuple[Array, ...] = _driver(space.library).sum_rows(
+        kernel, space, rows, parameters, how
+    )
+    return results
+
+
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
     """Apply `function(xp, *arrays)` to parameters, compiled where the library compiles."""
     return _driver(space.library).compute(function, space, *arrays)
+
+
+def apply(function: Callable[..., Any], space: Space, arguments: tuple[Any, ...], like: Any) -> Any:
+    """Call `function(space, *arguments)`, later where arrays are lazy.
+
+    Its result is a record of arrays of the shapes of those in `like`.
+    """
+    own = getattr(_driver(space.library), "apply", None)
+    return own(function, space, arguments, like) if own else function(space, *arguments)
+
+
+def realized(space: Space, value: Any) -> Any:
+    """Return a record of arrays whose numbers exist, or will when a compiled program runs."""
+    own = getattr(_driver(space.library), "realized", None)
+    return own(value) if own else value
+
+
+def sampled(
+    space: Space, rows: tuple[Array, ...], limit: int, random: np.random.Generator
+) -> tuple[Array, ...]:
+    """Return the rows, or a sample of about `limit` where they are not at hand."""
+    own = getattr(_driver(space.library), "sampled", None)
+    return own(rows, limit, random) if own else rows
+
+
+def chosen(space: Space, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    """Return what one of two functions gives, without a call of the other if that can be."""
+    own = getattr(_driver(space.library), "chosen", None)
+    if own is not None and is_tracer(flag):
+        return own(flag, if_true, if_false)
+    return if_true() if flag else if_false()
+
+
+def iterated(
+    space: Space,
+    advanced: Callable[[Any], Any],
+    going: Callable[[Any], Array],
+    height: Callable[[Any], Array],
+    state: Any,
+    max_iter: int,
+) -> tuple[Any, Array]:
+    """Return the state after at most `max_iter` steps, and its heights after each, (max_iter,).
+
+    A loop inside a compiled program; libraries that do not compile loop in Python instead.
+    """
+    results: tuple[Any, Array] = _driver(space.library).iterated(
+        advanced, going, height, state, max_iter
+    )
+    return results

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estep_xp.execution._kernel import Plan, RowKernel, each_component
+from estep_xp._summation import Sum
+from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, each_component
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 # Components are written out one after the other for the compiler to fuse; far more of them would
 # take long to compile, so they are looped over.
 _UNROLLED = 64
+
+# Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
+_BLOCK_NUMBERS = {"cpu": 1 << 18}
+_MANY_BLOCK_NUMBERS = 1 << 23
 
 
 def map_rows(
@@ -36,10 +42,54 @@ def map_rows(
     return _run(kernel, rows, parameters)
 
 
+def sum_rows(
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Run `kernel` compiled, block by block within each device's share of the rows."""
+    del space
+    n = rows[0].shape[0]
+    # Rows that are sharded evenly over the devices: each keeps to its own, and the devices meet in
+    # one reduction at the end. Where there is a single device this is a single group.
+    groups = math.gcd(n, jax.device_count()) or 1
+    size = how.block_size or _default_block_size(kernel, rows)
+    results: tuple[Array, ...] = _compiled_sum_rows(
+        kernel, groups, min(size, max(1, n // groups)), rows, parameters
+    )
+    return results
+
+
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
     """Call `function` compiled."""
     del space
     return _compute(function, *arrays)
+
+
+def chosen(flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    """Decide when the compiled program runs."""
+    return jax.lax.cond(flag, if_true, if_false)
+
+
+def iterated(
+    advanced: Callable[[Any], Any],
+    going: Callable[[Any], Array],
+    height: Callable[[Any], Array],
+    state: Any,
+    max_iter: int,
+) -> tuple[Any, Array]:
+    """Loop inside the compiled program."""
+
+    def body(carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
+        state, i, history = carry
+        state = advanced(state)
+        return state, i + 1, history.at[i].set(height(state))
+
+    def unfinished(carry: tuple[Any, Array, Array]) -> Array:
+        state, i, _ = carry
+        return (i < max_iter) & going(state)
+
+    history = jnp.full((max_iter,), jnp.nan, height(state).dtype)
+    state, _, history = jax.lax.while_loop(unfinished, body, (state, 0, history))
+    return state, history
 
 
 def _run(kernel: RowKernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:
@@ -58,11 +108,97 @@ def _compute(function: Callable[..., Any], *arrays: Array) -> Any:
 _map_rows = jax.jit(_run, static_argnums=0)
 
 
-def _over_components(function: Callable[..., Array], arrays: tuple[Array, ...], axis: int) -> Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _sum_rows(
+    kernel: SumKernel, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
+) -> tuple[Array, ...]:
+    return _add_blocks(_by_slices, kernel, groups, size, rows, parameters)
+
+
+@_sum_rows.defjvp
+def _sum_rows_jvp(
+    kernel: SumKernel, groups: int, size: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    # The derivative of a slice is an array of all rows, one for each block; that of a scan is not.
+    # But a scan copies the rows, so it is only for those who ask for derivatives.
+    function = functools.partial(_add_blocks, _by_scan, kernel, groups, size)
+    return jax.jvp(function, primals, tangents)
+
+
+_compiled_sum_rows = jax.jit(_sum_rows, static_argnums=(0, 1, 2))
+
+
+def _add_blocks(
+    add_up: Callable[..., Sum],
+    kernel: SumKernel,
+    groups: int,
+    size: int,
+    rows: tuple[Array, ...],
+    parameters: Any,
+) -> tuple[Array, ...]:
+    """Sums over all rows: in blocks of `size` within each of the groups, then over these."""
+    plan = Plan(jnp, 1, _over_components)
+    with jax.default_matmul_precision("highest"):
+        prepared = kernel.prepare(plan, parameters)
+        sums: Callable[..., Array] = jax.vmap(
+            lambda *block: _packed(kernel.sums(plan, prepared, *block))
+        )
+        grouped = [a.reshape(groups, a.shape[0] // groups, *a.shape[1:]) for a in rows]
+        n_blocks = grouped[0].shape[1] // size
+        rest = Sum.of(jnp, sums(*(array[:, n_blocks * size :] for array in grouped)))
+        whole: Sum = add_up(sums, rest, n_blocks, size, grouped)
+        shapes = jax.eval_shape(lambda: kernel.sums(plan, prepared, *(a[:0] for a in rows)))
+    return _unpacked(jnp.sum(whole.value(jnp), axis=0), [one.shape for one in shapes])
+
+
+def _by_slices(
+    sums: Callable[..., Array], start: Sum, n_blocks: int, size: int, grouped: list[Array]
+) -> Sum:
+    def add(i: Array, so_far: Sum) -> Sum:
+        block = (jax.lax.dynamic_slice_in_dim(a, i * size, size, axis=1) for a in grouped)
+        return so_far.plus(sums(*block))
+
+    total: Sum = jax.lax.fori_loop(0, n_blocks, add, start)
+    return total
+
+
+def _by_scan(
+    sums: Callable[..., Array], start: Sum, n_blocks: int, size: int, grouped: list[Array]
+) -> Sum:
+    @jax.checkpoint
+    def add(so_far: Sum, block: tuple[Array, ...]) -> tuple[Sum, None]:
+        return so_far.plus(sums(*block)), None
+
+    def blocks(a: Array) -> Array:
+        shape = (a.shape[0], n_blocks, size, *a.shape[2:])
+        return jnp.moveaxis(a[:, : n_blocks * size].reshape(shape), 1, 0)
+
+    total, _ = jax.lax.scan(add, start, tuple(map(blocks, grouped)))
+    return total
+
+
+def _packed(sums: tuple[Array, ...]) -> Array:
+    """All sums in one vector: devices exchange it in one go."""
+    return jnp.concatenate([one.reshape(-1) for one in sums])
+
+
+def _unpacked(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    parts = jnp.split(vector, ends.tolist())
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+
+
+def _default_block_size(kernel: SumKernel, rows: tuple[Array, ...]) -> int:
+    numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
+    width: int = kernel.width + sum(math.prod(array.shape[1:]) for array in rows)
+    return max(64, numbers // width)
+
+
+def _over_components(function: Callable[..., Any], arrays: tuple[Array, ...], axis: int) -> Any:
     if arrays[0].shape[0] <= _UNROLLED:
         return each_component(jnp, function, arrays, axis)
     stacked = jax.lax.map(lambda one: function(*one), arrays)
-    return jnp.moveaxis(stacked, 0, axis)
+    return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
 
 
 def _is_numeric(leaf: Any) -> bool:

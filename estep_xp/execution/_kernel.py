@@ -18,8 +18,9 @@ class Plan(NamedTuple):
 
     xp: Namespace
     axis: int
-    # over_components(f, (a, b), axis): f(a[j], b[j]) for each component j, stacked along the axis.
-    over_components: Callable[[Callable[..., Array], tuple[Array, ...], int], Array]
+    # over_components(f, (a, b), axis): f(a[j], b[j]) for each component j, stacked along the axis;
+    # or a tuple of such stacks, where f gives a tuple.
+    over_components: Callable[[Callable[..., Any], tuple[Array, ...], int], Any]
 
 
 class RowKernel(Protocol):
@@ -39,9 +40,29 @@ class RowKernel(Protocol):
         ...
 
 
+class SumKernel(Protocol):
+    """A computation that sums over rows. Hashable: what it is compiled for."""
+
+    @property
+    def width(self) -> int:
+        """Numbers that a row needs meanwhile, beyond itself."""
+        ...
+
+    def prepare(self, plan: Plan, parameters: Any) -> Any:
+        """What all rows share, computed once."""
+        ...
+
+    def sums(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
+        """The sums over a block of rows, which may be empty."""
+        ...
+
+
 def each_component(
-    xp: Namespace, function: Callable[..., Array], arrays: tuple[Array, ...], axis: int
-) -> Array:
+    xp: Namespace, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
+) -> Any:
     """One component after the other, in Python: `over_components` wherever that is cheap."""
     k = arrays[0].shape[0]
-    return xp.stack([function(*(a[j, ...] for a in arrays)) for j in range(k)], axis=axis)
+    results = [function(*(a[j, ...] for a in arrays)) for j in range(k)]
+    if isinstance(results[0], tuple):
+        return tuple(xp.stack(parts, axis=axis) for parts in zip(*results, strict=True))
+    return xp.stack(results, axis=axis)

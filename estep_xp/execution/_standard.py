@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from estep_xp.execution._kernel import Plan, RowKernel, each_component
+from estep_xp._summation import Sum
+from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, each_component
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from estep_xp._namespace import Space
     from estep_xp._typing import Array
     from estep_xp.execution._options import Options
+
+
+_BLOCK_ROWS = 1 << 16  # of sums: many enough for an accelerator, few enough for any memory
 
 
 def map_rows(
@@ -34,6 +38,27 @@ def map_rows(
     if len(blocks) == 1:
         return blocks[0]
     return tuple(xp.concat(pieces, axis=0) for pieces in zip(*blocks, strict=True))
+
+
+def sum_rows(
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Add the sums of blocks; without a size from the user, blocks bound the temporaries."""
+    xp = space.xp
+    plan = Plan(xp, 1, functools.partial(each_component, xp))
+    n = rows[0].shape[0]
+    size = how.block_size or _BLOCK_ROWS
+    sums: list[Sum] = []
+    with np.errstate(all="ignore"):
+        prepared = kernel.prepare(plan, parameters)
+        for s in range(0, max(1, n), size):
+            block = (array[s : min(s + size, n), ...] for array in rows)
+            terms = kernel.sums(plan, prepared, *block)
+            if sums:
+                sums = [one.plus(term) for one, term in zip(sums, terms, strict=True)]
+            else:
+                sums = [Sum.of(xp, term) for term in terms]
+        return tuple(one.value(xp) for one in sums)
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

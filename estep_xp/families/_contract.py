@@ -1,16 +1,16 @@
 """How any family is run on a block of rows: the package's own, a user's, or given log-densities.
 
 A user's family is an object with `log_prob(x) -> (n, k)`. The package's own also check their
-parameters, prepare what all rows share, and follow the layout of a block.
+parameters, prepare what all rows share, follow the layout of a block, and can be estimated.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from estep_xp._namespace import Space, library_of
-from estep_xp._typing import Array, Components
+from estep_xp._typing import Array, Components, Namespace
 from estep_xp._validation import check_shape, shape_text
 from estep_xp.execution import Plan
 
@@ -19,6 +19,8 @@ class BlockFamily:
     """What one of the package's own families answers."""
 
     __slots__ = ()
+
+    _is_univariate: ClassVar[bool] = False  # observations are numbers, not rows of features
 
     def _checked(self, space: Space) -> Self:
         """Return the components as arrays of `space`, their shapes and values checked."""
@@ -37,6 +39,54 @@ class BlockFamily:
 
     def _log_prob_block(self, plan: Plan, prepared: Any, x: Array) -> Array:
         """Log-densities of a block in the layout of `plan`."""
+        raise NotImplementedError
+
+    def _moments_block(
+        self, plan: Plan, prepared: Any, x: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        """What a block adds to the sums from which the family is estimated."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _moments(*sums: Array) -> Any:
+        """Return the record of those sums, a NamedTuple."""
+        raise NotImplementedError
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, lost: Array, moments: Any, floors: Array
+    ) -> Self:
+        """Return the components that maximise the expected log-likelihood.
+
+        `counts` (k,) are positive, `floors` (k,) are added to variances; components that are `lost`
+        (k,) keep their parameters.
+        """
+        raise NotImplementedError
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: Any, floors: Array
+    ) -> tuple[Array, Array]:
+        """Return their means and covariances, before anything is factorised."""
+        raise NotImplementedError
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        """Return components at `means` (k, d), all with the same variances (d,) of features."""
+        raise NotImplementedError
+
+    def _n_parameters(self) -> int:
+        """How many numbers may be chosen freely."""
+        raise NotImplementedError
+
+    def _free(self, xp: Namespace) -> tuple[Array, ...]:
+        """Return the means and numbers that may take any value, from which `_from_free` builds."""
+        raise NotImplementedError
+
+    @classmethod
+    def _from_free(cls, xp: Namespace, *free: Array) -> Self:
+        raise NotImplementedError
+
+    def _scales(self, xp: Namespace) -> Array:
+        """Return the reciprocal of the deviation of each mean's features, shaped like means."""
         raise NotImplementedError
 
 
@@ -109,6 +159,23 @@ def log_prob_block(plan: Plan, components: Components, prepared: Any, x: Array, 
         )
     log_prob = xp.astype(log_prob, x.dtype, copy=False)
     return log_prob if plan.axis == 1 else xp.permute_dims(log_prob, (1, 0))
+
+
+def moments_block(
+    plan: Plan, components: Components, prepared: Any, x: Array, responsibilities: Array
+) -> tuple[Array, ...]:
+    """What a block adds to the sums from which the family is estimated."""
+    return estimable(components)._moments_block(plan, prepared, x, responsibilities)
+
+
+def estimable(components: Components) -> BlockFamily:
+    """Return `components`, of a family that can be estimated; TypeError for any other."""
+    if not isinstance(components, BlockFamily):
+        raise TypeError(
+            f"components are a {type(components).__name__}, which has a density but no M-step; "
+            "expected one of the package's families, such as FullGaussian"
+        )
+    return components
 
 
 def nan_where_infinite(plan: Plan, x: Array) -> Array:

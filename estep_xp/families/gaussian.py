@@ -1,37 +1,41 @@
 """Gaussian components: univariate, spherical, diagonal, tied and full covariances.
 
-log N(x | μ, C) = Σ_j log P_jj − (d/2) log 2π − ½ ‖(x − μ) P‖², with precision = P Pᵀ (Bishop 2006,
-eq. 2.43). The residual x − μ is formed first and squared last: x² − 2xμ + μ² cancels where the data
-lie far from the origin, and (x − μ)² / σ² over- or underflows where x − μ and σ are extreme.
+How they are evaluated and estimated stands in `_gaussian.py` and `_moments.py`; a family adds its
+fields and what is particular to its kind of covariance.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import numpy as np
-
-from estep_xp import _linalg, execution
+from estep_xp import _linalg
 from estep_xp._logsumexp import across, along
-from estep_xp._namespace import Space, is_concrete, space_of, to_host
-from estep_xp._typing import Array, ArrayLike
-from estep_xp._validation import (
-    check_covariances,
-    check_definite,
-    check_finite,
-    check_not_empty,
-    check_positive,
-    check_precision_cholesky,
-    check_shape,
+from estep_xp._namespace import Space
+from estep_xp._typing import Array, ArrayLike, Namespace
+from estep_xp.families._gaussian import (
+    Gaussian,
+    Standardizer,
+    by_factors,
+    by_variances,
+    checked_factors,
+    checked_means,
+    checked_variances,
+    covariances_of,
+    factorized,
+    per_component,
+    variances_of,
 )
-from estep_xp.families._contract import BlockFamily
-from estep_xp.families._log_prob import log_prob
+from estep_xp.families._moments import (
+    GaussianMoments,
+    centred_products,
+    centred_squares,
+    products,
+    squares,
+    trace,
+)
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
-
-_LOG_2PI = math.log(2.0 * math.pi)
 
 
 class _MeansVariances(NamedTuple):
@@ -44,72 +48,62 @@ class _MeansFactors(NamedTuple):
     precision_cholesky: Array
 
 
-class _Standardizer(NamedTuple):
-    """What turns rows into log-densities: log_normalizers − ½ ‖(x − means) · factors‖²."""
-
-    means: Array  # (k, d), or (k,) for one feature
-    factors: Array  # of each component: a scale (), scales (d,), or a triangular factor (d, d)
-    log_normalizers: Array  # (k,)
-
-
-class _Gaussian(BlockFamily):
-    """What the Gaussian families share; each adds its fields and how they standardise."""
+class _ByVariances(Gaussian):
+    """What the families share whose features are independent: fields means and variances."""
 
     __slots__ = ()
 
-    means: Array
+    variances: Array
 
-    def log_prob(self, x: ArrayLike) -> Array:
-        """Log-density of each row under each component.
+    def _free(self, xp: Namespace) -> tuple[Array, ...]:
+        return self.means, xp.log(self.variances)
 
-        Parameters
-        ----------
-        x : array, shape (n, d)
-            Observations; shape (n,) for `UnivariateGaussian`.
+    @classmethod
+    def _from_free(cls, xp: Namespace, *free: Array) -> Self:
+        means, log_variances = free
+        family: Any = cls
+        new: Self = family(means, xp.exp(log_variances))
+        return new
 
-        Returns
-        -------
-        array, shape (n, k)
-            log N(x_i | μ_k, C_k), in nats.
+    @staticmethod
+    def _from_covariances(xp: Namespace, covariances: Array) -> Array:
+        del xp
+        return covariances
 
-        Raises
-        ------
-        ValueError, TypeError
-            If an argument has a wrong shape, dtype or value.
-
-        Examples
-        --------
-        >>> import estep_xp as ex
-        >>> ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]).log_prob([2.0, 4.0]).round(4)
-        array([[-0.9189, -6.455 ],
-               [-2.9189, -2.455 ]])
-        """
-        return log_prob(self, x)
-
-    def _n_components(self) -> int:
-        return int(self.means.shape[0])
-
-    def _rows_shape(self) -> tuple[int | str, ...]:
-        return ("n", *self.means.shape[1:])
-
-    def _log_prob_block(self, plan: Plan, prepared: _Standardizer, x: Array) -> Array:
-        xp, features = plan.xp, plan.axis
-
-        def log_density(mean: Array, factor: Array, log_normalizer: Array) -> Array:
-            residuals = x - along(mean, features)
-            if factor.ndim == 2:
-                standardized = _linalg.transform(xp, residuals, factor, rows_last=features == 0)
-            elif factor.ndim == 1:
-                standardized = residuals * along(factor, features)
-            else:
-                standardized = residuals * factor
-            squared_norms = xp.sum(standardized * standardized, axis=features)
-            return log_normalizer - 0.5 * squared_norms
-
-        return plan.over_components(log_density, tuple(prepared), plan.axis)
+    def _scales(self, xp: Namespace) -> Array:
+        scales = 1.0 / xp.sqrt(self.variances)
+        return xp.broadcast_to(per_component(scales, self.means), self.means.shape)
 
 
-class UnivariateGaussian(_Gaussian, _MeansVariances):
+class _ByFactors(Gaussian):
+    """What the families share whose features depend on each other: a factorised precision."""
+
+    __slots__ = ()
+
+    precision_cholesky: Array
+
+    def _free(self, xp: Namespace) -> tuple[Array, ...]:
+        logs = xp.log(xp.linalg.diagonal(self.precision_cholesky))
+        above = xp.triu(self.precision_cholesky, k=1)
+        return self.means, above + _linalg.diagonal_matrix(xp, logs)
+
+    @classmethod
+    def _from_free(cls, xp: Namespace, *free: Array) -> Self:
+        means, factors = free
+        diagonal = _linalg.diagonal_matrix(xp, xp.exp(xp.linalg.diagonal(factors)))
+        family: Any = cls
+        new: Self = family(means, xp.triu(factors, k=1) + diagonal)
+        return new
+
+    @staticmethod
+    def _from_covariances(xp: Namespace, covariances: Array) -> Array:
+        return _linalg.precision_cholesky(xp, covariances)
+
+    def _scales(self, xp: Namespace) -> Array:
+        return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)
+
+
+class UnivariateGaussian(_ByVariances, _MeansVariances):
     """Gaussian components of scalar observations.
 
     Parameters
@@ -129,27 +123,53 @@ class UnivariateGaussian(_Gaussian, _MeansVariances):
 
     __slots__ = ()
 
+    _is_univariate = True
+
     @property
     def covariances(self) -> Array:
         """Variances of the components, shape (k,)."""
-        return _variances_of(self)
+        return variances_of(self.variances)
 
     def _checked(self, space: Space) -> Self:
-        means = _checked_means(space, self.means, ("k",))
-        return self._replace(means=means, variances=_checked_variances(space, self, means.shape))
+        means = checked_means(space, self.means, ("k",))
+        return self._replace(
+            means=means, variances=checked_variances(space, self.variances, means.shape)
+        )
 
-    def _prepare(self, plan: Plan) -> _Standardizer:
-        standardizer = _by_variances(plan, self.means, self.variances, plan.xp.log(self.variances))
-        return _Standardizer(*(along(vector, plan.axis) for vector in standardizer))
+    def _prepare(self, plan: Plan) -> Standardizer:
+        standardizer = by_variances(plan, self.means, self.variances, plan.xp.log(self.variances))
+        return Standardizer(*(along(vector, plan.axis) for vector in standardizer))
 
-    def _log_prob_block(self, plan: Plan, prepared: _Standardizer, x: Array) -> Array:
+    def _log_prob_block(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
         # With a single feature all components are done at once, by broadcasting.
         residuals = across(x, plan.axis) - prepared.means
         standardized = residuals * prepared.factors
         return prepared.log_normalizers - 0.5 * (standardized * standardized)
 
+    def _moments_block(
+        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        xp, rows = plan.xp, 1 - plan.axis
+        residuals = across(x, plan.axis) - prepared.means
+        weighted = responsibilities * residuals
+        return xp.sum(weighted, axis=rows), xp.sum(weighted * residuals, axis=rows)
 
-class SphericalGaussian(_Gaussian, _MeansVariances):
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts
+        mean_square = moments.second / counts
+        return self.means + shift, centred_squares(xp, mean_square, shift * shift, floors)
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        return cls(means[:, 0], xp.broadcast_to(variances, (means.shape[0],)))
+
+    def _n_parameters(self) -> int:
+        return 2 * self._n_components()
+
+
+class SphericalGaussian(_ByVariances, _MeansVariances):
     """Gaussian components with one variance each, the same for all features.
 
     Parameters
@@ -172,19 +192,37 @@ class SphericalGaussian(_Gaussian, _MeansVariances):
     @property
     def covariances(self) -> Array:
         """Variances of the components, shape (k,)."""
-        return _variances_of(self)
+        return variances_of(self.variances)
 
     def _checked(self, space: Space) -> Self:
-        means = _checked_means(space, self.means, ("k", "d"))
-        variances = _checked_variances(space, self, means.shape[:1])
+        means = checked_means(space, self.means, ("k", "d"))
+        variances = checked_variances(space, self.variances, means.shape[:1])
         return self._replace(means=means, variances=variances)
 
-    def _prepare(self, plan: Plan) -> _Standardizer:
+    def _prepare(self, plan: Plan) -> Standardizer:
         log_determinants = self.means.shape[1] * plan.xp.log(self.variances)
-        return _by_variances(plan, self.means, self.variances, log_determinants)
+        return by_variances(plan, self.means, self.variances, log_determinants)
+
+    _second_moment = staticmethod(trace)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts[:, None]
+        mean_square = moments.second / counts / float(self.means.shape[1])
+        squared_shift = xp.mean(shift * shift, axis=1)
+        return self.means + shift, centred_squares(xp, mean_square, squared_shift, floors)
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        return cls(means, xp.broadcast_to(xp.mean(variances), (means.shape[0],)))
+
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        return int(k * d + k)
 
 
-class DiagonalGaussian(_Gaussian, _MeansVariances):
+class DiagonalGaussian(_ByVariances, _MeansVariances):
     """Gaussian components whose features are independent, each with a variance of its own.
 
     Parameters
@@ -207,18 +245,37 @@ class DiagonalGaussian(_Gaussian, _MeansVariances):
     @property
     def covariances(self) -> Array:
         """Variances of the components, shape (k, d)."""
-        return _variances_of(self)
+        return variances_of(self.variances)
 
     def _checked(self, space: Space) -> Self:
-        means = _checked_means(space, self.means, ("k", "d"))
-        return self._replace(means=means, variances=_checked_variances(space, self, means.shape))
+        means = checked_means(space, self.means, ("k", "d"))
+        return self._replace(
+            means=means, variances=checked_variances(space, self.variances, means.shape)
+        )
 
-    def _prepare(self, plan: Plan) -> _Standardizer:
+    def _prepare(self, plan: Plan) -> Standardizer:
         log_determinants = plan.xp.sum(plan.xp.log(self.variances), axis=1)
-        return _by_variances(plan, self.means, self.variances, log_determinants)
+        return by_variances(plan, self.means, self.variances, log_determinants)
+
+    _second_moment = staticmethod(squares)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts[:, None]
+        mean_squares = moments.second / counts[:, None]
+        return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floors[:, None])
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        return cls(means, xp.broadcast_to(variances, means.shape))
+
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        return int(2 * k * d)
 
 
-class TiedGaussian(_Gaussian, _MeansFactors):
+class TiedGaussian(_ByFactors, _MeansFactors):
     """Gaussian components that share one covariance matrix.
 
     Parameters
@@ -271,25 +328,55 @@ class TiedGaussian(_Gaussian, _MeansFactors):
         >>> ex.TiedGaussian.from_covariance([[0.0], [1.0]], [[4.0]]).precision_cholesky
         array([[0.5]])
         """
-        return cls(*_factorized(means, covariance, "covariance", ("d", "d")))
+        return cls(*factorized(means, covariance, "covariance", ("d", "d")))
 
     @property
     def covariances(self) -> Array:
         """Covariance matrix of all components, shape (d, d)."""
-        return _covariances_of(self)
+        return covariances_of(self.precision_cholesky)
 
     def _checked(self, space: Space) -> Self:
-        means = _checked_means(space, self.means, ("k", "d"))
+        means = checked_means(space, self.means, ("k", "d"))
         d = means.shape[1]
-        return self._replace(means=means, precision_cholesky=_checked_factors(space, self, (d, d)))
+        return self._replace(
+            means=means, precision_cholesky=checked_factors(space, self.precision_cholesky, (d, d))
+        )
 
-    def _prepare(self, plan: Plan) -> _Standardizer:
+    def _prepare(self, plan: Plan) -> Standardizer:
         k, d = self.means.shape
         factors = plan.xp.broadcast_to(self.precision_cholesky, (k, d, d))
-        return _by_factors(plan, self.means, factors)
+        return by_factors(plan, self.means, factors)
+
+    _second_moment = staticmethod(products)
+
+    def _moments_block(
+        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        first, second = super()._moments_block(plan, prepared, x, responsibilities)
+        return first, plan.xp.sum(second, axis=0)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts[:, None]
+        total = xp.sum(counts)
+        shifts = xp.sum((counts / total)[:, None, None] * _linalg.outer(shift), axis=0)
+        covariance = centred_products(xp, moments.second / total, shifts, xp.min(floors))
+        return self.means + shift, covariance
+
+    def _keeping(self, xp: Namespace, old: Self, lost: Array) -> Self:
+        return self._replace(means=xp.where(lost[:, None], old.means, self.means))
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        return cls(means, _linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances)))
+
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        return int(k * d + d * (d + 1) // 2)
 
 
-class FullGaussian(_Gaussian, _MeansFactors):
+class FullGaussian(_ByFactors, _MeansFactors):
     """Gaussian components, each with a covariance matrix of its own.
 
     Parameters
@@ -340,90 +427,38 @@ class FullGaussian(_Gaussian, _MeansFactors):
         >>> ex.FullGaussian.from_covariances([[0.0]], [[[4.0]]]).precision_cholesky
         array([[[0.5]]])
         """
-        return cls(*_factorized(means, covariances, "covariances", ("k", "d", "d")))
+        return cls(*factorized(means, covariances, "covariances", ("k", "d", "d")))
 
     @property
     def covariances(self) -> Array:
         """Covariance matrices of the components, shape (k, d, d)."""
-        return _covariances_of(self)
+        return covariances_of(self.precision_cholesky)
 
     def _checked(self, space: Space) -> Self:
-        means = _checked_means(space, self.means, ("k", "d"))
+        means = checked_means(space, self.means, ("k", "d"))
         k, d = means.shape
-        factors = _checked_factors(space, self, (k, d, d))
+        factors = checked_factors(space, self.precision_cholesky, (k, d, d))
         return self._replace(means=means, precision_cholesky=factors)
 
-    def _prepare(self, plan: Plan) -> _Standardizer:
-        return _by_factors(plan, self.means, self.precision_cholesky)
+    def _prepare(self, plan: Plan) -> Standardizer:
+        return by_factors(plan, self.means, self.precision_cholesky)
 
+    _second_moment = staticmethod(products)
 
-def _by_variances(
-    plan: Plan, means: Array, variances: Array, log_determinants: Array
-) -> _Standardizer:
-    d = means.shape[1] if means.ndim == 2 else 1
-    scales = 1.0 / plan.xp.sqrt(variances)
-    return _Standardizer(means, scales, -0.5 * (log_determinants + d * _LOG_2PI))
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts[:, None]
+        mean_products = moments.second / counts[:, None, None]
+        covariances = centred_products(xp, mean_products, _linalg.outer(shift), floors[:, None])
+        return self.means + shift, covariances
 
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        k, d = means.shape
+        factor = _linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances))
+        return cls(means, xp.broadcast_to(factor, (k, d, d)))
 
-def _by_factors(plan: Plan, means: Array, factors: Array) -> _Standardizer:
-    xp = plan.xp
-    # Below the diagonal nothing is read, so the derivative there is zero.
-    factors = xp.triu(factors)
-    log_determinants = xp.sum(xp.log(xp.linalg.diagonal(factors)), axis=-1)
-    return _Standardizer(means, factors, log_determinants - 0.5 * means.shape[1] * _LOG_2PI)
-
-
-def _checked_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
-    means = space.parameter("means", means)
-    check_shape("means", means, expected)
-    check_not_empty("means", means.shape[0])
-    if means.ndim == 2 and means.shape[1] == 0:
-        raise ValueError(f"means has shape {tuple(means.shape)}; expected at least one feature")
-    return check_finite(space, "means", means)
-
-
-def _checked_variances(space: Space, components: Any, shape: tuple[int, ...]) -> Array:
-    variances = space.parameter("variances", components.variances)
-    check_shape("variances", variances, shape, ", to match means")
-    return check_positive(space, "variances", variances)
-
-
-def _checked_factors(space: Space, components: Any, shape: tuple[int, ...]) -> Array:
-    factors = space.parameter("precision_cholesky", components.precision_cholesky)
-    check_shape("precision_cholesky", factors, shape, ", to match means")
-    return check_precision_cholesky(space, factors)
-
-
-def _variances_of(components: Any) -> Array:
-    space = space_of({"variances": components.variances})
-    return check_positive(space, "variances", space.parameter("variances", components.variances))
-
-
-def _covariances_of(components: Any) -> Array:
-    space = space_of({"precision_cholesky": components.precision_cholesky})
-    factors = space.parameter("precision_cholesky", components.precision_cholesky)
-    check_shape("precision_cholesky", factors, (*factors.shape[:-1], factors.shape[-2]))
-    factors = check_precision_cholesky(space, factors)
-    return execution.compute(_linalg.covariances_of, space, factors)
-
-
-def _factorized(
-    means: Any, covariances: Any, name: str, expected: tuple[str, ...]
-) -> tuple[Array, Array]:
-    """Means, and the precision Cholesky factors of checked covariances."""
-    space = space_of({"means": means, name: covariances})
-    means = _checked_means(space, means, ("k", "d"))
-    k, d = means.shape
-    covariances = space.parameter(name, covariances)
-    sizes = {"k": k, "d": d}
-    check_shape(name, covariances, tuple(sizes[s] for s in expected), ", to match means")
-    covariances = check_covariances(space, name, covariances)
-    try:
-        factors = execution.compute(_linalg.precision_cholesky, space, covariances)
-    except (ValueError, RuntimeError):
-        # Where a library's own cholesky raises: it does not say which matrix.
-        check_definite(name, covariances)
-        raise
-    if is_concrete(factors) and not np.isfinite(to_host(factors)).all():
-        check_definite(name, covariances)
-    return means, factors
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        return int(k * d + k * (d * (d + 1) // 2))

@@ -1,0 +1,140 @@
+"""The M-step: the mixture that expected statistics make most likely."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp._mixture import Mixture
+from estep_xp._namespace import Space, is_concrete, is_tracer, space_of, to_host
+from estep_xp._statistics import Statistics, arrays_of, check_statistics
+from estep_xp._typing import Array, Namespace
+from estep_xp._validation import check_definite, raise_bad_value
+from estep_xp.families import _contract
+
+
+def m_step(statistics: Statistics, *, variance_floor: float = 1e-6) -> Mixture:
+    """The mixture that the statistics make most likely.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Of at least one row.
+    variance_floor : float, optional
+        Added to the variances, or to the diagonals of covariance matrices: keeps components from
+        collapsing onto single rows. In squared units of x; scikit-learn's ``reg_covar``.
+
+    Returns
+    -------
+    Mixture
+        Of the same family. A component that has lost all rows keeps its parameters and gets the
+        weight 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the statistics are not finite or hold no rows, or a covariance matrix is not positive
+        definite.
+
+    Notes
+    -----
+    Weights N_k / Σ N; means Σ r x / N_k; covariances Σ r (x − m)(x − m)ᵀ / N_k about the new mean m
+    (Bishop 2006, eqs. 9.24 to 9.26), plus the floor.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> new = ex.m_step(ex.expected_statistics([1.0, 2.5, 7.0, 5.0], mixture))
+    >>> new.weights.round(4), new.components.means.round(4)
+    (array([0.5007, 0.4993]), array([1.7746, 5.9816]))
+    """
+    check_statistics("statistics", statistics)
+    floor = check_floor(variance_floor)
+    space = space_of(arrays_of("statistics", statistics))
+    if not space.lazy:
+        _check_sums(statistics)
+    mixture: Mixture = execution.apply(maximized, space, (statistics, floor), statistics.mixture)
+    return mixture
+
+
+def check_floor(variance_floor: Any) -> Any:
+    """`variance_floor` as a Python float, or as the tracer that it is."""
+    if is_tracer(variance_floor):
+        return variance_floor
+    try:
+        floor = float(variance_floor)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"variance_floor is {variance_floor!r:.60}; variance_floor must be a number"
+        ) from None
+    if not 0 <= floor < math.inf:
+        raise ValueError(
+            f"variance_floor is {floor}; variance_floor must be non-negative and finite"
+        )
+    return floor
+
+
+def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
+    """Run the M-step on statistics that are good."""
+    components: Any = _contract.estimable(statistics.mixture.components)
+    arguments = (components, statistics.counts, statistics.moments, floor)
+    try:
+        new: Mixture = execution.compute(_maximized, space, *arguments)
+    except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
+        _explain(space, arguments)
+        raise
+    fields: Any = new.components
+    if is_concrete(new.weights) and not all(map(_is_finite, fields)):
+        _explain(space, arguments)
+    return new
+
+
+def _is_finite(array: Array) -> bool:
+    return bool(np.isfinite(to_host(array)).all())
+
+
+def _maximized(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Mixture:
+    weights, counts, lost, floors = _shares(xp, counts, floor)
+    return Mixture(weights, components._maximized(xp, counts, lost, moments, floors))
+
+
+def _scattered(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Array:
+    _, counts, _, floors = _shares(xp, counts, floor)
+    return components._scatter(xp, counts, moments, floors)[1]
+
+
+def _shares(xp: Namespace, counts: Array, floor: Any) -> tuple[Array, Array, Array, Array]:
+    """Mixing weights, positive counts, which components are lost, and floors of variances."""
+    total = xp.sum(counts)
+    # Less than the rounding of a rounding error of all rows: no row is left, or a single one that
+    # the component would collapse upon.
+    least = float(xp.finfo(counts.dtype).eps) ** 2 * total
+    lost = counts <= least
+    weights = xp.where(lost, 0.0, counts) / total
+    # What is computed for a lost component is thrown away; it must be finite all the same, or its
+    # derivatives would poison the others'.
+    positive = xp.where(lost, xp.where(total > 0, least, 1.0), counts)
+    floors = xp.where(lost, 1.0, xp.zeros_like(counts)) + floor
+    return weights, positive, lost, floors
+
+
+def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
+    """Raise for the first covariance matrix of the M-step that is not positive definite."""
+    covariances = execution.compute(_scattered, space, *arguments)
+    if is_concrete(covariances):
+        check_definite("covariances", covariances, "raise variance_floor")
+
+
+def _check_sums(statistics: Statistics) -> None:
+    for name, array in arrays_of("statistics", statistics).items():
+        host = to_host(array)
+        bad = np.argwhere(~np.isfinite(host))
+        if len(bad):
+            index = tuple(bad[0].tolist())
+            raise_bad_value(name, index, host[index], f"{name} must be finite")
+    if not float(to_host(statistics.n_rows)) > 0:
+        raise ValueError("statistics.n_rows is 0; an M-step needs at least one row")

@@ -1,0 +1,132 @@
+"""A call over rows: its arguments brought to one space and checked, run, its results looked at."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp._kernels import LogJoint
+from estep_xp._mixture import Mixture
+from estep_xp._namespace import Space, space_of, to_host
+from estep_xp._typing import Array
+from estep_xp._validation import (
+    Suspects,
+    check_non_negative,
+    check_shape,
+    check_weights,
+    has_zeros,
+    suspects,
+)
+from estep_xp.execution import RowKernel
+from estep_xp.families import _contract
+
+
+class Problem(NamedTuple):
+    """A call whose arguments have been brought to one space and checked."""
+
+    space: Space
+    name: str  # of the rows, in messages
+    rows: tuple[Array, ...]
+    mixture: Mixture
+    zeros: bool  # some mixing weight is zero, or may be
+    masks: bool  # some sample weight is
+
+    @property
+    def k(self) -> int:
+        return int(self.mixture.weights.shape[0])
+
+
+def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> Problem:
+    """Bring the arguments of a call to one space and check them."""
+    if not isinstance(mixture, Mixture):
+        raise TypeError(f"mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture")
+    weights, components = mixture
+    if not hasattr(components, "log_prob"):
+        raise TypeError(
+            f"components are a {type(components).__name__}; expected a family such as "
+            "UnivariateGaussian, or an object with a method log_prob(x)"
+        )
+    named = {name: x, "weights": weights, **_contract.arrays_of(components)}
+    if sample_weight is not None:
+        named["sample_weight"] = sample_weight
+    space = space_of(named)
+    weights = check_weights(space, space.parameter("weights", weights))
+    components = _contract.check_components(space, components, weights.shape[0])
+    x = space.rows(name, x)
+    _contract.check_rows_shape(name, components, x)
+    rows: tuple[Array, ...] = (x,)
+    masks = False
+    if sample_weight is not None:
+        sample_weight = space.parameter("sample_weight", sample_weight)
+        check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
+        rows = (x, check_non_negative(space, "sample_weight", sample_weight))
+        masks = has_zeros(sample_weight)
+    return Problem(space, name, rows, Mixture(weights, components), has_zeros(weights), masks)
+
+
+def run(
+    problem: Problem, kernel: RowKernel, block_size: int | None, workers: int | None
+) -> tuple[Array, ...]:
+    """Results of all rows, one array for each of the kernel's `tails`."""
+    how = execution.options(block_size, workers)
+    return execution.map_rows(kernel, problem.space, problem.rows, problem.mixture, how)
+
+
+def check_rows(problem: Problem, results: Array) -> Suspects | None:
+    """Raise for a bad row, told by a result (n,) of its own; return rows of no density at all."""
+    found = suspects(problem.space, problem.rows[0], results)
+    if found is None:
+        return None
+    if isinstance(problem.mixture.components, _contract.Given):
+        good = ~np.isnan(found.rows) & (found.rows < math.inf)
+        found.check(problem.name, good, "must not be NaN or +inf")
+    else:
+        found.check(problem.name, np.isfinite(found.rows), "must be finite")
+        invalid = found.indices[~(found.results == -math.inf)]
+        if len(invalid):
+            _explain(problem, int(invalid[0]))
+    return found
+
+
+def _explain(problem: Problem, row: int) -> None:
+    """Raise for the component that gives a good row a density that is NaN or infinite."""
+    one = problem._replace(rows=(problem.rows[0][row : row + 1, ...],))
+    joint, _ = run(one, LogJoint(problem.k, problem.zeros, lazy=False), None, None)
+    host = to_host(joint)
+    good = ~np.isnan(host) & (host < math.inf)
+    Suspects(np.asarray([row]), host, host[:, 0]).check(
+        "components.log_prob(x)",
+        good,
+        "must not be NaN or +inf: the row is too far away for the dtype, or the family at fault",
+    )
+
+
+def check_density(problem: Problem, log_likelihood: Array) -> None:
+    """Warn of rows that have zero density under every component."""
+    found = check_rows(problem, log_likelihood)
+    if found is not None:
+        warnings.warn(
+            f"{_counted(found)}: log_likelihood is -inf and responsibilities are NaN there",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def refuse_bad_rows(problem: Problem, log_likelihood: Array) -> None:
+    """Raise for the first row that no sum over rows may hold: a bad one, or one of no density."""
+    found = check_rows(problem, log_likelihood)
+    if found is not None:
+        raise ValueError(
+            f"{_counted(found)}; drop such rows, give them sample_weight 0, or start from wider "
+            "components"
+        )
+
+
+def _counted(found: Suspects) -> str:
+    count = len(found.indices)
+    rows = "1 row has" if count == 1 else f"{count} rows have"
+    return f"{rows} zero density under every component; the first is row {found.indices[0]}"

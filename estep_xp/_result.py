@@ -1,0 +1,112 @@
+"""What a fit gives, and the criteria by which fits are compared."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from estep_xp._estep import e_step, log_likelihood
+from estep_xp._mixture import Mixture
+from estep_xp._namespace import namespace_of
+from estep_xp._problem import pose
+from estep_xp._typing import Array, ArrayLike
+from estep_xp.families import _contract
+
+
+class EMResult(NamedTuple):
+    """A fitted mixture and how the fit went.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        The mixture after the last iteration.
+    log_likelihood : array, shape ()
+        Total log-likelihood of the (weighted) rows under it, in nats.
+    n_iter : int
+        Number of iterations, that is of M-steps.
+    converged : bool
+        Whether the log-likelihood stood still before ``max_iter`` was reached.
+    history : array, shape (n_iter,)
+        Log-likelihood after each iteration; under ``jit`` of shape (max_iter,), NaN after the last.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> x = [1.0, 1.4, 1.8, 6.2, 6.6, 7.0]
+    >>> result = ex.fit(x, ex.initialize(x, 2, ex.UnivariateGaussian, seed=0))
+    >>> round(float(result.aic(x)), 4), round(float(result.bic(x)), 4)
+    (21.9167, 20.8755)
+    """
+
+    mixture: Mixture
+    log_likelihood: Array
+    n_iter: int
+    converged: bool
+    history: Array
+
+    def aic(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
+        """Akaike's information criterion on observations; lower is better.
+
+        Parameters
+        ----------
+        x : array, shape (n, d)
+            The observations of the fit, or others.
+        sample_weight : array, shape (n,), optional
+            Weight of each row.
+
+        Returns
+        -------
+        array, shape ()
+            2 p − 2 log L, with p free parameters (Akaike 1974).
+        """
+        total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
+        return 2.0 * self._n_parameters - 2.0 * total
+
+    def bic(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
+        """Bayesian information criterion on observations; lower is better.
+
+        Parameters
+        ----------
+        x : array, shape (n, d)
+            The observations of the fit, or others.
+        sample_weight : array, shape (n,), optional
+            Weight of each row; their sum is the number of rows.
+
+        Returns
+        -------
+        array, shape ()
+            p log n − 2 log L, with p free parameters (Schwarz 1978).
+        """
+        total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
+        xp = namespace_of(total)
+        rows = pose(x, self.mixture, sample_weight=sample_weight).rows
+        n = xp.sum(rows[1]) if len(rows) == 2 else xp.zeros_like(total) + float(rows[0].shape[0])
+        return self._n_parameters * xp.log(n) - 2.0 * total
+
+    def icl(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
+        """Integrated completed likelihood on observations; lower is better.
+
+        Parameters
+        ----------
+        x : array, shape (n, d)
+            The observations of the fit, or others.
+        sample_weight : array, shape (n,), optional
+            Weight of each row.
+
+        Returns
+        -------
+        array, shape ()
+            The BIC plus twice the entropy of the responsibilities (Biernacki, Celeux and Govaert
+            2000): components that overlap count against a mixture.
+        """
+        entropy = e_step(x, self.mixture).entropy
+        xp = namespace_of(entropy)
+        if sample_weight is not None:
+            weight = pose(x, self.mixture, sample_weight=sample_weight).rows[1]
+            entropy = xp.where(weight > 0, weight * entropy, 0.0)
+        return self.bic(x, sample_weight=sample_weight) + 2.0 * xp.sum(entropy)
+
+    @property
+    def _n_parameters(self) -> float:
+        """How many numbers may be chosen freely; weights sum to 1."""
+        components = _contract.estimable(self.mixture.components)
+        return float(components._n_components() - 1 + components._n_parameters())

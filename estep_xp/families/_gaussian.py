@@ -1,0 +1,231 @@
+"""What all Gaussian components share: standardise rows, take their density, collect moments.
+
+log N(x | μ, C) = Σ_j log P_jj − (d/2) log 2π − ½ ‖(x − μ) P‖², with precision = P Pᵀ (Bishop 2006,
+eq. 2.43). The residual x − μ is formed first and squared last: x² − 2xμ + μ² cancels where the data
+lie far from the origin, and (x − μ)² / σ² over- or underflows where x − μ and σ are extreme.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from estep_xp import _linalg, execution
+from estep_xp._logsumexp import across, along
+from estep_xp._namespace import Space, is_concrete, space_of, to_host
+from estep_xp._typing import Array, ArrayLike, Namespace
+from estep_xp._validation import (
+    check_covariances,
+    check_definite,
+    check_finite,
+    check_not_empty,
+    check_positive,
+    check_precision_cholesky,
+    check_shape,
+)
+from estep_xp.families._contract import BlockFamily
+from estep_xp.families._log_prob import log_prob
+from estep_xp.families._moments import GaussianMoments
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+class Standardizer(NamedTuple):
+    """What turns rows into log-densities: log_normalizers − ½ ‖(x − means) · factors‖²."""
+
+    means: Array  # (k, d), or (k,) for one feature
+    factors: Array  # of each component: a scale (), scales (d,), or a triangular factor (d, d)
+    log_normalizers: Array  # (k,)
+
+
+class Gaussian(BlockFamily):
+    """What the Gaussian families share; each adds its fields and its kind of covariance."""
+
+    __slots__ = ()
+
+    means: Array
+
+    def log_prob(self, x: ArrayLike) -> Array:
+        """Log-density of each row under each component.
+
+        Parameters
+        ----------
+        x : array, shape (n, d)
+            Observations; shape (n,) for `UnivariateGaussian`.
+
+        Returns
+        -------
+        array, shape (n, k)
+            log N(x_i | μ_k, C_k), in nats.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has a wrong shape, dtype or value.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]).log_prob([2.0, 4.0]).round(4)
+        array([[-0.9189, -6.455 ],
+               [-2.9189, -2.455 ]])
+        """
+        return log_prob(self, x)
+
+    def _n_components(self) -> int:
+        return int(self.means.shape[0])
+
+    def _rows_shape(self) -> tuple[int | str, ...]:
+        return ("n", *self.means.shape[1:])
+
+    def _log_prob_block(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
+        xp, features = plan.xp, plan.axis
+
+        def log_density(mean: Array, factor: Array, log_normalizer: Array) -> Array:
+            residuals = x - along(mean, features)
+            if factor.ndim == 2:
+                standardized = _linalg.transform(xp, residuals, factor, rows_last=features == 0)
+            elif factor.ndim == 1:
+                standardized = residuals * along(factor, features)
+            else:
+                standardized = residuals * factor
+            squared_norms = xp.sum(standardized * standardized, axis=features)
+            return log_normalizer - 0.5 * squared_norms
+
+        return plan.over_components(log_density, tuple(prepared), plan.axis)
+
+    def _moments_block(
+        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        xp, features = plan.xp, plan.axis
+        by_component = (
+            responsibilities if plan.axis == 0 else xp.permute_dims(responsibilities, (1, 0))
+        )
+
+        def moments(mean: Array, share: Array) -> tuple[Array, Array]:
+            residuals = x - along(mean, features)
+            weighted = residuals * across(share, features)
+            second = self._second_moment(xp, weighted, residuals, features)
+            return xp.sum(weighted, axis=1 - features), second
+
+        sums: tuple[Array, ...] = plan.over_components(moments, (prepared.means, by_component), 0)
+        return sums
+
+    @staticmethod
+    def _second_moment(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
+        """What the family needs of one component's second moment."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _moments(*sums: Array) -> GaussianMoments:
+        return GaussianMoments(*sums)
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floors: Array
+    ) -> Self:
+        means, covariances = self._scatter(xp, counts, moments, floors)
+        family: Any = type(self)
+        new: Self = family(means, self._from_covariances(xp, covariances))
+        return new._keeping(xp, self, lost)
+
+    @staticmethod
+    def _from_covariances(xp: Namespace, covariances: Array) -> Array:
+        """The field that describes these covariances."""
+        raise NotImplementedError
+
+    def _keeping(self, xp: Namespace, old: Self, lost: Array) -> Self:
+        """Return these components, but the old ones where they are lost."""
+        before: Any = old
+        after: Any = self
+        pairs = zip(before, after, strict=True)
+        kept: Self = after._make(xp.where(per_component(lost, a), a, b) for a, b in pairs)
+        return kept
+
+
+def per_component(vector: Array, like: Array) -> Array:
+    """An array (k, ...) ready to broadcast against one with components along its first axis."""
+    return vector[(..., *(None,) * (like.ndim - vector.ndim))]
+
+
+def by_variances(
+    plan: Plan, means: Array, variances: Array, log_determinants: Array
+) -> Standardizer:
+    """What rows need of components whose features are independent."""
+    d = means.shape[1] if means.ndim == 2 else 1
+    scales = 1.0 / plan.xp.sqrt(variances)
+    return Standardizer(means, scales, -0.5 * (log_determinants + d * _LOG_2PI))
+
+
+def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:
+    """What rows need of components with precision Cholesky factors (k, d, d)."""
+    xp = plan.xp
+    # Below the diagonal nothing is read, so the derivative there is zero.
+    factors = xp.triu(factors)
+    log_determinants = xp.sum(xp.log(xp.linalg.diagonal(factors)), axis=-1)
+    return Standardizer(means, factors, log_determinants - 0.5 * means.shape[1] * _LOG_2PI)
+
+
+def checked_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
+    """Means (k, d) or (k,) as an array of `space`: finite, and at least one."""
+    means = space.parameter("means", means)
+    check_shape("means", means, expected)
+    check_not_empty("means", means.shape[0])
+    if means.ndim == 2 and means.shape[1] == 0:
+        raise ValueError(f"means has shape {tuple(means.shape)}; expected at least one feature")
+    return check_finite(space, "means", means)
+
+
+def checked_variances(space: Space, variances: Any, shape: tuple[int, ...]) -> Array:
+    """Variances of this shape as an array of `space`: positive and finite."""
+    variances = space.parameter("variances", variances)
+    check_shape("variances", variances, shape, ", to match means")
+    return check_positive(space, "variances", variances)
+
+
+def checked_factors(space: Space, factors: Any, shape: tuple[int, ...]) -> Array:
+    """Precision Cholesky factors of this shape as an array of `space`."""
+    factors = space.parameter("precision_cholesky", factors)
+    check_shape("precision_cholesky", factors, shape, ", to match means")
+    return check_precision_cholesky(space, factors)
+
+
+def variances_of(variances: Any) -> Array:
+    """Variances of components that nobody has checked yet."""
+    space = space_of({"variances": variances})
+    return check_positive(space, "variances", space.parameter("variances", variances))
+
+
+def covariances_of(factors: Any) -> Array:
+    """Covariances of components whose precision Cholesky factors nobody has checked yet."""
+    space = space_of({"precision_cholesky": factors})
+    factors = space.parameter("precision_cholesky", factors)
+    check_shape("precision_cholesky", factors, (*factors.shape[:-1], factors.shape[-2]))
+    factors = check_precision_cholesky(space, factors)
+    return execution.compute(_linalg.covariances_of, space, factors)
+
+
+def factorized(
+    means: Any, covariances: Any, name: str, expected: tuple[str, ...]
+) -> tuple[Array, Array]:
+    """Means, and the precision Cholesky factors of checked covariances."""
+    space = space_of({"means": means, name: covariances})
+    means = checked_means(space, means, ("k", "d"))
+    k, d = means.shape
+    covariances = space.parameter(name, covariances)
+    sizes = {"k": k, "d": d}
+    check_shape(name, covariances, tuple(sizes[s] for s in expected), ", to match means")
+    covariances = check_covariances(space, name, covariances)
+    try:
+        factors = execution.compute(_linalg.precision_cholesky, space, covariances)
+    except (ValueError, RuntimeError):
+        # Where a library's own cholesky raises: it does not say which matrix.
+        check_definite(name, covariances)
+        raise
+    if is_concrete(factors) and not np.isfinite(to_host(factors)).all():
+        check_definite(name, covariances)
+    return means, factors

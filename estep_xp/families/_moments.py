@@ -1,0 +1,66 @@
+"""Moments of Gaussian components about given means, and the way back to means and covariances.
+
+For responsibilities r they are N = Σ r, Σ r (x − μ) and Σ r (x − μ)(x − μ)ᵀ, or of the last what a
+family needs. Blocks of rows share μ, so they add up exactly; and an offset of the data, which would
+cancel all digits of Σ r x xᵀ − N x̄ x̄ᵀ, never enters.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from estep_xp._linalg import diagonal_matrix
+from estep_xp._typing import Array, Namespace
+
+
+class GaussianMoments(NamedTuple):
+    """Responsibility-weighted moments about the means that the statistics were centred on.
+
+    Parameters
+    ----------
+    first : array, shape (k, d)
+        Σ_i r_ik (x_i − μ_k); shape (k,) for univariate components.
+    second : array
+        Σ_i r_ik (x_i − μ_k)(x_i − μ_k)ᵀ, shape (k, d, d), for full covariances; its sum over
+        components, (d, d), for tied ones; its diagonals, (k, d), for diagonal ones; its traces,
+        (k,), for spherical and univariate ones.
+    """
+
+    first: Array
+    second: Array
+
+
+def squares(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
+    """Diagonal (d,) of the second moment of a block with its features along an axis."""
+    return xp.sum(weighted * residuals, axis=1 - features)
+
+
+def trace(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
+    """Trace () of the second moment of a block."""
+    return xp.sum(squares(xp, weighted, residuals, features))
+
+
+def products(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
+    """Second moment (d, d) of a block with its features along an axis."""
+    if features == 0:
+        return xp.matmul(weighted, xp.matrix_transpose(residuals))
+    return xp.matmul(xp.matrix_transpose(weighted), residuals)
+
+
+def centred_squares(xp: Namespace, second: Array, squared_shift: Array, floor: Array) -> Array:
+    """Variances about the new mean from mean squares about an old one; plus a floor."""
+    # Rounding may turn a small difference negative; its own size keeps it positive.
+    noise = 4.0 * float(xp.finfo(second.dtype).eps)
+    return second - squared_shift + noise * second + floor
+
+
+def centred_products(xp: Namespace, second: Array, shifts: Array, floor: Array) -> Array:
+    """Covariances (..., d, d) about the new mean, exactly symmetric; plus a floor.
+
+    `shifts` (..., d, d) are the products of the new mean's distance from the old one.
+    """
+    d = second.shape[-1]
+    noise = 4.0 * d * float(xp.finfo(second.dtype).eps)
+    scatter = second - shifts
+    symmetric = 0.5 * scatter + 0.5 * xp.matrix_transpose(scatter)
+    return symmetric + diagonal_matrix(xp, noise * xp.linalg.diagonal(second) + floor)
