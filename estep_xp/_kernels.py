@@ -102,13 +102,16 @@ class _Weighted(MixtureKernel):
     ) -> tuple[Array, LogNormalized, Array | None]:
         """The block with harmless numbers in its blank rows, normalised; and which those are.
 
-        Blank is a row of weight 0 that holds something unusable.
+        Blank is a row of weight 0 whose density may not be asked for.
         """
         x = rows[0]
         masked = blank = None
         if self.masks:
             masked = rows[1] == 0
-            blank = masked & _unusable(plan, x)
+            blank = masked
+            if _contract.takes_any_row(prepared.components):
+                # All the others can be evaluated, and have a derivative by their weight.
+                blank = masked & _unusable(plan, x)
             x = plan.xp.where(_to_rows(plan, blank, x.ndim), _HARMLESS, x)
         log_prob = self.log_prob(plan, prepared, x)
         return x, normalize(plan.xp, log_prob, prepared.weights, plan.axis, masked), blank

@@ -15,16 +15,15 @@ def precision_cholesky(xp: Namespace, covariances: Array) -> Array:
     Where C is not positive definite the result is NaN, or the library raises; callers name the
     matrix.
     """
-    # Unit diagonals: in float32 the squares of a factor of variances 1e-30 would underflow.
-    variances = xp.linalg.diagonal(covariances)
-    scale = xp.sqrt(variances)
-    outer = xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
-    correlations = covariances / outer
+    # Unit diagonals: in float32 the squares of a factor of variances 1e-30 would underflow. By
+    # reciprocals, one after the other: so would the derivative of a quotient.
+    scale = 1.0 / xp.sqrt(xp.linalg.diagonal(covariances))
+    correlations = covariances * xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
     # Libraries read one triangle, or both: they all get the same derivatives from the mean.
     symmetric = 0.5 * correlations + 0.5 * xp.matrix_transpose(correlations)
     lower = xp.linalg.cholesky(symmetric)
     inverse = inverse_lower(xp, lower)
-    return xp.matrix_transpose(inverse / xp.expand_dims(scale, axis=-2))
+    return xp.matrix_transpose(inverse * xp.expand_dims(scale, axis=-2))
 
 
 def covariances_of(xp: Namespace, factors: Array) -> Array:

@@ -25,15 +25,17 @@ class MixingWeights(NamedTuple):
 
 def mixing_weights(xp: Namespace, weights: Array, *, zeros: bool) -> MixingWeights:
     """Normalise `weights` (k,) in log space; with `zeros` some of them may be zero."""
-    # The largest weight is divided out: a sum of 1e308s overflows, one of 1e-320s loses digits.
-    largest = xp.max(weights)
-    log_total = xp.log(largest) + xp.log(xp.sum(weights / largest))
+    # In logarithms: a sum of 1e308s overflows, and so does the derivative of a quotient of 1e-30s.
     if not zeros:
-        return MixingWeights(xp.log(weights) - log_total, None)
+        log = xp.log(weights)
+        largest = xp.max(log)
+        return MixingWeights(log - (largest + xp.log(xp.sum(xp.exp(log - largest)))), None)
     positive = weights > 0
-    one = xp.ones_like(weights)
-    log = xp.log(xp.where(positive, weights, one)) - log_total
-    return MixingWeights(log, xp.where(positive, one, weights))
+    log = xp.log(xp.where(positive, weights, 1.0))
+    largest = xp.max(xp.where(positive, log, -math.inf))
+    gain = xp.where(positive, 1.0, weights + 0.0)  # no zero has a sign
+    shares = xp.where(positive, xp.exp(log - largest), gain * xp.exp(-largest))
+    return MixingWeights(log - (largest + xp.log(xp.sum(shares))), gain)
 
 
 def along(vector: Array, axis: int) -> Array:
@@ -97,7 +99,8 @@ def normalize(
         shares = xp.exp(exponents)
     else:
         # Zero times infinity is NaN: what zero multiplies is kept finite.
-        ceiling = math.log(float(xp.finfo(exponents.dtype).max)) - 1.0
+        limits = xp.finfo(exponents.dtype)
+        ceiling = math.log(float(limits.max)) * (1.0 - float(limits.eps))
         exponents = xp.where(exponents > ceiling, ceiling, exponents)
         shares = xp.exp(exponents) * along(weights.gain, axis)
     return LogNormalized(shares, xp.sum(shares, axis=axis), shift)

@@ -28,6 +28,7 @@ _CONVERT = {
     "jax": "jax.numpy.asarray({0})",
     "torch": "torch.asarray({0})",
     "cupy": "cupy.asarray({0})",
+    "dask": "dask.array.asarray({0})",
     "array_api_strict": "array_api_strict.asarray({0})",
 }
 
@@ -40,6 +41,11 @@ class Space(NamedTuple):
     dtype: Any
     device: Any
     lazy: bool  # the numbers of some argument do not exist yet
+
+    @property
+    def flushes(self) -> bool:
+        """Whether numbers too small for all their digits, subnormal ones, count as zero."""
+        return self.library == "jax"
 
     def parameter(self, name: str, value: Any) -> Array:
         """A parameter as a floating-point array of this space."""
@@ -255,6 +261,24 @@ def _converted(name: str, value: Any, space: Space) -> Array:
     return space.xp.asarray(host, dtype=space.dtype, device=space.device)
 
 
+def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:
+    """Raise for the first item of a list that is no number, or the first row of another length."""
+    if not isinstance(items, (list, tuple)):
+        return
+    lengths = [len(item) if isinstance(item, (list, tuple)) else "no" for item in items]
+    for i, item in enumerate(items):
+        where = f"{name}[{', '.join(map(str, (*index, i)))}]"
+        if item is None or isinstance(item, (str, bytes, complex)):
+            kind = " (complex)" if isinstance(item, complex) else ""
+            raise TypeError(f"{where} is {item!r:.60}{kind}; {name} must hold real numbers")
+        _explain_items(name, item, (*index, i))
+        if lengths[i] != lengths[0]:
+            raise ValueError(
+                f"{where} has {lengths[i]} items but the first row has {lengths[0]}; rows of "
+                f"{name} must have one length"
+            )
+
+
 def _real(name: str, value: Any) -> np.ndarray[Any, Any]:
     """`value` as a NumPy array of real numbers."""
     if type(value) is np.ndarray and value.dtype.kind in "fiub":
@@ -266,15 +290,15 @@ def _real(name: str, value: Any) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, OverflowError):
+        _explain_items(name, value)
         raise ValueError(
             f"{name} is not a rectangular array of real numbers; its rows must have one length"
         ) from None
-    if array.dtype == object and isinstance(value, (list, tuple)):
-        bad = next((v for v in value if v is None or isinstance(v, str)), value)
-        raise TypeError(f"{name} holds {bad!r:.60}; {name} must hold real numbers")
     if array.dtype == object and array.ndim == 0:
         raise TypeError(
             f"{name} is a {type(value).__name__}; {name} must be an array of real numbers"
         )
+    if array.dtype.kind not in "fiub":
+        _explain_items(name, value)
     _check_host_kind(name, array)
     return array

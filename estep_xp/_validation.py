@@ -30,13 +30,16 @@ def shape_text(shape: tuple[Any, ...]) -> str:
 def check_shape(name: str, array: Array, expected: tuple[int | str, ...], why: str = "") -> None:
     """Raise unless `array` has the expected shape, whose strings stand for any size."""
     actual = tuple(array.shape)
-    fits = len(actual) == len(expected) and all(
-        isinstance(e, str) or a == e for a, e in zip(actual, expected, strict=True)
-    )
+    fits = len(actual) == len(expected) and all(map(_may_equal, actual, expected))
     if not fits:
         raise ValueError(
             f"{name} has shape {shape_text(actual)}; expected {shape_text(expected)}{why}"
         )
+
+
+def _may_equal(size: float, expected: float | str) -> bool:
+    # A size that Dask does not know yet is NaN.
+    return isinstance(expected, str) or size == expected or math.isnan(size + expected)
 
 
 def check_not_empty(name: str, size: int) -> None:
@@ -75,14 +78,19 @@ def check_finite(space: Space, name: str, array: Array) -> Array:
 
 
 def check_positive(space: Space, name: str, array: Array) -> Array:
-    """Refuse what is not positive and finite."""
-    return check_values(
+    """Refuse what is not positive and finite, or what the library takes for zero."""
+    array = check_values(
         space,
         name,
         array,
         lambda xp, a: (a > 0) & (a < math.inf),
         f"{name} must be positive and finite",
     )
+    if not space.flushes:
+        return array
+    least = float(space.xp.finfo(array.dtype).smallest_normal)
+    expected = f"{name} must be at least {least:.4g}: {space.library} takes less for 0"
+    return check_values(space, name, array, lambda xp, a: ~(a < least), expected)
 
 
 def check_non_negative(space: Space, name: str, array: Array) -> Array:

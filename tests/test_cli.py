@@ -184,6 +184,16 @@ def test_weights_are_normalised_without_overflow():
         np.testing.assert_allclose(found["responsibilities"], R[:1], rtol=1e-12)
 
 
+@needs_jax
+def test_numbers_that_only_jax_takes_for_zero():
+    options = ("--x", "0.5", "--means", "2,6", "--backend", "jax", "--json")
+    tiny = ("--variances", "1,1.5", "--weights", "4.5e-319, 5.5e-319")
+    found = json.loads(succeed("calculate", *options, *tiny))
+    np.testing.assert_allclose(found["responsibilities"], R[:1], rtol=1e-4)
+    outcome = run("calculate", *options, "--variances", "1,1e-310")
+    assert_refused(outcome, 2, "mixture: variances[1] is 1e-310; variances must be at least 2.22")
+
+
 @pytest.mark.parametrize("library", ["numpy", pytest.param("jax", marks=needs_jax)])
 def test_zero_density_is_null_and_one_warning(library):
     options = ("--x", "0.5 1e200", *WORKED, "--backend", library)

@@ -727,8 +727,17 @@ def test_a_directory_that_is_not_there(tmp_path):
 # --- the end of a process -----------------------------------------------------------------------
 
 
+@pytest.fixture
+def handlers():
+    """Numbers of the signals that end a process, whose handlers are put back afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield before
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(("first", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_repeated_signals_do_not_disturb_the_tidying_up(first, code):
+def test_repeated_signals_do_not_disturb_the_tidying_up(handlers, first, code):
     tidied = []
 
     def command():
@@ -740,10 +749,15 @@ def test_repeated_signals_do_not_disturb_the_tidying_up(first, code):
             tidied.append(True)
         return 0
 
-    before = signal.getsignal(signal.SIGINT)
     assert exit_code_of(command) == code
     assert tidied == [True]
-    assert signal.getsignal(signal.SIGINT) is before
+    # Nor the end of the process, which is at hand.
+    assert {signal.getsignal(number) for number in handlers} == {signal.SIG_IGN}
+
+
+def test_without_a_signal_all_handlers_are_as_before(handlers):
+    assert exit_code_of(lambda: 0) == 0
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
 
 
 @pytest.mark.parametrize(

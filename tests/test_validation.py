@@ -72,6 +72,46 @@ def test_covariances_of_a_bad_factor():
         _ = ex.TiedGaussian(MEANS, factors[1]).covariances
 
 
+@pytest.mark.parametrize("factor", [1.0, [1.0, 2.0], [[1.0, 2.0]], [[[[1.0]]]]])
+def test_covariances_of_a_factor_of_no_shape(factor):
+    for family in (ex.TiedGaussian, ex.FullGaussian):
+        with pytest.raises(ValueError, match=r"precision_cholesky has shape \(.*expected \("):
+            _ = family(MEANS, factor).covariances
+
+
+@pytest.mark.backends("jax")
+def test_variances_that_the_library_takes_for_zero(backend):
+    """JAX flushes subnormal numbers; the message must not blame the family for the outcome."""
+    variances = backend.asarray([1.0, 1e-310, 1.0])
+    components = ex.UnivariateGaussian(backend.asarray(MEANS[:, 0]), variances)
+    with pytest.raises(ValueError, match=r"variances\[1\] is 1e-310; .* at least 2\.225e-308"):
+        components.log_prob(backend.asarray([0.0]))
+
+
+def test_a_row_beyond_the_dtype_of_the_mixture_warns_of_nothing_else():
+    components = ex.UnivariateGaussian(np.float32([0.0]), np.float32([1.0]))
+    with pytest.warns(RuntimeWarning) as warned:
+        result = ex.e_step([0.0, 1e300], ex.Mixture(np.float32([1.0]), components))
+    assert len(warned) == 1
+    assert "zero density" in str(warned[0].message)
+    assert result.log_likelihood[1] == -np.inf
+
+
+def test_a_negative_zero_is_a_zero():
+    components = ex.UnivariateGaussian([0.0, 1.0], [1.0, 1.0])
+    share = ex.e_step([0.5], ex.Mixture([1.0, -0.0], components)).responsibilities[0, 1]
+    assert share == 0
+    assert not np.signbit(share)
+
+
+def test_conversion_to_dask_is_named_rightly():
+    da = pytest.importorskip("dask.array")
+    jnp = pytest.importorskip("jax.numpy")
+    mixture = ex.Mixture(jnp.ones(1), ex.UnivariateGaussian([0.0], [1.0]))
+    with pytest.raises(TypeError, match=r"dask\.array\.asarray\(weights\)"):
+        ex.e_step(da.ones(3), mixture)
+
+
 def test_the_place_is_right_in_a_later_block():
     """The index counts the rows of x, not those of the block in which the mistake was found."""
     x = np.zeros((50, 2))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
+from estep_xp._io.errors import InputError
 from estep_xp._io.extras import require
 from estep_xp._io.results import Results
 
@@ -29,6 +30,13 @@ class Evaluation(NamedTuple):
     results: Results
     mean_max_responsibility: float
     total_log_likelihood: float
+
+
+def scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the same weights in other units: their sum neither overflows nor loses digits."""
+    _, exponent = np.frexp(weights.max())
+    units: NDArray[np.float64] = np.ldexp(weights, -exponent)  # by a power of two, which is exact
+    return units
 
 
 class Evaluator:
@@ -56,7 +64,7 @@ class Evaluator:
         components: Any = mixture.components
         converted = type(components)(*map(self._convert, components))
         self._univariate = components.means.ndim == 1
-        self._mixture = ex.Mixture(self._convert(mixture.weights), converted)
+        self._mixture = ex.Mixture(self._convert(scaled(mixture.weights)), converted)
 
     def __call__(self, x: NDArray[np.float64]) -> Evaluation:
         """Return the E-step on `x`, of shape (n, d), or (n,) if the mixture is univariate.
@@ -67,7 +75,10 @@ class Evaluator:
             x = x.reshape(-1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*zero density", RuntimeWarning)
-            step = ex.e_step(self._convert(x), self._mixture, workers=-1)
+            try:
+                step = ex.e_step(self._convert(x), self._mixture, workers=-1)
+            except ValueError as error:  # a number that only this backend refuses
+                raise InputError("mixture", str(error)) from error
         results = Results(
             np.asarray(step.responsibilities),
             np.asarray(step.labels, dtype=np.int64),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp._io.evaluate import Evaluation
+from estep_xp._io.evaluate import Evaluation, scaled
 from estep_xp._io.results import column_names, csv_lines
 from estep_xp._io.stream import Summary
 
@@ -58,10 +58,8 @@ class Calculation(NamedTuple):
     @property
     def normalized_weights(self) -> list[float]:
         """Mixing weights that sum to 1."""
-        # Scaled by a power of two, which is exact: the sum neither overflows nor loses digits.
-        _, exponent = np.frexp(self.weights.max())
-        scaled = np.ldexp(self.weights, -exponent)
-        return [float(weight) for weight in scaled / math.fsum(scaled)]
+        weights = scaled(self.weights) + 0.0  # a zero without a sign
+        return [float(weight) for weight in weights / math.fsum(weights)]
 
     @property
     def warning(self) -> str | None:

@@ -132,13 +132,30 @@ def _chunks(rows: tuple[Array, ...]) -> tuple[tuple[int, ...], Iterator[tuple[An
 
     whole = (rows[0].shape[0],)
     lengths = next((array.chunks[0] for array in rows if isinstance(array, da.Array)), whole)
-    aligned = [
-        _whole_rows(array).rechunk({0: lengths})
-        if isinstance(array, da.Array)
-        else da.from_array(array, chunks=(lengths, *array.shape[1:]))
-        for array in rows
-    ]
+    aligned = [_aligned(array, lengths) for array in rows]
     return lengths, zip(*(array.to_delayed().ravel() for array in aligned), strict=True)
+
+
+def _aligned(array: Array, lengths: tuple[int, ...]) -> Array:
+    """Rows in chunks of these lengths, each of whole rows."""
+    import dask.array as da
+
+    if not isinstance(array, da.Array):
+        if any(map(math.isnan, lengths)):
+            raise ValueError(
+                "x has chunks of unknown lengths, which a numpy.ndarray beside it can't be cut "
+                "into; call x.compute_chunk_sizes() first"
+            )
+        return da.from_array(array, chunks=(lengths, *array.shape[1:]))
+    array = _whole_rows(array)
+    if any(map(math.isnan, (*lengths, *array.chunks[0]))):
+        if len(array.chunks[0]) != len(lengths):
+            raise ValueError(
+                "x and sample_weight have chunks of unknown lengths, and not as many; call "
+                "compute_chunk_sizes() of both first"
+            )
+        return array
+    return array.rechunk({0: lengths})
 
 
 def _map_chunk(

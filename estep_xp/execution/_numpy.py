@@ -38,8 +38,8 @@ def map_rows(
 
     def run(start: int) -> None:
         block = slice(start, start + size)
-        inputs = [_rows_last(array[block], space.dtype) for array in rows]
         with np.errstate(all="ignore"):  # per thread
+            inputs = [_rows_last(array[block], space.dtype) for array in rows]
             outputs = kernel.rows(plan, prepared, *inputs)
         for result, output in zip(results, outputs, strict=True):
             result[block] = output.T
@@ -61,8 +61,8 @@ def sum_rows(
 
     def run(start: int) -> tuple[Array, ...]:
         block = slice(start, start + size)
-        inputs = [_rows_last(array[block], space.dtype) for array in rows]
         with np.errstate(all="ignore"):  # per thread
+            inputs = [_rows_last(array[block], space.dtype) for array in rows]
             return kernel.sums(plan, prepared, *inputs)
 
     size = how.block_size or _default_block_size(rows, kernel.width)

@@ -178,6 +178,11 @@ def estimable(components: Components) -> BlockFamily:
     return components
 
 
+def takes_any_row(components: Components) -> bool:
+    """Whether any finite row has a density that is a number; a user's family may have a support."""
+    return isinstance(components, BlockFamily)
+
+
 def nan_where_infinite(plan: Plan, x: Array) -> Array:
     """Observations for a computation whose results no one can check.
 

@@ -36,10 +36,14 @@ _LOG_2PI = math.log(2.0 * math.pi)
 
 
 class Standardizer(NamedTuple):
-    """What turns rows into log-densities: log_normalizers − ½ ‖(x − means) · factors‖²."""
+    """What turns rows into log-densities: log_normalizers − ½ ‖(x − means) P‖².
+
+    A diagonal P is kept as its reciprocal, the deviations: of a quotient (x − μ) / σ the derivative
+    by σ is finite where that of 1 / σ alone is not.
+    """
 
     means: Array  # (k, d), or (k,) for one feature
-    factors: Array  # of each component: a scale (), scales (d,), or a triangular factor (d, d)
+    factors: Array  # of each component: a deviation (), deviations (d,), or triangular P (d, d)
     log_normalizers: Array  # (k,)
 
 
@@ -91,9 +95,9 @@ class Gaussian(BlockFamily):
             if factor.ndim == 2:
                 standardized = _linalg.transform(xp, residuals, factor, rows_last=features == 0)
             elif factor.ndim == 1:
-                standardized = residuals * along(factor, features)
+                standardized = residuals / along(factor, features)
             else:
-                standardized = residuals * factor
+                standardized = residuals / factor
             squared_norms = xp.sum(standardized * standardized, axis=features)
             return log_normalizer - 0.5 * squared_norms
 
@@ -157,8 +161,8 @@ def by_variances(
 ) -> Standardizer:
     """What rows need of components whose features are independent."""
     d = means.shape[1] if means.ndim == 2 else 1
-    scales = 1.0 / plan.xp.sqrt(variances)
-    return Standardizer(means, scales, -0.5 * (log_determinants + d * _LOG_2PI))
+    deviations = plan.xp.sqrt(variances)
+    return Standardizer(means, deviations, -0.5 * (log_determinants + d * _LOG_2PI))
 
 
 def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:
@@ -200,11 +204,12 @@ def variances_of(variances: Any) -> Array:
     return check_positive(space, "variances", space.parameter("variances", variances))
 
 
-def covariances_of(factors: Any) -> Array:
+def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
     """Covariances of components whose precision Cholesky factors nobody has checked yet."""
     space = space_of({"precision_cholesky": factors})
     factors = space.parameter("precision_cholesky", factors)
-    check_shape("precision_cholesky", factors, (*factors.shape[:-1], factors.shape[-2]))
+    check_shape("precision_cholesky", factors, expected)
+    check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
     factors = check_precision_cholesky(space, factors)
     return execution.compute(_linalg.covariances_of, space, factors)
 

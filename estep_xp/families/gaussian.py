@@ -143,7 +143,7 @@ class UnivariateGaussian(_ByVariances, _MeansVariances):
     def _log_prob_block(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
         # With a single feature all components are done at once, by broadcasting.
         residuals = across(x, plan.axis) - prepared.means
-        standardized = residuals * prepared.factors
+        standardized = residuals / prepared.factors
         return prepared.log_normalizers - 0.5 * (standardized * standardized)
 
     def _moments_block(
@@ -333,7 +333,7 @@ class TiedGaussian(_ByFactors, _MeansFactors):
     @property
     def covariances(self) -> Array:
         """Covariance matrix of all components, shape (d, d)."""
-        return covariances_of(self.precision_cholesky)
+        return covariances_of(self.precision_cholesky, ("d", "d"))
 
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k", "d"))
@@ -432,7 +432,7 @@ class FullGaussian(_ByFactors, _MeansFactors):
     @property
     def covariances(self) -> Array:
         """Covariance matrices of the components, shape (k, d, d)."""
-        return covariances_of(self.precision_cholesky)
+        return covariances_of(self.precision_cholesky, ("k", "d", "d"))
 
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k", "d"))
