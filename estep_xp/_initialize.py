@@ -10,22 +10,19 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp._logsumexp import along
-from estep_xp._m_step import m_step
+from estep_xp._m_step import maximize
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
-from estep_xp._statistics import expected_statistics
-from estep_xp._typing import Array, ArrayLike
-from estep_xp._validation import (
-    check_non_negative,
-    check_shape,
-    check_whole,
-)
+from estep_xp._statistics import posed, sums_of
+from estep_xp._typing import Array, ArrayLike, Namespace
+from estep_xp._validation import check_non_negative, check_shape, check_whole, shape_text, suspects
 from estep_xp.families import DiagonalGaussian, _contract
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
 
 _SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
+_LEAST_SHARE = 1e-6  # of the variance that is left to a component
 
 
 def initialize(
@@ -82,23 +79,21 @@ def initialize(
     """
     k = check_whole("n_components", n_components, 1)
     _check_family(family)
-    how = execution.options(block_size, workers)
-    random = np.random.default_rng(seed)
-    space, x, weight = _rows(x, sample_weight, family, random)
-    if x.shape[0] < k:
+    random = _random(seed)
+    space, rows = _posed(x, sample_weight, family)
+    rows = execution.sampled(space, rows, _SAMPLE, random)
+    space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
+    if rows[0].shape[0] < k:
         raise ValueError(
-            f"x has {x.shape[0]} rows; expected at least n_components = {k}, one for each"
+            f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
         )
-    xp = space.xp
-    variances = _overall_variances(space, x, weight, block_size, workers)
-    # A feature that never varies tells nothing: any scale will do.
-    variances = xp.where(variances == 0, 1.0, variances)
-    centres, inertia = _k_means_plus_plus(space, x, weight, variances, random.random(k), how)
-    # Never so small that a component could not see its neighbours.
-    share = xp.where(inertia < 1e-6, 1e-6, inertia)
-    components = family._spread(xp, centres, variances * share)
-    weights = xp.broadcast_to(xp.ones_like(share) / k, (k,))
-    return Mixture(weights, components)
+    draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
+    start = _Start(family, space, execution.options(block_size, workers))
+    mixture: Mixture = execution.compute(start, space, rows, draws)
+    components: Any = mixture.components
+    if is_concrete(components.means) and not np.isfinite(to_host(components[1])).all():
+        _check_finite(space, *rows)
+    return mixture
 
 
 def _check_family(family: Any) -> None:
@@ -109,92 +104,119 @@ def _check_family(family: Any) -> None:
         )
 
 
-def _rows(
-    x: Any, sample_weight: Any, family: Any, random: np.random.Generator
-) -> tuple[Space, Array, Array | None]:
-    """Space, rows (n, d) and their weights, of a kind that can be worked on one after the other."""
+def _random(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"seed is {seed!r:.60}; seed must be a non-negative integer, or a sequence of them"
+        ) from None
+
+
+def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array, ...]]:
+    """The space of a call, and its rows (x,) or (x, sample_weight)."""
     named = {"x": x} if sample_weight is None else {"x": x, "sample_weight": sample_weight}
     space = space_of(named)
     x = space.rows("x", x)
-    univariate = family._is_univariate
-    check_shape("x", x, ("n",) if univariate else ("n", "d"), f" for {family.__name__} components")
-    rows: tuple[Array, ...] = (x[:, None] if univariate else x,)
-    if sample_weight is not None:
-        sample_weight = space.parameter("sample_weight", sample_weight)
-        check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
-        rows = (*rows, check_non_negative(space, "sample_weight", sample_weight))
-        if is_concrete(sample_weight) and not to_host(sample_weight).any():
-            raise ValueError("sample_weight sums to 0; at least one weight must be positive")
-    rows = execution.sampled(space, rows, _SAMPLE, random)
-    space = space_of(dict(zip(named, rows, strict=True)))
-    return space, rows[0], rows[1] if len(rows) == 2 else None
+    expected = ("n",) if family._is_univariate else ("n", "d")
+    check_shape("x", x, expected, f" for {family.__name__} components")
+    if x.shape[-1] == 0 and not family._is_univariate:
+        raise ValueError(f"x has shape {shape_text(tuple(x.shape))}; expected at least one feature")
+    if sample_weight is None:
+        return space, (x,)
+    sample_weight = space.parameter("sample_weight", sample_weight)
+    check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
+    sample_weight = check_non_negative(space, "sample_weight", sample_weight)
+    if is_concrete(sample_weight) and not to_host(sample_weight).any():
+        raise ValueError("sample_weight sums to 0; at least one weight must be positive")
+    return space, (x, sample_weight)
 
 
-def _overall_variances(
-    space: Space, x: Array, weight: Array | None, block_size: int | None, workers: int | None
-) -> Array:
-    """Variance (d,) of each feature: the statistics of a single component, taken twice."""
+def _check_finite(space: Space, x: Array, weight: Array | None = None) -> None:
+    """Raise for the first row that is not finite, unless its weight is 0."""
     xp = space.xp
-    first = 0 if weight is None else xp.argmax(xp.astype(weight > 0, xp.int32))
-    means = _row(space, x, first)
-    means = xp.where(xp.isfinite(means), means, 0.0)  # what is wrong is found among the rows
-    # As wide as can be, so that no row is impossible; it has no other effect.
-    width = math.sqrt(float(xp.finfo(means.dtype).max))
-    for _ in range(2):  # the second time about the mean, where nothing cancels
-        one = DiagonalGaussian(means[None, :], xp.ones_like(means)[None, :] * width)
-        statistics = expected_statistics(
-            x,
-            Mixture(xp.ones_like(means[:1]), one),
-            sample_weight=weight,
-            block_size=block_size,
-            workers=workers,
-        )
-        fitted: Any = m_step(statistics, variance_floor=0.0).components
-        means = fitted.means[0, :]
-    return fitted.variances[0, :]
-
-
-def _k_means_plus_plus(
-    space: Space,
-    x: Array,
-    weight: Array | None,
-    variances: Array,
-    draws: np.ndarray[Any, Any],
-    how: execution.Options,
-) -> tuple[Array, Array]:
-    """Centres (k, d), and the mean squared distance to the nearest, in variances."""
-    xp = space.xp
-    mass = xp.ones_like(x[:, 0]) if weight is None else weight
-    scales = 1.0 / xp.sqrt(variances)
-    chosen: list[Array] = []
-    closest: tuple[Array, ...] = ()
-    for draw in draws.tolist():
-        distance = mass * closest[0] if closest else mass
-        if weight is not None:
-            distance = xp.where(weight > 0, distance, 0.0)
-        # Where no distance is left, all rows being chosen already, any row will do.
-        distance = xp.where(xp.sum(distance) == 0, mass, distance)
-        chosen.append(_row(space, x, _drawn(xp, distance, draw)))
-        parameters = (chosen[-1], scales)
-        closest = execution.map_rows(_Closest(), space, (x, *closest), parameters, how)
-    squares = mass * closest[0]
+    finite = xp.isfinite(x) if len(x.shape) == 1 else xp.all(xp.isfinite(x), axis=1)
     if weight is not None:
-        squares = xp.where(weight > 0, squares, 0.0)
-    return xp.stack(chosen), xp.sum(squares) / xp.sum(mass) / float(x.shape[1])
+        finite = finite | (weight == 0)
+    found = suspects(space, x, xp.where(finite, 0.0, math.nan))
+    if found is not None:
+        found.check("x", np.isfinite(found.rows), "must be finite")
 
 
-def _drawn(xp: Any, mass: Array, draw: float) -> Array:
-    """Index of the row at which the cumulated mass passes a share of the whole."""
-    cumulated = xp.cumulative_sum(mass)
-    index = xp.sum(xp.astype(cumulated <= draw * cumulated[-1], xp.int32))
-    return xp.where(index < mass.shape[0], index, mass.shape[0] - 1)
+@dataclass(frozen=True)
+class _Start:
+    """What is compiled: from rows and random draws to a mixture."""
 
+    family: Any
+    space: Space
+    how: execution.Options
 
-def _row(space: Space, x: Array, index: Any) -> Array:
-    """Row of `x` as an array (d,) of the space's dtype."""
-    xp = space.xp
-    index = xp.asarray(index, device=space.device)[None]
-    return xp.astype(xp.take(x, index, axis=0)[0, :], space.dtype)
+    def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Mixture:
+        x, weight = rows if len(rows) == 2 else (rows[0], None)
+        x = x[:, None] if self.family._is_univariate else x
+        variances = self.overall_variances(x, weight)
+        # A feature that never varies tells nothing: any scale will do.
+        variances = xp.where(variances == 0, 1.0, variances)
+        centres, share = self.centres(x, weight, variances, draws)
+        # Never so small that a component could not see its neighbours.
+        share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
+        k = draws.shape[0]
+        weights = xp.broadcast_to(xp.ones_like(share) / k, (k,))
+        return Mixture(weights, self.family._spread(xp, centres, variances * share))
+
+    def overall_variances(self, x: Array, weight: Array | None) -> Array:
+        """Variance (d,) of each feature: the statistics of a single component, taken twice."""
+        xp = self.space.xp
+        first = 0 if weight is None else xp.argmax(xp.astype(weight > 0, xp.int32))
+        means = self.row(x, first)
+        means = xp.where(xp.isfinite(means), means, 0.0)  # what is wrong shows in the sums
+        # As wide as can be, so that no row is impossible; it has no other effect.
+        width = math.sqrt(float(xp.finfo(means.dtype).max))
+        for _ in range(2):  # the second time about the mean, where nothing cancels
+            one = DiagonalGaussian(means[None, :], xp.ones_like(means)[None, :] * width)
+            mixture = Mixture(xp.ones_like(means[:1]), one)
+            statistics = sums_of(posed(x, mixture, weight), self.how)
+            components: Any = statistics.mixture.components
+            fitted: Any = maximize(
+                xp, components, statistics.counts, statistics.moments, 0.0
+            ).components
+            means = fitted.means[0, :]
+            means = xp.where(xp.isfinite(means), means, 0.0)
+        variances: Array = fitted.variances[0, :]
+        return variances
+
+    def centres(
+        self, x: Array, weight: Array | None, variances: Array, draws: Array
+    ) -> tuple[Array, Array]:
+        """Rows (k, d) far from each other, and the mean squared distance () to the nearest."""
+        xp, space = self.space.xp, self.space
+        n, d = x.shape
+        mass = xp.ones((n,), dtype=space.dtype, device=space.device) if weight is None else weight
+        scales = 1.0 / xp.sqrt(variances)
+        chosen: list[Array] = []
+        closest: tuple[Array, ...] = ()
+        distances = mass
+        for j in range(draws.shape[0]):
+            # Where no distance is left, all rows being chosen already, any row will do.
+            distances = xp.where(xp.sum(distances) == 0, mass, distances)
+            chosen.append(self.row(x, self.drawn(distances, draws[j, ...])))
+            parameters = (chosen[-1], scales)
+            closest = execution.map_rows(_Closest(), space, (x, *closest), parameters, self.how)
+            distances = closest[0] if weight is None else xp.where(mass > 0, mass * closest[0], 0.0)
+        return xp.stack(chosen), xp.sum(distances) / xp.sum(mass) / float(d)
+
+    def drawn(self, mass: Array, draw: Array) -> Array:
+        """Index of the row at which the cumulated mass passes a share of the whole."""
+        xp = self.space.xp
+        cumulated = xp.cumulative_sum(xp.astype(mass, self.space.wide))
+        index = xp.sum(xp.astype(cumulated <= draw * cumulated[-1], xp.int32))
+        return xp.where(index < mass.shape[0], index, mass.shape[0] - 1)
+
+    def row(self, x: Array, index: Any) -> Array:
+        """Row of `x` as an array (d,) of the space's dtype."""
+        xp = self.space.xp
+        index = xp.asarray(index, device=self.space.device)[None]
+        return xp.astype(xp.take(x, index, axis=0)[0, :], self.space.dtype)
 
 
 @dataclass(frozen=True)

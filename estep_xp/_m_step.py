@@ -12,7 +12,7 @@ from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, is_tracer, space_of, to_host
 from estep_xp._statistics import Statistics, arrays_of, check_statistics
 from estep_xp._typing import Array, Namespace
-from estep_xp._validation import check_definite, raise_bad_value
+from estep_xp._validation import raise_bad_value
 from estep_xp.families import _contract
 
 
@@ -83,21 +83,24 @@ def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
     components: Any = _contract.estimable(statistics.mixture.components)
     arguments = (components, statistics.counts, statistics.moments, floor)
     try:
-        new: Mixture = execution.compute(_maximized, space, *arguments)
+        new: Mixture = execution.compute(maximize, space, *arguments)
     except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
         _explain(space, arguments)
         raise
-    fields: Any = new.components
-    if is_concrete(new.weights) and not all(map(_is_finite, fields)):
+    if is_concrete(new.weights) and not _is_usable(new.components):
         _explain(space, arguments)
     return new
 
 
-def _is_finite(array: Array) -> bool:
-    return bool(np.isfinite(to_host(array)).all())
+def _is_usable(components: Any) -> bool:
+    """Whether concrete components have finite parameters and positive variances."""
+    host = type(components)(*map(to_host, components))
+    with np.errstate(all="ignore"):
+        return all(np.isfinite(array).all() for array in (*host, host._scales(np)))
 
 
-def _maximized(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Mixture:
+def maximize(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Mixture:
+    """The mathematics of the M-step, which raises nothing of its own."""
     weights, counts, lost, floors = _shares(xp, counts, floor)
     return Mixture(weights, components._maximized(xp, counts, lost, moments, floors))
 
@@ -123,10 +126,11 @@ def _shares(xp: Namespace, counts: Array, floor: Any) -> tuple[Array, Array, Arr
 
 
 def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
-    """Raise for the first covariance matrix of the M-step that is not positive definite."""
+    """Raise for the first variance of the M-step that is not positive, or covariance matrix."""
     covariances = execution.compute(_scattered, space, *arguments)
     if is_concrete(covariances):
-        check_definite("covariances", covariances, "raise variance_floor")
+        components: Any = arguments[0]
+        components._refuse(to_host(covariances), "raise variance_floor")
 
 
 def _check_sums(statistics: Statistics) -> None:

@@ -47,6 +47,11 @@ class Space(NamedTuple):
         """Whether numbers too small for all their digits, subnormal ones, count as zero."""
         return self.library == "jax"
 
+    @property
+    def wide(self) -> Any:
+        """The widest floating dtype: in JAX, what its configuration allows."""
+        return self.xp.empty((0,)).dtype if self.library == "jax" else self.xp.float64
+
     def parameter(self, name: str, value: Any) -> Array:
         """A parameter as a floating-point array of this space."""
         if self.library == "dask" and library_of(value) != "dask":

@@ -71,7 +71,7 @@ def sum_rows(
         sums = [Sum.of(plan.xp, term) for term in next(terms)]
         for term in terms:
             sums = [one.plus(more) for one, more in zip(sums, term, strict=True)]
-        return tuple(np.asarray(one.value(plan.xp)) for one in sums)
+        return tuple(one.value(plan.xp)[()] for one in sums)  # scalars, as NumPy's own sums are
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

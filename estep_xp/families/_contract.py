@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
+
 from estep_xp._namespace import Space, library_of
 from estep_xp._typing import Array, Components, Namespace
 from estep_xp._validation import check_shape, shape_text
@@ -66,6 +68,11 @@ class BlockFamily:
         self, xp: Namespace, counts: Array, moments: Any, floors: Array
     ) -> tuple[Array, Array]:
         """Return their means and covariances, before anything is factorised."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+        """Raise ValueError for the first of these covariances that is none."""
         raise NotImplementedError
 
     @classmethod

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import numpy as np
+
 from estep_xp import _linalg
 from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space
 from estep_xp._typing import Array, ArrayLike, Namespace
+from estep_xp._validation import check_definite, raise_bad_value
 from estep_xp.families._gaussian import (
     Gaussian,
     Standardizer,
@@ -70,6 +73,14 @@ class _ByVariances(Gaussian):
         del xp
         return covariances
 
+    @staticmethod
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+        bad = np.argwhere(~((covariances > 0) & (covariances < np.inf)))
+        if len(bad):
+            index = tuple(bad[0].tolist())
+            expected = f"variances must be positive and finite; {remedy}"
+            raise_bad_value("variances", index, covariances[index], expected)
+
     def _scales(self, xp: Namespace) -> Array:
         scales = 1.0 / xp.sqrt(self.variances)
         return xp.broadcast_to(per_component(scales, self.means), self.means.shape)
@@ -98,6 +109,10 @@ class _ByFactors(Gaussian):
     @staticmethod
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:
         return _linalg.precision_cholesky(xp, covariances)
+
+    @staticmethod
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+        check_definite("covariances", covariances, remedy)
 
     def _scales(self, xp: Namespace) -> Array:
         return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)
