@@ -63,8 +63,8 @@ def check_values(
 
 def raise_bad_value(name: str, index: tuple[int, ...], value: Any, expected: str) -> NoReturn:
     """Raise ValueError for the entry of an argument at `index`."""
-    where = ", ".join(str(i) for i in index)
-    raise ValueError(f"{name}[{where}] is {value!s}; {expected}")
+    where = f"[{', '.join(map(str, index))}]" if index else ""
+    raise ValueError(f"{name}{where} is {value!s}; {expected}")
 
 
 def _raise_first(name: str, host: np.ndarray[Any, Any], bad: Any, expected: str) -> NoReturn:

@@ -92,6 +92,29 @@ def test_console_recipes(tmp_path, command, output):
     assert done.stdout + done.stderr == output
 
 
+def test_table_of_accelerated_fits():
+    """Iterations may differ by a few between processors; what the table shows may not."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    geyser = np.loadtxt(ROOT / "examples/data/faithful.csv", delimiter=",", skiprows=1)
+    data = {
+        "Old Faithful": geyser,
+        "Old Faithful waiting times": geyser[:, 1],
+        "galaxies": np.loadtxt(ROOT / "examples/data/galaxies.csv", skiprows=1),
+        "iris": datasets.load_iris().data,
+        "wine": datasets.load_wine().data,
+    }
+    families = {"full": ex.FullGaussian, "univariate": ex.UnivariateGaussian}
+    rows = re.findall(r"^\| ([\w ]+), (\d) (\w+) ((?:\| \d+ ){4})\|$", README, re.MULTILINE)
+    assert {name for name, *_ in rows} == set(data)
+    for name, k, family, counts in rows:
+        start = ex.initialize(data[name], int(k), families[family], seed=0)
+        settings = [{"tol": tol, "accelerate": fast} for tol in (1e-6, 1e-10) for fast in (0, 1)]
+        fits = [ex.fit(data[name], start, **setting) for setting in settings]
+        assert [fit.n_iter for fit in fits] == pytest.approx(
+            [int(count) for count in counts.split("|")[1:]], abs=2, rel=0.05
+        )
+
+
 def textbook(x, weights, means, variances):
     """Densities over their sum."""
     with np.errstate(all="ignore"):
