@@ -146,7 +146,7 @@ def _add_blocks(
         grouped = [a.reshape(groups, a.shape[0] // groups, *a.shape[1:]) for a in rows]
         n_blocks = grouped[0].shape[1] // size
         rest = Sum.of(jnp, sums(*(array[:, n_blocks * size :] for array in grouped)))
-        whole: Sum = add_up(sums, rest, n_blocks, size, grouped)
+        whole = add_up(sums, rest, n_blocks, size, grouped) if n_blocks else rest
         shapes = jax.eval_shape(lambda: kernel.sums(plan, prepared, *(a[:0] for a in rows)))
     return _unpacked(jnp.sum(whole.value(jnp), axis=0), [one.shape for one in shapes])
 
