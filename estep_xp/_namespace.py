@@ -135,10 +135,17 @@ def is_tracer(value: Any) -> bool:
 
 
 def is_concrete(value: Any) -> bool:
-    """Whether the numbers of an array exist now, so that they can be looked at."""
+    """Whether the numbers of an array exist, now and here, so that they can be looked at."""
     if isinstance(value, np.ndarray):
         return True
-    return not (is_tracer(value) or compat.is_dask_array(value) or _is_torch_wrapper(value))
+    if compat.is_jax_array(value):
+        return not is_tracer(value) and _is_here(value)
+    return not (compat.is_dask_array(value) or _is_torch_wrapper(value))
+
+
+def _is_here(array: Array) -> bool:
+    """Whether this process has all of a JAX array, whose pieces may lie with others, too."""
+    return bool(array.is_fully_addressable or array.is_fully_replicated)
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
