@@ -189,6 +189,7 @@ def _best_of(
         first = _State(problem.mixture, em.expected(problem, problem.mixture), 0, False)
         space = _space(first.statistics)
         if not space.lazy:
+            _check_weight_of_rows(problem, first.statistics)
             check_rows_of(problem, first.statistics, em.how)
             result, stopped = _climbed(em, problem, first, callbacks)
         else:
@@ -272,6 +273,16 @@ def _check_rows_given(problem: Problem) -> None:
         and not to_host(problem.rows[1]).any()
     ):
         raise ValueError("sample_weight sums to 0; at least one row must have a positive weight")
+
+
+def _check_weight_of_rows(problem: Problem, statistics: Statistics) -> None:
+    """Raise unless there is a row, now that also lazy ones have been counted."""
+    n_rows = float(to_host(statistics.n_rows))
+    if math.isnan(n_rows):
+        raise ValueError("sample_weight must be non-negative and finite; an entry is not")
+    if n_rows == 0:
+        least = "one row" if len(problem.rows) == 1 else "one row of positive sample_weight"
+        raise ValueError(f"{problem.name} has no rows; fit needs at least {least}")
 
 
 def _checked_tol(tol: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from estep_xp._typing import Array, Namespace
 
-if hasattr(np, "astype"):
+if hasattr(np, "cumulative_sum"):
     # NumPy since 2.1 is a namespace of the standard; the wrapper would import all of it, f2py and
     # testing included, and double the time of `import estep_xp`.
     numpy_namespace: Namespace = np
@@ -141,6 +141,11 @@ def is_concrete(value: Any) -> bool:
     if compat.is_jax_array(value):
         return not is_tracer(value) and _is_here(value)
     return not (compat.is_dask_array(value) or _is_torch_wrapper(value))
+
+
+def is_within_reach(value: Any) -> bool:
+    """Whether the numbers of an array can be got at, even if they must be computed first."""
+    return is_concrete(value) or compat.is_dask_array(value)
 
 
 def _is_here(array: Array) -> bool:

@@ -79,7 +79,8 @@ class EMResult(NamedTuple):
         total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
         xp = namespace_of(total)
         rows = pose(x, self.mixture, sample_weight=sample_weight).rows
-        n = xp.sum(rows[1]) if len(rows) == 2 else xp.zeros_like(total) + float(rows[0].shape[0])
+        ones = xp.ones_like(rows[0][(..., *(0,) * (len(rows[0].shape) - 1))], dtype=total.dtype)
+        n = xp.sum(rows[1] if len(rows) == 2 else ones)
         return self._n_parameters * xp.log(n) - 2.0 * total
 
     def icl(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp._kernels import ExpectedStatistics, LogLikelihood
 from estep_xp._mixture import Mixture
-from estep_xp._namespace import Space, is_concrete, space_of, to_host
+from estep_xp._namespace import Space, is_concrete, is_within_reach, space_of, to_host
 from estep_xp._problem import Problem, pose, refuse_bad_rows, run
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import shape_text
@@ -129,6 +129,11 @@ def check_rows_of(problem: Problem, statistics: Statistics, how: execution.Optio
     total = statistics.log_likelihood
     if not is_concrete(total) or math.isfinite(to_host(total)):
         return
+    if not is_within_reach(problem.rows[0]):
+        raise ValueError(
+            f"the log-likelihood is {to_host(total)!s}: among the rows of {problem.name} with all "
+            "processes is one that is not finite, or has zero density under every component"
+        )
     # Only now a pass that keeps a number for each row.
     problem = problem._replace(space=problem.space._replace(lazy=False))
     kernel = LogLikelihood(problem.k, problem.zeros, False, problem.masks)

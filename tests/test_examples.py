@@ -18,6 +18,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 needs_jax = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed"
 )
+needs_dask = pytest.mark.skipif(
+    importlib.util.find_spec("dask") is None, reason="dask is not installed"
+)
 
 
 def run(script: str, folder: Path) -> list[str]:
@@ -60,6 +63,23 @@ def gaussian(x: np.ndarray, weights: list, means: list, variances: list) -> np.n
 
 def responsibilities(joint: np.ndarray) -> np.ndarray:
     return np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+
+
+def textbook_em(
+    x: np.ndarray, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, n_iter: int
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Run EM as the textbooks have it; returns the log-likelihood, the weights and the means."""
+    for i in range(n_iter + 1):
+        densities = [
+            stats.multivariate_normal(mean, covariance).logpdf(x)
+            for mean, covariance in zip(means, covariances, strict=True)
+        ]
+        joint = log_joint(weights, densities)
+        if i < n_iter:
+            r = responsibilities(joint)
+            weights, means = r.mean(axis=0), r.T @ x / r.sum(axis=0)[:, None]
+            covariances = [np.cov(x.T, aweights=column, ddof=0) for column in r.T]
+    return logsumexp(joint, axis=1).sum(), weights, means
 
 
 def test_numpy_script(tmp_path):
@@ -138,3 +158,55 @@ def test_own_family(tmp_path):
     by_scales = (r * (np.abs(residuals) / scales - 1) / scales).sum(axis=0)
     assert numbers(lines, "gradient by locations:") == pytest.approx(by_locations, abs=1e-6)
     assert numbers(lines, "gradient by scales:") == pytest.approx(by_scales, abs=1e-6)
+
+
+@needs_dask
+def test_out_of_core(tmp_path):
+    lines = run("out_of_core.py", tmp_path)
+    n, d, chunk = 2_000_000, 4, 250_000
+    far, chunks = np.asarray([5.0, 5.0, 0.0, 0.0]), []
+    for start in range(0, n, chunk):
+        random = np.random.default_rng([0, start])
+        rows = random.standard_normal((chunk, d))
+        chunks.append(rows + far * (random.random(chunk) < 1 / 3)[:, None])
+    # From the truth, as near to the maximum as so many rows put it, a single step does.
+    truth = np.asarray([1 / 3, 2 / 3]), np.stack([far, 0 * far]), np.stack([np.eye(d)] * 2)
+    total, weights, means = textbook_em(np.concatenate(chunks), *truth, n_iter=1)
+
+    assert numbers(lines, "data:") == [64]
+    count, megabytes = numbers(lines, "statistics:")
+    assert count == n
+    assert megabytes < 20
+    fits = [numbers(lines, f"{name}: log-likelihood") for name in ("memory map", "dask")]
+    assert fits[0] == pytest.approx(fits[1], abs=1e-3)
+    # It stops when a row gains less than 1e-6, all rows together 2.
+    assert fits[0][0] == pytest.approx(total, abs=2)
+    for name, limit in (("memory map", 20), ("dask", 64)):
+        fitted = numbers(lines, f"{name}: weights")
+        assert sorted(fitted) == pytest.approx(weights, abs=1e-4)
+        fitted = numbers(lines, f"{name}: means of the first feature")
+        assert sorted(fitted, reverse=True) == pytest.approx(means[:, 0], abs=1e-3)
+        (megabytes,) = numbers(lines, f"{name}: at most")
+        assert megabytes < limit
+
+
+@needs_jax
+def test_multi_device(tmp_path):
+    lines = run("multi_device.py", tmp_path)
+    assert numbers(lines, "x:") == [272, 2, 8, 34, 2]
+    assert numbers(lines, "responsibilities:") == [272, 2, 8, 34, 2]
+    assert numbers(lines, "log_likelihood:") == [272, 8, 34]
+    assert "e_step exchanges: none" in lines
+    assert "expected_statistics exchanges: all-reduce" in lines
+
+    x = np.loadtxt(EXAMPLES / "data" / "faithful.csv", delimiter=",", skiprows=1)
+    parts = [x[x[:, 1] < 68], x[x[:, 1] >= 68]]
+    means = np.stack([part.mean(axis=0) for part in parts])
+    covariances = np.stack([np.cov(part.T) for part in parts])
+    total, weights, means = textbook_em(x, np.asarray([0.5, 0.5]), means, covariances, n_iter=40)
+    for name in ("eight devices", "one device"):
+        log_likelihood, n_iter = numbers(lines, f"{name}: log-likelihood")
+        assert log_likelihood == pytest.approx(total, abs=272 * 1e-6)
+        assert 0 < n_iter < 40
+        assert sorted(numbers(lines, f"{name}: weights")) == pytest.approx(weights, abs=1e-4)
+        assert sorted(numbers(lines, f"{name}: mean waits")) == pytest.approx(means[:, 1], abs=1e-3)

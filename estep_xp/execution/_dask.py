@@ -178,13 +178,15 @@ def _sum_chunk(
 
 def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:
     first, *others = parts
-    for other in others:
-        first = tuple(a.joined(b) for a, b in zip(first, other, strict=True))
+    with np.errstate(all="ignore"):  # a sum may be infinite: whoever looks at it says why
+        for other in others:
+            first = tuple(a.joined(b) for a, b in zip(first, other, strict=True))
     return first
 
 
 def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
-    return tuple(one.value(_namespace.namespace_of(one.total)) for one in sums)
+    with np.errstate(all="ignore"):
+        return tuple(one.value(_namespace.namespace_of(one.total)) for one in sums)
 
 
 def _shapes_of_sums(

@@ -50,12 +50,24 @@ def sum_rows(
     n = rows[0].shape[0]
     # Rows that are sharded evenly over the devices: each keeps to its own, and the devices meet in
     # one reduction at the end. Where there is a single device this is a single group.
-    groups = math.gcd(n, jax.device_count()) or 1
+    groups = _shards(rows[0])
     size = how.block_size or _default_block_size(kernel, rows)
     results: tuple[Array, ...] = _compiled_sum_rows(
         kernel, groups, min(size, max(1, n // groups)), rows, parameters
     )
     return results
+
+
+def _shards(rows: Array) -> int:
+    """Into how many pieces the rows of an array are cut, or how many it may be."""
+    n: int = rows.shape[0]
+    if n == 0:
+        return 1
+    if isinstance(rows, jax.core.Tracer):
+        # How they will be sharded is not known yet; over all devices, or some, is the rule.
+        return math.gcd(n, jax.device_count())
+    piece: int = rows.sharding.shard_shape(rows.shape)[0]
+    return n // piece
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

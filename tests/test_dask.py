@@ -1,0 +1,464 @@
+"""Dask: lazy calls, one task a chunk, a tree of sums; workers that die; rows beyond memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import estep_xp as ex
+from tests.backends import BACKENDS, Backend
+from tests.families import RECORDS, Record, normalised, problem
+
+dask = pytest.importorskip("dask", reason="dask is not installed")
+da = pytest.importorskip("dask.array", reason="dask.array is not installed")
+
+lazily = BACKENDS["dask"].call  # under a scheduler that refuses to compute anything
+families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+FULL = RECORDS[-1]
+N, K, D = 1000, 3, 4
+
+
+def mixture_of(record: Record = FULL, dtype: Any = "float64") -> ex.Mixture:
+    return problem(record, dtype=dtype, k=K, d=D).mixture(Backend(), dtype)
+
+
+def rows_of(record: Record = FULL, n: int = N) -> np.ndarray:
+    return record.data(7, n, D)
+
+
+def chunked(array: np.ndarray, rows: Any) -> Any:
+    return da.from_array(array, chunks=(rows, *array.shape[1:]))
+
+
+def computed(value: Any) -> Any:
+    return dask.compute(value, scheduler="synchronous")[0]
+
+
+def arrays_of(value: Any) -> list[Any]:
+    """Arrays of nested records, in order."""
+    return [a for item in value for a in arrays_of(item)] if isinstance(value, tuple) else [value]
+
+
+def lazy_mixture(mixture: ex.Mixture) -> ex.Mixture:
+    components = type(mixture.components)(*map(da.from_array, mixture.components))
+    return ex.Mixture(da.from_array(mixture.weights), components)
+
+
+def assert_same(actual: Any, expected: Any, rtol: float = 1e-11, atol: float = 1e-9) -> None:
+    """Assert that records hold the same numbers; sums were added up in another order."""
+    for one, other in zip(arrays_of(actual), arrays_of(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
+
+
+def assert_same_fit(actual: ex.EMResult, expected: ex.EMResult) -> None:
+    assert (actual.n_iter, actual.converged) == (expected.n_iter, expected.converged)
+    # An iteration hands its rounding on to the next.
+    assert_same(actual, expected, rtol=1e-8, atol=1e-8)
+
+
+def assert_like_numpy(
+    x: np.ndarray, rows: Any, mixture: ex.Mixture, weight: Any = None, weight_rows: Any = None
+) -> None:
+    """All that takes observations gives for `rows` what it gives for `x`; only fit computes."""
+    plain = computed(mixture)
+    for function in (ex.log_likelihood, ex.expected_statistics):
+        lazy = lazily(function, rows, mixture, sample_weight=weight_rows)
+        assert_same(computed(lazy), function(x, plain, sample_weight=weight))
+    if weight is None:
+        assert_same(computed(lazily(ex.e_step, rows, mixture)), ex.e_step(x, plain))
+    with dask.config.set(scheduler="synchronous"):
+        fitted = ex.fit(rows, mixture, sample_weight=weight_rows, max_iter=5)
+    assert_same_fit(fitted, ex.fit(x, plain, sample_weight=weight, max_iter=5))
+    assert all(isinstance(a, np.ndarray | np.generic) for a in arrays_of(fitted.mixture))
+
+
+# What a call builds.
+
+
+@families
+def test_calls_are_lazy_and_right(record):
+    """Against densities that share no code with the library."""
+    x, mixture = rows_of(record), mixture_of(record)
+    rows = chunked(x, 300)
+    estep = lazily(ex.e_step, rows, mixture)
+    total = lazily(ex.log_likelihood, rows, mixture)
+    statistics = lazily(ex.expected_statistics, rows, mixture)
+    assert all(isinstance(a, da.Array) for a in (*estep, total, *arrays_of(statistics[1:])))
+    assert estep.responsibilities.chunks == ((300, 300, 300, 100), (K,))
+    assert estep.log_likelihood.chunks == ((300, 300, 300, 100),)
+
+    _, _, weights, params = problem(record, k=K, d=D)
+    responsibilities, log_likelihood = normalised(record.log_joint(x, weights, params))
+    assert_same(computed(estep), (responsibilities, log_likelihood))
+    assert_same(computed(total), log_likelihood.sum())
+    sums = (log_likelihood.sum(), N, responsibilities.sum(axis=0))
+    assert_same(computed(statistics[1:4]), sums)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@families
+def test_lazy_arrays_tell_what_they_will_be(record, dtype):
+    mixture = mixture_of(record, dtype)
+    rows = chunked(rows_of(record).astype(dtype), 300)
+    statistics = lazily(ex.expected_statistics, rows, mixture)
+    step = lazily(ex.m_step, statistics)
+    promised = (lazily(ex.e_step, rows, mixture), statistics[1:], step)
+    for lazy, concrete in zip(arrays_of(promised), arrays_of(computed(promised)), strict=True):
+        assert isinstance(lazy, da.Array)
+        assert (lazy.shape, lazy.dtype) == (concrete.shape, concrete.dtype)
+        assert concrete.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "function", [ex.e_step, ex.log_joint, ex.log_likelihood, ex.expected_statistics]
+)
+def test_one_task_a_chunk(function, monkeypatch):
+    """All results together take a single call for each chunk."""
+    from estep_xp.execution import _dask
+
+    calls = []
+
+    def recorded(task: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            calls.append(arguments[-1].shape)
+            return task(*arguments)
+
+        return call
+
+    for name in ("_map_chunk", "_sum_chunk"):
+        monkeypatch.setattr(_dask, name, recorded(getattr(_dask, name)))
+    result = function(chunked(rows_of(), 300), mixture_of())
+    calls.clear()  # of a call without rows, which tells the shapes of sums
+    computed(result)
+    assert sorted(calls) == [(100, D), (300, D), (300, D), (300, D)]
+
+
+def test_sums_are_added_up_in_a_tree():
+    """Eight times as many chunks make the graph one task higher, and no task wider."""
+
+    def height_and_width(n_chunks: int) -> tuple[int, int]:
+        statistics = ex.expected_statistics(chunked(rows_of(n=4 * n_chunks), 4), mixture_of())
+        graph: dict[Any, Any] = {}
+        for array in arrays_of(dask.optimize(statistics[1:])[0]):
+            graph |= dict(array.__dask_graph__())
+        needs = {key: dask.core.get_dependencies(graph, key) for key in graph}
+        heights: dict[Any, int] = {}
+        for key in dask.core.toposort(graph):
+            heights[key] = 1 + max((heights[need] for need in needs[key]), default=0)
+        return max(heights.values()), max(map(len, needs.values()))
+
+    (low, _), (high, width) = height_and_width(64), height_and_width(512)
+    assert high == low + 1
+    assert width == 8
+
+
+def test_fit_reads_each_chunk_once_an_iteration():
+    x, reads = rows_of(), []
+
+    class Elsewhere:
+        """Rows in some store, which remembers what was asked for."""
+
+        shape, dtype, ndim = x.shape, x.dtype, x.ndim
+
+        def __getitem__(self, index: Any) -> np.ndarray:
+            part = x[index]
+            if part.size:  # Dask looks at nothing first, to see of what kind it is
+                reads.append(index[0].start)
+            return part
+
+    rows = da.from_array(Elsewhere(), chunks=(250, D), name="elsewhere")
+    with dask.config.set(scheduler="synchronous"):
+        result = ex.fit(rows, mixture_of(), max_iter=3)
+    assert result.n_iter == 3
+    assert sorted(reads) == sorted([0, 250, 500, 750] * 4)  # and once before the first M-step
+
+
+# Chunks of all kinds.
+
+
+@families
+def test_chunks_of_unequal_length_and_of_none(record):
+    x = rows_of(record)
+    assert_like_numpy(x, chunked(x, (1, 0, 600, 0, 399)), mixture_of(record))
+
+
+def test_chunks_along_features_are_joined():
+    x = rows_of()
+    rows = da.from_array(x, chunks=(300, 3))
+    assert rows.numblocks == (4, 2)
+    assert_like_numpy(x, rows, mixture_of())
+    assert ex.e_step(rows, mixture_of()).responsibilities.numblocks == (4, 1)
+
+
+@pytest.mark.parametrize("features", [D, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_chunks_of_unknown_length(features, weighted):
+    x, weight = rows_of(), np.random.default_rng(2).uniform(0, 2, N)
+    x[300:600] = -np.abs(x[300:600])  # a chunk of which no row is left
+    keep = x[:, 0] > 0
+    rows = da.from_array(x, chunks=(300, features))
+    lazy_keep = rows[:, 0] > 0
+    rows, weight_rows = rows[lazy_keep], chunked(weight, 300)[lazy_keep]
+    assert np.isnan(rows.shape[0])
+    weights = (weight[keep], weight_rows) if weighted else ()
+    assert_like_numpy(x[keep], rows, mixture_of(), *weights)
+
+
+@pytest.mark.parametrize("kind", ["aligned", "other chunks", "numpy", "numpy rows"])
+def test_sample_weights(kind):
+    """A row of weight 0 contributes nothing, whatever it holds, also where weights are unknown."""
+    x, weight = rows_of(), np.random.default_rng(3).uniform(0, 2, N)
+    x[457], weight[457] = np.nan, 0.0
+    rows, weight_rows = {
+        "aligned": (chunked(x, 300), chunked(weight, 300)),
+        "other chunks": (chunked(x, 300), chunked(weight, 70)),
+        "numpy": (chunked(x, 300), weight),
+        "numpy rows": (x, chunked(weight, 300)),
+    }[kind]
+    assert_like_numpy(np.delete(x, 457, 0), rows, mixture_of(), np.delete(weight, 457), weight_rows)
+
+
+@families
+def test_parameters_may_be_lazy(record):
+    x = rows_of(record)
+    assert_like_numpy(x, chunked(x, 300), lazy_mixture(mixture_of(record)))
+
+
+# Lazy statistics go on to merge and m_step.
+
+
+@families
+def test_lazy_statistics_merge_and_give_a_mixture(record):
+    x, mixture = rows_of(record), mixture_of(record)
+    parts = [chunked(part, 170) for part in (x[:400], x[400:])]
+    halves = [lazily(ex.expected_statistics, part, mixture) for part in parts]
+    merged = lazily(ex.merge, *halves)
+    step = lazily(ex.m_step, merged, variance_floor=1e-3)
+    assert all(isinstance(a, da.Array) for a in arrays_of((merged[1:], step)))
+    whole = ex.expected_statistics(x, mixture)
+    assert_same(computed(merged), whole)
+    assert_same(computed(step), ex.m_step(whole, variance_floor=1e-3))
+
+
+def test_statistics_of_different_mixtures_do_not_merge():
+    rows, mixture = chunked(rows_of(), 300), mixture_of()
+    means = mixture.components.means + 1.0
+    moved = mixture._replace(components=mixture.components._replace(means=means))
+    a, b = (ex.expected_statistics(rows, one) for one in (mixture, moved))
+    with pytest.raises(ValueError, match=r"means\[0, 0\] is .* in a's mixture but .* in b's"):
+        lazily(ex.merge, a, b)
+    # Where the mixtures are not known yet, the sums tell.
+    a, b = (lazily(ex.expected_statistics, rows, lazy_mixture(one)) for one in (mixture, moved))
+    different, same = lazily(ex.merge, a, b), lazily(ex.merge, a, a)
+    assert all(np.isnan(array).all() for array in arrays_of(computed(different)[1:]))
+    np.testing.assert_allclose(computed(same.counts), 2 * computed(a.counts), rtol=1e-14)
+
+
+def test_initialize_looks_at_all_rows_of_small_data():
+    x = rows_of()
+    with dask.config.set(scheduler="synchronous"):
+        start = ex.initialize(chunked(x, 300), K, ex.FullGaussian, seed=4)
+    assert_same(start, ex.initialize(x, K, ex.FullGaussian, seed=4))
+
+
+# What cannot be done.
+
+
+def test_bad_rows_are_nan_until_fit_names_them():
+    x = rows_of()
+    x[457, 1] = np.nan
+    rows, mixture = chunked(x, 300), mixture_of()
+    log_likelihood = computed(ex.e_step(rows, mixture).log_likelihood)
+    assert np.flatnonzero(np.isnan(log_likelihood)) == [457]
+    assert np.isnan(computed(ex.expected_statistics(rows, mixture).log_likelihood))
+    with pytest.raises(ValueError, match=r"x\[457, 1\] is nan"):
+        ex.fit(rows, mixture)
+
+
+def test_rows_of_no_density():
+    x = rows_of()
+    x[457] = 1e200
+    rows, mixture = chunked(x, 300), mixture_of()
+    assert computed(ex.expected_statistics(rows, mixture).log_likelihood) == -np.inf
+    with pytest.raises(ValueError, match=r"1 row has zero density .* the first is row 457"):
+        ex.fit(rows, mixture)
+
+
+def no_rows(known: bool) -> Any:
+    if known:
+        return chunked(np.empty((0, D)), 1)
+    return chunked(rows_of(), 300)[da.zeros(N, chunks=300) > 0]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_rows_add_nothing(known):
+    assert computed(ex.e_step(no_rows(known), mixture_of()).responsibilities).shape == (0, K)
+    sums = computed(ex.expected_statistics(no_rows(known), mixture_of()))[1:]
+    assert all((array == 0).all() for array in map(np.asarray, arrays_of(sums)))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_fit_refuses_no_rows(known):
+    with pytest.raises(ValueError, match="no rows"):
+        ex.fit(no_rows(known), mixture_of())
+
+
+def test_unknown_lengths_that_are_needed():
+    x, weight, mixture = chunked(rows_of(), 300), np.ones(N), mixture_of()
+    unknown = x[x[:, 0] > -np.inf]
+    for rows, sample_weight in (
+        (unknown, weight),
+        (x, chunked(weight, 200)[da.ones(N, chunks=200) > 0]),
+        (unknown, chunked(weight, 200)[da.ones(N, chunks=200) > 0]),
+    ):
+        with pytest.raises(ValueError, match="compute_chunk_sizes"):
+            lazily(ex.log_likelihood, rows, mixture, sample_weight=sample_weight)
+    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+        lazily(ex.initialize, unknown, K, ex.FullGaussian, seed=0)
+
+
+# Rows beyond memory.
+
+PEAK = """
+import numpy as np
+from tests import test_dask
+
+test_dask.peak_of_one_step({n_rows}, {scheduler!r})
+"""
+
+
+def peak_of_one_step(n_rows: int, scheduler: str) -> None:
+    """Print by how many bytes one EM step over rows made as they are needed raises the peak."""
+
+    def step(n: int) -> ex.Mixture:
+        rows = da.random.default_rng(0).normal(size=(n, D), chunks=(250_000, D))
+        with dask.config.set(scheduler=scheduler):
+            return dask.compute(ex.m_step(ex.expected_statistics(rows, mixture_of())))[0]
+
+    def peak() -> int:
+        # Not getrusage: a process starts with the peak of the one that started it.
+        (line,) = [
+            line
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("VmHWM:")
+        ]
+        return 1024 * int(line.split()[1])
+
+    step(500_000)  # threads, their buffers, what is imported late
+    before = peak()
+    mixture = step(n_rows)
+    print(peak() - before, *(mixture.weights @ mixture.components.means))  # noqa: T201
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read in /proc")
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+def test_rows_beyond_memory(scheduler):
+    """20 million rows, 640 MB, pass through an EM step in a small part of that."""
+    n_rows = 20_000_000
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PEAK.format(n_rows=n_rows, scheduler=scheduler)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    growth, *mean = map(float, done.stdout.split())
+    assert growth < 150e6
+    # The mean of all components is that of the rows, within five standard errors.
+    np.testing.assert_allclose(mean, 0, atol=5 / np.sqrt(n_rows))
+
+
+# Several processes, which may die.
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two worker processes of this machine, each under a nanny that starts it anew."""
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+    patience = {
+        "distributed.comm.timeouts.connect": "180s",
+        "distributed.comm.timeouts.tcp": "180s",
+    }
+    with dask.config.set(patience):
+        cluster = distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        )
+        with cluster, distributed.Client(cluster) as client:
+            yield client
+            pids = pids_of(client)
+    assert not any(map(psutil.pid_exists, pids))
+
+
+def pids_of(client: Any) -> list[int]:
+    """Process ids of the workers that this cluster has started."""
+    return [nanny.pid for nanny in client.cluster.workers.values()]
+
+
+def test_fit_in_several_processes(client, tmp_path):
+    x, mixture = rows_of(), mixture_of()
+
+    def signed(block: np.ndarray) -> np.ndarray:
+        (tmp_path / str(os.getpid())).touch()
+        return block
+
+    rows = chunked(x, 100).map_blocks(signed, dtype=x.dtype, meta=x[:0])
+    assert_same_fit(ex.fit(rows, mixture, max_iter=6), ex.fit(x, mixture, max_iter=6))
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == sorted(pids_of(client))
+
+
+def test_fit_survives_a_worker_killed_between_iterations(client):
+    """Its chunks, which it held in memory, are made again."""
+    import distributed
+    import psutil
+
+    x, mixture = rows_of(), mixture_of()
+    rows = chunked(x, 100).persist()
+    distributed.wait(rows)
+    pids, held = client.run(os.getpid), client.has_what()
+    victim = pids[max(held, key=lambda address: len(held[address]))]
+    assert victim in pids_of(client)
+
+    def kill(result: ex.EMResult) -> None:
+        if result.n_iter == 2:
+            psutil.Process(victim).kill()
+
+    result = ex.fit(rows, mixture, max_iter=6, callback=kill)
+    assert_same_fit(result, ex.fit(x, mixture, max_iter=6))
+    client.wait_for_workers(2, timeout=180)
+    assert set(pids_of(client)) & set(pids.values()) == set(pids.values()) - {victim}
+
+
+def test_fit_survives_a_worker_that_dies_within_an_e_step(client, tmp_path):
+    x, mixture = rows_of(), mixture_of()
+    poison, parent = tmp_path / "poison", os.getpid()
+
+    def deadly(block: np.ndarray) -> np.ndarray:
+        """A worker that finds the poison takes it and dies."""
+        try:
+            poison.unlink()
+        except FileNotFoundError:
+            return block
+        assert os.getpid() != parent
+        os._exit(1)
+
+    def lay_poison(result: ex.EMResult) -> None:
+        if result.n_iter == 2:
+            poison.touch()
+
+    rows = chunked(x, 100).map_blocks(deadly, dtype=x.dtype, meta=x[:0])
+    before = pids_of(client)
+    result = ex.fit(rows, mixture, max_iter=6, callback=lay_poison)
+    assert not poison.exists()
+    assert_same_fit(result, ex.fit(x, mixture, max_iter=6))
+    client.wait_for_workers(2, timeout=180)
+    assert len(set(before) & set(pids_of(client))) == 1
