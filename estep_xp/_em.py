@@ -218,15 +218,16 @@ def _climbed(
 
     def result() -> EMResult:
         xp, total = _space(state.statistics).xp, state.statistics.log_likelihood
-        history = xp.stack(heights) if heights else total[None][:0]
+        # Ctrl-C may have come between the two lines below that end an iteration.
+        history = xp.stack([total, *heights[: state.n_iter]])[1:]
         return state.result(history)
 
     try:
         while not state.converged and state.n_iter < em.max_iter:
             new = em.advanced(problem, state)
             check_rows_of(problem._replace(mixture=new.statistics.mixture), new.statistics, em.how)
+            heights.append(new.statistics.log_likelihood)
             state = new._replace(converged=bool(new.converged))
-            heights.append(state.statistics.log_likelihood)
             for callback in callbacks:
                 callback(result())
     except (KeyboardInterrupt, StopIteration):

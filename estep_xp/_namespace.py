@@ -168,10 +168,14 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
 
 
 def _is_torch_wrapper(value: Any) -> bool:
-    """Whether `value` belongs to torch.func.vmap or torch.func.grad: its values can't be read."""
+    """Whether `value` is a tensor inside torch.func.vmap or torch.func.grad.
+
+    Its values can't be read there, nor can those of a plain tensor from outside: whatever is done
+    to it gives a wrapper.
+    """
     if not compat.is_torch_array(value):
         return False
-    return bool(sys.modules["torch"]._C._functorch.is_functorch_wrapped_tensor(value))
+    return sys.modules["torch"]._C._functorch.peek_interpreter_stack() is not None
 
 
 def _arrays_in(value: Any) -> Iterator[Array]:

@@ -576,3 +576,23 @@ def test_no_rows_no_gradient(backend):
     actual = differentiate(backend, total_of(case.record.family), case.arrays(backend), none)
     for result, array in zip(actual, (case.x, case.weights, *case.params.values()), strict=True):
         np.testing.assert_array_equal(result, np.zeros(array.shape))
+
+
+@pytest.mark.backends("torch")
+@families
+def test_functional_transformations_of_torch(backend, record):
+    """torch.func, with tensors from outside, which can't be looked at in there, either."""
+    import torch
+
+    case = problem(record)
+    x, mixture = backend.asarray(case.x), case.mixture(backend)
+    expected = fisher.gradient(case.x, case.weights, case.params, np.ones(N)).value["x"]
+
+    def total(x):
+        return ex.e_step(x, mixture).total_log_likelihood
+
+    np.testing.assert_allclose(torch.func.grad(total)(x), expected, rtol=1e-12)
+    batch = torch.func.vmap(torch.func.grad(total))(torch.stack([x, x]))
+    np.testing.assert_allclose(batch, [expected, expected], rtol=1e-12)
+    summed = torch.func.grad(lambda x: ex.expected_statistics(x, mixture).log_likelihood)(x)
+    np.testing.assert_allclose(summed, expected, rtol=1e-12)

@@ -116,7 +116,11 @@ def iterated(
 
     A loop inside a compiled program; libraries that do not compile loop in Python instead.
     """
-    results: tuple[Any, Array] = _driver(space.library).iterated(
-        advanced, going, height, state, max_iter
-    )
+    own = getattr(_driver(space.library), "iterated", None)
+    if own is None:
+        raise TypeError(
+            "a loop that ends by itself needs numbers, and there are none inside transformations "
+            f"of {space.library}; call it outside of them"
+        )
+    results: tuple[Any, Array] = own(advanced, going, height, state, max_iter)
     return results
