@@ -85,9 +85,12 @@ def fit(
 
     Notes
     -----
-    Each iteration is an M-step (`m_step`) and an E-step (`expected_statistics`), and the
-    log-likelihood never falls by more than rounding and the floor can make it (Dempster, Laird and
-    Rubin 1977). It runs under JAX's ``jit`` and ``vmap``, too, there without callback and progress.
+    Each iteration is an M-step (`m_step`) and an E-step (`expected_statistics`). The log-likelihood
+    rises until it stands still (Dempster, Laird and Rubin 1977). Only where `variance_floor` is not
+    small beside the variances of a component, which without it would collapse, may it fall a
+    little: the floor keeps EM away from the maximum.
+
+    All of it runs under JAX's ``jit`` and ``vmap``, too, there without callback and progress.
 
     Examples
     --------
@@ -108,6 +111,9 @@ def fit(
         check_floor(variance_floor),
         bool(accelerate),
     )
+    if not (callback is None or callable(callback)):
+        raise TypeError(f"callback is {callback!r:.60}; callback must be callable or None")
+    seed = check_whole("seed", seed, 0)
     starts = [problem]
     for i in range(1, check_whole("n_init", n_init, 1)):
         k, family = problem.k, type(problem.mixture.components)
@@ -151,24 +157,25 @@ class _Em(NamedTuple):
     def advanced(self, problem: Problem, state: _State) -> _State:
         """One iteration: an M-step, and the E-step at its mixture."""
         old = state.statistics
-        statistics = self._stepped(problem, state)
-        rise = (statistics.log_likelihood - old.log_likelihood) / old.n_rows
-        xp = _space(old).xp
-        return _State(old.mixture, statistics, state.n_iter + 1, xp.abs(rise) < self.tol)
+        step = self._accelerated if self.accelerate else self._plain
+        new = step(problem, state)
+        rise = (new.log_likelihood - old.log_likelihood) / old.n_rows
+        converged = _space(old).xp.abs(rise) < self.tol
+        return _State(old.mixture, new, state.n_iter + 1, converged)
 
-    def _stepped(self, problem: Problem, state: _State) -> Statistics:
+    def _plain(self, problem: Problem, state: _State) -> Statistics:
+        old = state.statistics
+        return self.expected(problem, maximized(_space(old), old, self.floor))
+
+    def _accelerated(self, problem: Problem, state: _State) -> Statistics:
+        """Extrapolate every second step, if that leads uphill; the first has nothing to go by."""
         old = state.statistics
         space = _space(old)
-        plain = maximized(space, old, self.floor)
-        if not self.accelerate:
-            return self.expected(problem, plain)
-        mixtures = (state.previous, old.mixture, plain)
+        mixtures = (state.previous, old.mixture, maximized(space, old, self.floor))
         bold, usable = execution.compute(extrapolated, space, *mixtures, self.floor)
-        # Of every two steps the second is extrapolated: the first has nothing to go by.
-        usable = usable & (state.n_iter % 2 == 1)
 
         def at_plain() -> Statistics:
-            return self.expected(problem, plain)
+            return self.expected(problem, mixtures[-1])
 
         def at_bold() -> Statistics:
             found = self.expected(problem, bold)
@@ -176,7 +183,8 @@ class _Em(NamedTuple):
             better: Statistics = execution.chosen(space, risen, lambda: found, at_plain)
             return better
 
-        statistics: Statistics = execution.chosen(space, usable, at_bold, at_plain)
+        is_second = state.n_iter % 2 == 1
+        statistics: Statistics = execution.chosen(space, usable & is_second, at_bold, at_plain)
         return statistics
 
 
@@ -254,7 +262,7 @@ def _compiled(
         lambda state: em.advanced(problem, state),
         going,
         lambda state: state.statistics.log_likelihood,
-        state._replace(converged=state.statistics.log_likelihood > math.inf),
+        state,
         em.max_iter,
     )
     return state.result(history)

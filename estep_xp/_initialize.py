@@ -92,7 +92,7 @@ def initialize(
     mixture: Mixture = execution.compute(start, space, rows, draws)
     components: Any = mixture.components
     if is_concrete(components.means) and not np.isfinite(to_host(components[1])).all():
-        _check_finite(space, *rows)
+        _explain(space, *rows)
     return mixture
 
 
@@ -132,15 +132,19 @@ def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array,
     return space, (x, sample_weight)
 
 
-def _check_finite(space: Space, x: Array, weight: Array | None = None) -> None:
-    """Raise for the first row that is not finite, unless its weight is 0."""
+def _explain(space: Space, x: Array, weight: Array | None = None) -> None:
+    """Raise for the first row that is not finite, unless its weight is 0; or for all of them."""
     xp = space.xp
     finite = xp.isfinite(x) if len(x.shape) == 1 else xp.all(xp.isfinite(x), axis=1)
     if weight is not None:
         finite = finite | (weight == 0)
-    found = suspects(space, x, xp.where(finite, 0.0, math.nan))
+    found = suspects(space, x, xp.where(finite, xp.astype(finite, space.dtype), math.nan))
     if found is not None:
         found.check("x", np.isfinite(found.rows), "must be finite")
+    raise ValueError(
+        f"x varies too much: the variance of a feature is too large for {space.dtype}; give x in "
+        "larger units"
+    )
 
 
 @dataclass(frozen=True)

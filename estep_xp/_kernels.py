@@ -97,6 +97,14 @@ class _Weighted(MixtureKernel):
 
     masks: bool  # some sample weight may be zero
 
+    def looked_at(self, plan: Plan, rows: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The block with NaN for bad sample weights that nobody could look at before."""
+        if len(rows) == 1 or not self.lazy:
+            return rows
+        x, weight = rows
+        good = (weight >= 0) & (weight < math.inf)
+        return x, plan.xp.where(good, weight, math.nan)
+
     def normalized(
         self, plan: Plan, prepared: Prepared, *rows: Array
     ) -> tuple[Array, LogNormalized, Array | None]:
@@ -128,6 +136,7 @@ class LogLikelihood(_Weighted):
 
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block of rows (x,) or (x, sample_weight)."""
+        rows = self.looked_at(plan, rows)
         _, (_, total, shift), blank = self.normalized(plan, prepared, *rows)
         return (_contributions(plan, total, shift, rows, blank),)
 
@@ -144,6 +153,7 @@ class ExpectedStatistics(_Weighted):
     def sums(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Sum over a block of rows (x,) or (x, sample_weight)."""
         xp = plan.xp
+        rows = self.looked_at(plan, rows)
         x, (shares, total, shift), blank = self.normalized(plan, prepared, *rows)
         log_likelihood = xp.sum(_contributions(plan, total, shift, rows, blank))
         row_weight = rows[1] if len(rows) == 2 else xp.ones_like(total)

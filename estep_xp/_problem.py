@@ -11,7 +11,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp._kernels import LogJoint
 from estep_xp._mixture import Mixture
-from estep_xp._namespace import Space, space_of, to_host
+from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._typing import Array
 from estep_xp._validation import (
     Suspects,
@@ -63,7 +63,9 @@ def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) ->
     if sample_weight is not None:
         sample_weight = space.parameter("sample_weight", sample_weight)
         check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
-        rows = (x, check_non_negative(space, "sample_weight", sample_weight))
+        if is_concrete(sample_weight):  # or else kernels look at it, block by block
+            check_non_negative(space, "sample_weight", sample_weight)
+        rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
     return Problem(space, name, rows, Mixture(weights, components), has_zeros(weights), masks)
 

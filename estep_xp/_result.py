@@ -99,11 +99,16 @@ class EMResult(NamedTuple):
             The BIC plus twice the entropy of the responsibilities (Biernacki, Celeux and Govaert
             2000): components that overlap count against a mixture.
         """
-        entropy = e_step(x, self.mixture).entropy
-        xp = namespace_of(entropy)
-        if sample_weight is not None:
-            weight = pose(x, self.mixture, sample_weight=sample_weight).rows[1]
-            entropy = xp.where(weight > 0, weight * entropy, 0.0)
+        problem = pose(x, self.mixture, sample_weight=sample_weight)
+        rows, *weight = problem.rows
+        xp = problem.space.xp
+        if weight:  # rows of weight 0 may hold anything
+            counts = weight[0] > 0
+            blank = ~counts if len(rows.shape) == 1 else ~counts[:, None]
+            rows = xp.where(blank, 0.0, rows)
+        entropy = e_step(rows, self.mixture).entropy
+        if weight:
+            entropy = xp.where(counts, weight[0] * entropy, 0.0)
         return self.bic(x, sample_weight=sample_weight) + 2.0 * xp.sum(entropy)
 
     @property

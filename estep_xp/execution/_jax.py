@@ -100,6 +100,7 @@ def iterated(
         return (i < max_iter) & going(state)
 
     history = jnp.full((max_iter,), jnp.nan, height(state).dtype)
+    state = jax.tree.map(jnp.asarray, state)
     state, _, history = jax.lax.while_loop(unfinished, body, (state, 0, history))
     return state, history
 
