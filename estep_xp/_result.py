@@ -43,13 +43,13 @@ class EMResult(NamedTuple):
     converged: bool
     history: Array
 
-    def aic(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
+    def aic(self, x: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> Array:
         """Akaike's information criterion on observations; lower is better.
 
         Parameters
         ----------
-        x : array, shape (n, d)
-            The observations of the fit, or others.
+        x : array, shape (n, d), optional
+            Observations; those of the fit, whose log-likelihood is known, if left out.
         sample_weight : array, shape (n,), optional
             Weight of each row.
 
@@ -58,7 +58,9 @@ class EMResult(NamedTuple):
         array, shape ()
             2 p − 2 log L, with p free parameters (Akaike 1974).
         """
-        total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
+        total = self.log_likelihood
+        if x is not None:
+            total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
         return 2.0 * self._n_parameters - 2.0 * total
 
     def bic(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:

@@ -308,6 +308,7 @@ def test_aic_bic_and_icl(sample):
     index = SAMPLES.index(sample)
     result, other = fitted(index, False), scikit_learn(index)
     np.testing.assert_allclose(result.aic(sample.x), other.aic(sample.rows), rtol=1e-8)
+    np.testing.assert_allclose(result.aic(), result.aic(sample.x), rtol=1e-12)
     np.testing.assert_allclose(result.bic(sample.x), other.bic(sample.rows), rtol=1e-8)
     shares = other.predict_proba(sample.rows)
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum()
