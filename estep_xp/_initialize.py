@@ -99,8 +99,9 @@ def initialize(
 def _check_family(family: Any) -> None:
     known: Any = _contract.BlockFamily
     if not (isinstance(family, type) and issubclass(family, known)):
+        given = f"a {type(family).__name__}" if isinstance(family, known) else f"{family!r:.60}"
         raise TypeError(
-            f"family is {family!r:.60}; expected the class of a family, such as FullGaussian"
+            f"family is {given}; expected the class of a family, such as FullGaussian itself"
         )
 
 
@@ -165,8 +166,7 @@ class _Start:
         # Never so small that a component could not see its neighbours.
         share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
         k = draws.shape[0]
-        weights = xp.broadcast_to(xp.ones_like(share) / k, (k,))
-        return Mixture(weights, self.family._spread(xp, centres, variances * share))
+        return Mixture(xp.ones_like(draws) / k, self.family._spread(xp, centres, variances * share))
 
     def overall_variances(self, x: Array, weight: Array | None) -> Array:
         """Variance (d,) of each feature: the statistics of a single component, taken twice."""

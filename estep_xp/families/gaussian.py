@@ -178,7 +178,7 @@ class UnivariateGaussian(_ByVariances, _MeansVariances):
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
-        return cls(means[:, 0], xp.broadcast_to(variances, (means.shape[0],)))
+        return cls(means[:, 0], xp.zeros_like(means[:, 0]) + variances)
 
     def _n_parameters(self) -> int:
         return 2 * self._n_components()
@@ -230,7 +230,7 @@ class SphericalGaussian(_ByVariances, _MeansVariances):
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
-        return cls(means, xp.broadcast_to(xp.mean(variances), (means.shape[0],)))
+        return cls(means, xp.zeros_like(means[:, 0]) + xp.mean(variances))
 
     def _n_parameters(self) -> int:
         k, d = self.means.shape
@@ -283,7 +283,7 @@ class DiagonalGaussian(_ByVariances, _MeansVariances):
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
-        return cls(means, xp.broadcast_to(variances, means.shape))
+        return cls(means, xp.zeros_like(means) + variances)
 
     def _n_parameters(self) -> int:
         k, d = self.means.shape
@@ -470,9 +470,8 @@ class FullGaussian(_ByFactors, _MeansFactors):
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
-        k, d = means.shape
         factor = _linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances))
-        return cls(means, xp.broadcast_to(factor, (k, d, d)))
+        return cls(means, xp.zeros_like(means)[:, :, None] + factor)
 
     def _n_parameters(self) -> int:
         k, d = self.means.shape
