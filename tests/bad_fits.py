@@ -210,7 +210,7 @@ INITIALIZE = [
     Case(
         initialize,
         {"family": Raw(ex.DiagonalGaussian(MEANS, np.ones((3, 2))))},
-        (r"family is DiagonalGaussian\(", "the class of a family"),
+        (r"family is a DiagonalGaussian;", "the class of a family"),
     ),
     Case(initialize, {"family": Raw(ex.UnivariateGaussian)}, has_shape("x", (5, 2), "(n,)")),
     Case(initialize, {"seed": Raw("lucky")}, (r"seed is 'lucky'", "integer")),
