@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp import execution
 from estep_xp._initialize import initialize
-from estep_xp._m_step import check_floor, maximized
+from estep_xp._m_step import maximized
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, is_tracer, space_of, to_host
 from estep_xp._problem import Problem
@@ -17,7 +17,7 @@ from estep_xp._result import EMResult
 from estep_xp._squarem import extrapolated
 from estep_xp._statistics import Statistics, arrays_of, check_rows_of, posed, sums_of
 from estep_xp._typing import Array, ArrayLike
-from estep_xp._validation import check_whole, has_zeros
+from estep_xp._validation import check_number, check_whole, has_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,9 +106,9 @@ def fit(
     _check_rows_given(problem)
     em = _Em(
         execution.options(block_size, workers),
-        _checked_tol(tol),
+        check_number("tol", tol),
         check_whole("max_iter", max_iter, 1),
-        check_floor(variance_floor),
+        check_number("variance_floor", variance_floor),
         bool(accelerate),
     )
     if not (callback is None or callable(callback)):
@@ -179,7 +179,9 @@ class _Em(NamedTuple):
 
         def at_bold() -> Statistics:
             found = self.expected(problem, bold)
-            risen = found.log_likelihood >= old.log_likelihood
+            # By so much that it can't end the fit: an extrapolation may come out no higher where EM
+            # still has far to climb.
+            risen = found.log_likelihood - old.log_likelihood >= self.tol * old.n_rows
             better: Statistics = execution.chosen(space, risen, lambda: found, at_plain)
             return better
 
@@ -196,7 +198,7 @@ def _best_of(
     for problem in starts:
         first = _State(problem.mixture, em.expected(problem, problem.mixture), 0, False)
         space = _space(first.statistics)
-        if not space.lazy:
+        if not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor)):
             _check_weight_of_rows(problem, first.statistics)
             check_rows_of(problem, first.statistics, em.how)
             result, stopped = _climbed(em, problem, first, callbacks)
@@ -292,15 +294,3 @@ def _check_weight_of_rows(problem: Problem, statistics: Statistics) -> None:
     if n_rows == 0:
         least = "one row" if len(problem.rows) == 1 else "one row of positive sample_weight"
         raise ValueError(f"{problem.name} has no rows; fit needs at least {least}")
-
-
-def _checked_tol(tol: Any) -> Any:
-    if is_tracer(tol):
-        return tol
-    try:
-        number = float(tol)
-    except (TypeError, ValueError):
-        raise TypeError(f"tol is {tol!r:.60}; tol must be a number") from None
-    if not 0 <= number < math.inf:
-        raise ValueError(f"tol is {number}; tol must be non-negative and finite")
-    return number

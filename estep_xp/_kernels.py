@@ -157,6 +157,8 @@ class ExpectedStatistics(_Weighted):
         x, (shares, total, shift), blank = self.normalized(plan, prepared, *rows)
         log_likelihood = xp.sum(_contributions(plan, total, shift, rows, blank))
         row_weight = rows[1] if len(rows) == 2 else xp.ones_like(total)
+        if blank is not None:  # what stands in for such a row has no derivative by its weight
+            row_weight = xp.where(blank, 0.0, row_weight)
         responsibilities = shares * across(row_weight / total, plan.axis)
         counts = xp.sum(responsibilities, axis=1 - plan.axis)
         moments = _contract.moments_block(

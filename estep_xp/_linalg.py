@@ -6,14 +6,17 @@ precision = P Pᵀ, so that (x − μ) P is standardised.
 
 from __future__ import annotations
 
+import math
+
 from estep_xp._typing import Array, Namespace
 
 
-def precision_cholesky(xp: Namespace, covariances: Array) -> Array:
+def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) -> Array:
     """Upper triangular P with inv(C) = P Pᵀ for matrices C (..., d, d).
 
     Where C is not positive definite the result is NaN, or the library raises; callers name the
-    matrix.
+    matrix. It is NaN, too, where what is left of a variance given other features is not more than
+    a share `least` of it.
     """
     # Unit diagonals: in float32 the squares of a factor of variances 1e-30 would underflow. By
     # reciprocals, one after the other: so would the derivative of a quotient.
@@ -22,6 +25,10 @@ def precision_cholesky(xp: Namespace, covariances: Array) -> Array:
     # Libraries read one triangle, or both: they all get the same derivatives from the mean.
     symmetric = 0.5 * correlations + 0.5 * xp.matrix_transpose(correlations)
     lower = xp.linalg.cholesky(symmetric)
+    if least > 0:
+        pivots = xp.linalg.diagonal(lower)
+        good = xp.all(pivots * pivots > least, axis=-1)
+        lower = xp.where(good[..., None, None], lower, math.nan)
     inverse = inverse_lower(xp, lower)
     return xp.matrix_transpose(inverse * xp.expand_dims(scale, axis=-2))
 

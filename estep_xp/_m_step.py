@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from estep_xp import execution
 from estep_xp._mixture import Mixture
-from estep_xp._namespace import Space, is_concrete, is_tracer, space_of, to_host
+from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._statistics import Statistics, arrays_of, check_statistics
 from estep_xp._typing import Array, Namespace
-from estep_xp._validation import raise_bad_value
+from estep_xp._validation import check_number, raise_bad_value
 from estep_xp.families import _contract
 
 
@@ -53,29 +52,12 @@ def m_step(statistics: Statistics, *, variance_floor: float = 1e-6) -> Mixture:
     (array([0.5007, 0.4993]), array([1.7746, 5.9816]))
     """
     check_statistics("statistics", statistics)
-    floor = check_floor(variance_floor)
+    floor = check_number("variance_floor", variance_floor)
     space = space_of(arrays_of("statistics", statistics))
     if not space.lazy:
         _check_sums(statistics)
     mixture: Mixture = execution.apply(maximized, space, (statistics, floor), statistics.mixture)
     return mixture
-
-
-def check_floor(variance_floor: Any) -> Any:
-    """`variance_floor` as a Python float, or as the tracer that it is."""
-    if is_tracer(variance_floor):
-        return variance_floor
-    try:
-        floor = float(variance_floor)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"variance_floor is {variance_floor!r:.60}; variance_floor must be a number"
-        ) from None
-    if not 0 <= floor < math.inf:
-        raise ValueError(
-            f"variance_floor is {floor}; variance_floor must be non-negative and finite"
-        )
-    return floor
 
 
 def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
@@ -117,7 +99,8 @@ def _shares(xp: Namespace, counts: Array, floor: Any) -> tuple[Array, Array, Arr
     # the component would collapse upon.
     least = float(xp.finfo(counts.dtype).eps) ** 2 * total
     lost = counts <= least
-    weights = xp.where(lost, 0.0, counts) / total
+    # A count of exactly 0 stays: it has a derivative by its mixing weight, also of 0.
+    weights = xp.where(lost & (counts > 0), 0.0, counts) / total
     # What is computed for a lost component is thrown away; it must be finite all the same, or its
     # derivatives would poison the others'.
     positive = xp.where(lost, xp.where(total > 0, least, 1.0), counts)
@@ -134,11 +117,18 @@ def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
 
 
 def _check_sums(statistics: Statistics) -> None:
+    """Raise for the first number of concrete statistics that can't be one."""
     for name, array in arrays_of("statistics", statistics).items():
         host = to_host(array)
         bad = np.argwhere(~np.isfinite(host))
         if len(bad):
             index = tuple(bad[0].tolist())
             raise_bad_value(name, index, host[index], f"{name} must be finite")
+    counts = to_host(statistics.counts)
+    negative = np.argwhere(counts < 0)
+    if len(negative):
+        index = tuple(negative[0].tolist())
+        expected = "statistics.counts must not be negative"
+        raise_bad_value("statistics.counts", index, counts[index], expected)
     if not float(to_host(statistics.n_rows)) > 0:
         raise ValueError("statistics.n_rows is 0; an M-step needs at least one row")

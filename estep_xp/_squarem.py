@@ -30,8 +30,9 @@ def extrapolated(
     # Means are measured in deviations: a change of units changes nothing.
     scales = [1.0, components._scales(xp), *(1.0 for _ in a[2:])]
     length, turn = (_squared_norm(xp, vectors, scales) for vectors in (steps, turns))
-    straight = turn <= 0
-    ratio = xp.sqrt(xp.where(straight, 1.0, length / xp.where(straight, 1.0, turn)))
+    # Where there is nothing to go by, the ratio is 1; and so that its derivative is finite, too.
+    bent = (length > 0) & (turn > 0)
+    ratio = xp.sqrt(xp.where(bent, length, 1.0) / xp.where(bent, turn, 1.0))
     factor = xp.where(ratio > 1, ratio, 1.0)  # 1 gives `twice`
     moved = [
         x + 2.0 * factor * step + factor * factor * turn

@@ -13,7 +13,7 @@ from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, is_within_reach, space_of, to_host
 from estep_xp._problem import Problem, pose, refuse_bad_rows, run
 from estep_xp._typing import Array, ArrayLike
-from estep_xp._validation import shape_text
+from estep_xp._validation import check_array, shape_text
 from estep_xp.families import _contract
 
 
@@ -195,6 +195,21 @@ def check_statistics(name: str, value: Any) -> None:
     """Raise unless `value` is a record of statistics."""
     if not isinstance(value, Statistics):
         raise TypeError(f"{name} is a {type(value).__name__}; expected an estep_xp.Statistics")
+    mixture, *scalars, counts, moments = value
+    if not isinstance(mixture, Mixture):
+        raise TypeError(
+            f"{name}.mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture"
+        )
+    components = _contract.estimable(mixture.components)
+    components._check_moments(f"{name}.moments", moments)
+    k = components._n_components()
+    for field, array, shape in (
+        ("log_likelihood", scalars[0], ()),
+        ("n_rows", scalars[1], ()),
+        ("counts", counts, (k,)),
+        ("mixture.weights", mixture.weights, (k,)),
+    ):
+        check_array(f"{name}.{field}", array, shape)
 
 
 def arrays_of(name: str, statistics: Statistics) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from estep_xp._namespace import Space, is_concrete, to_host
+from estep_xp._namespace import Space, is_concrete, is_tracer, to_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,13 @@ def check_shape(name: str, array: Array, expected: tuple[int | str, ...], why: s
         raise ValueError(
             f"{name} has shape {shape_text(actual)}; expected {shape_text(expected)}{why}"
         )
+
+
+def check_array(name: str, array: Any, expected: tuple[int | str, ...]) -> None:
+    """Raise unless `array` is an array at all, and of the expected shape."""
+    if not hasattr(array, "shape"):
+        raise TypeError(f"{name} is {array!r:.60}; expected an array")
+    check_shape(name, array, expected)
 
 
 def _may_equal(size: float, expected: float | str) -> bool:
@@ -173,8 +180,11 @@ def _asymmetric(xp: Namespace, matrices: Array) -> Array:
     return ~(xp.abs(matrices - mirrored) <= tolerance * size)
 
 
-def first_indefinite(covariances: Array) -> tuple[int, ...] | None:
-    """Index of the first concrete matrix (..., d, d) that is not positive definite, if any."""
+def first_indefinite(covariances: Array, least: float = 0.0) -> tuple[int, ...] | None:
+    """Index of the first concrete matrix (..., d, d) that is not positive definite, if any.
+
+    Nor may, in units of its variances, what is left of one variance given the others be `least`.
+    """
     host = to_host(covariances)
     for index in np.ndindex(*host.shape[:-2]):
         variances = np.diagonal(host[index])
@@ -182,15 +192,19 @@ def first_indefinite(covariances: Array) -> tuple[int, ...] | None:
             return index
         scale = np.sqrt(variances)
         try:
-            np.linalg.cholesky(host[index] / np.outer(scale, scale))
+            lower = np.linalg.cholesky(host[index] / np.outer(scale, scale))
         except np.linalg.LinAlgError:
+            return index
+        if not (np.diagonal(lower) ** 2 > least).all():
             return index
     return None
 
 
-def check_definite(name: str, covariances: Array, remedy: str = "add to its diagonal") -> None:
+def check_definite(
+    name: str, covariances: Array, remedy: str = "add to its diagonal", least: float = 0.0
+) -> None:
     """Raise ValueError naming the first concrete matrix that is not positive definite."""
-    index = first_indefinite(covariances)
+    index = first_indefinite(covariances, least)
     if index is not None:
         label = name + "".join(f"[{i}]" for i in index)
         raise ValueError(
@@ -209,6 +223,21 @@ def check_whole(name: str, value: Any, least: int) -> int:
         raise TypeError(f"{name} is {value!r:.60}; {name} must be a whole number") from None
     if number < least:
         raise ValueError(f"{name} is {number}; {name} must be at least {least}")
+    return number
+
+
+def check_number(name: str, value: Any) -> Any:
+    """`value` as a non-negative Python float, or as the tracer that it is."""
+    if is_tracer(value):
+        return value
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r:.60}; {name} must be a number") from None
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} is {number}; {name} must be non-negative and finite")
     return number
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,20 +89,65 @@ def iterated(
     max_iter: int,
 ) -> tuple[Any, Array]:
     """Loop inside the compiled program."""
+    state = jax.tree.map(jnp.asarray, state)
+    # What the step takes from around itself becomes an argument: it may be differentiated.
+    step, constants = jax.closure_convert(advanced, state)
+    loop = _Loop(step, going, height, max_iter)
+    results: tuple[Any, Array] = _iterated(loop, state, constants)
+    return results
+
+
+class _Loop(NamedTuple):
+    """Functions of a state, and how often the first is called at most."""
+
+    step: Callable[..., Any]
+    going: Callable[[Any], Array]
+    height: Callable[[Any], Array]
+    max_iter: int
+
+    def history(self, state: Any) -> Array:
+        """Heights before the first step."""
+        return jnp.full((self.max_iter,), jnp.nan, self.height(state).dtype)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _iterated(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Array]:
+    def unfinished(carry: tuple[Any, Array, Array]) -> Array:
+        state, i, _ = carry
+        return (i < loop.max_iter) & loop.going(state)
 
     def body(carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
         state, i, history = carry
-        state = advanced(state)
-        return state, i + 1, history.at[i].set(height(state))
+        state = loop.step(state, *constants)
+        return state, i + 1, history.at[i].set(loop.height(state))
 
-    def unfinished(carry: tuple[Any, Array, Array]) -> Array:
-        state, i, _ = carry
-        return (i < max_iter) & going(state)
-
-    history = jnp.full((max_iter,), jnp.nan, height(state).dtype)
-    state = jax.tree.map(jnp.asarray, state)
-    state, _, history = jax.lax.while_loop(unfinished, body, (state, 0, history))
+    state, _, history = jax.lax.while_loop(unfinished, body, (state, 0, loop.history(state)))
     return state, history
+
+
+@_iterated.defjvp
+def _iterated_jvp(loop: _Loop, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+    # A loop that ends by itself keeps no record of its steps, which the way back needs; one of
+    # known length does.
+    return jax.jvp(functools.partial(_iterated_to_the_end, loop), primals, tangents)
+
+
+def _iterated_to_the_end(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Array]:
+    @jax.checkpoint
+    def step(state: Any, constants: list[Array]) -> tuple[Any, Array]:
+        state = loop.step(state, *constants)
+        return state, loop.height(state)
+
+    def rest(state: Any, constants: list[Array]) -> tuple[Any, Array]:
+        del constants
+        return state, jnp.full_like(loop.height(state), jnp.nan)
+
+    def body(state: Any, _: None) -> tuple[Any, Array]:
+        results: tuple[Any, Array] = jax.lax.cond(loop.going(state), step, rest, state, constants)
+        return results
+
+    results: tuple[Any, Array] = jax.lax.scan(body, state, None, length=loop.max_iter)
+    return results
 
 
 def _run(kernel: RowKernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:

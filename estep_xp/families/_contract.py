@@ -54,6 +54,10 @@ class BlockFamily:
         """Return the record of those sums, a NamedTuple."""
         raise NotImplementedError
 
+    def _check_moments(self, name: str, moments: Any) -> None:
+        """Raise unless this is such a record, of the shapes of these components."""
+        raise NotImplementedError
+
     def _maximized(
         self, xp: Namespace, counts: Array, lost: Array, moments: Any, floors: Array
     ) -> Self:

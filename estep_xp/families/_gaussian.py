@@ -17,6 +17,7 @@ from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import (
+    check_array,
     check_covariances,
     check_definite,
     check_finite,
@@ -128,6 +129,13 @@ class Gaussian(BlockFamily):
     @staticmethod
     def _moments(*sums: Array) -> GaussianMoments:
         return GaussianMoments(*sums)
+
+    def _check_moments(self, name: str, moments: Any) -> None:
+        if not isinstance(moments, GaussianMoments):
+            raise TypeError(f"{name} is a {type(moments).__name__}; expected GaussianMoments")
+        fields: Any = self
+        for field, array, like in zip(moments._fields, moments, fields, strict=True):
+            check_array(f"{name}.{field}", array, tuple(like.shape))
 
     def _maximized(
         self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floors: Array

@@ -49,9 +49,12 @@ def products(xp: Namespace, weighted: Array, residuals: Array, features: int) ->
 
 def centred_squares(xp: Namespace, second: Array, squared_shift: Array, floor: Array) -> Array:
     """Variances about the new mean from mean squares about an old one; plus a floor."""
-    # Rounding may turn a small difference negative; its own size keeps it positive.
-    noise = 4.0 * float(xp.finfo(second.dtype).eps)
-    return second - squared_shift + noise * second + floor
+    scatter = second - squared_shift
+    # Far from the old mean, rounding may leave nothing, or less. If there is a floor, the rounding
+    # error itself is the best guess: the next step, from nearby, will know better.
+    noise = 4.0 * float(xp.finfo(second.dtype).eps) * squared_shift
+    guess = xp.where(floor > 0, noise, 0.0)
+    return xp.where(scatter < noise, guess, scatter) + floor
 
 
 def centred_products(xp: Namespace, second: Array, shifts: Array, floor: Array) -> Array:
@@ -59,8 +62,13 @@ def centred_products(xp: Namespace, second: Array, shifts: Array, floor: Array) 
 
     `shifts` (..., d, d) are the products of the new mean's distance from the old one.
     """
-    d = second.shape[-1]
-    noise = 4.0 * d * float(xp.finfo(second.dtype).eps)
     scatter = second - shifts
     symmetric = 0.5 * scatter + 0.5 * xp.matrix_transpose(scatter)
-    return symmetric + diagonal_matrix(xp, noise * xp.linalg.diagonal(second) + floor)
+    squares, squared_shifts = (xp.linalg.diagonal(a) for a in (second, shifts))
+    variances = centred_squares(xp, squares, squared_shifts, floor)
+    return symmetric + diagonal_matrix(xp, variances - xp.linalg.diagonal(symmetric))
+
+
+def least_pivot(xp: Namespace, covariances: Array) -> float:
+    """What rounding leaves of a variance that other features determine, as a share of it."""
+    return float(covariances.shape[-1]) * float(xp.finfo(covariances.dtype).eps)

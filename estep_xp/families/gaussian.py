@@ -32,6 +32,7 @@ from estep_xp.families._moments import (
     GaussianMoments,
     centred_products,
     centred_squares,
+    least_pivot,
     products,
     squares,
     trace,
@@ -108,11 +109,11 @@ class _ByFactors(Gaussian):
 
     @staticmethod
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:
-        return _linalg.precision_cholesky(xp, covariances)
+        return _linalg.precision_cholesky(xp, covariances, least_pivot(xp, covariances))
 
     @staticmethod
     def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
-        check_definite("covariances", covariances, remedy)
+        check_definite("covariances", covariances, remedy, least_pivot(np, covariances))
 
     def _scales(self, xp: Namespace) -> Array:
         return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)
