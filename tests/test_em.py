@@ -771,3 +771,79 @@ def test_tolerance_and_floor_may_be_traced(backend):
         result = jax.tree.map(lambda a, i=i: a[i], results)
         expected = fit(NUMPY, case, tol=tol, variance_floor=floor, max_iter=40)
         assert_same_fit(in_numpy(backend, result), expected, rtol=1e-9)
+
+
+# Derivatives
+
+
+def fitted_height(family, max_iter, **options):
+    def height(x, weights, first, second):
+        mixture = ex.Mixture(weights, family(first, second))
+        return ex.fit(x, mixture, max_iter=max_iter, **options).log_likelihood
+
+    return height
+
+
+@jax_only
+@pytest.mark.parametrize("accelerate", [False, True], ids=["plain", "accelerated"])
+@pytest.mark.parametrize("record", [RECORDS[0], RECORDS[-1]], ids=lambda record: record.name)
+def test_a_fit_has_derivatives(backend, record, accelerate):
+    """Those of its iterations, one after the other, against central differences."""
+    import jax
+
+    case = problem(record, n=N)
+    arrays = case.arrays(backend)
+    height = fitted_height(record.family, 5, accelerate=accelerate, tol=0.0)
+    slopes = jax.jit(jax.grad(height, argnums=(0, 1, 2, 3)))(*arrays)
+    plain = jax.jit(height)
+    for position, (array, slope) in enumerate(zip(arrays, slopes, strict=True)):
+        index = (0,) * array.ndim
+        ends = []
+        for step in (1e-5, -1e-5):
+            moved = list(arrays)
+            moved[position] = array.at[index].add(step)
+            ends.append(float(plain(*moved)))
+        np.testing.assert_allclose(slope[index], (ends[0] - ends[1]) / 2e-5, rtol=1e-5, atol=1e-6)
+
+
+@jax_only
+def test_a_fit_that_stops_early_has_the_derivative_of_its_iterations(backend):
+    import jax
+
+    case = problem(RECORDS[0], n=N)
+    arrays = case.arrays(backend)
+    result = ex.fit(arrays[0], case.mixture(backend), tol=1e-3)
+    assert result.converged
+    stopped = jax.grad(fitted_height(case.record.family, 100, tol=1e-3))(*arrays)
+    counted = jax.grad(fitted_height(case.record.family, result.n_iter, tol=0.0))(*arrays)
+    np.testing.assert_allclose(stopped, counted, rtol=1e-9)
+
+
+@jax_only
+def test_settings_may_be_traced_beside_concrete_rows(backend):
+    import jax
+    import jax.numpy as jnp
+
+    case = problem(RECORDS[0], n=N)
+    x, mixture = backend.data(case.x), case.mixture(backend)
+    tols = [1e-2, 1e-6]
+    counts = jax.vmap(lambda tol: ex.fit(x, mixture, tol=tol).n_iter)(jnp.asarray(tols))
+    assert counts.tolist() == [ex.fit(x, mixture, tol=tol).n_iter for tol in tols]
+
+    def by_floor(floor):
+        return ex.fit(x, mixture, max_iter=3, tol=0.0, variance_floor=floor).log_likelihood
+
+    _, slope = jax.jvp(by_floor, (0.1,), (1.0,))
+    difference = float(by_floor(0.1 + 1e-5) - by_floor(0.1 - 1e-5)) / 2e-5
+    np.testing.assert_allclose(slope, difference, rtol=1e-5)
+
+
+def test_an_extrapolation_never_ends_a_fit():
+    """It may come out at the height of the step before, with a long climb still ahead."""
+    rng = np.random.default_rng(59)
+    x = np.concatenate([rng.normal(size=(60, 2)), rng.normal(size=(40, 2)) + 1.5])
+    start = ex.initialize(x, 3, ex.FullGaussian, seed=59)
+    result = ex.fit(x, start, tol=1e-4, accelerate=True)
+    assert result.converged
+    further = ex.fit(x, result.mixture, max_iter=1)
+    assert further.log_likelihood - result.log_likelihood < 1e-4 * len(x)

@@ -416,3 +416,97 @@ def test_derivative_by_the_floor(backend):
         return ex.m_step(statistics, variance_floor=floor).components.variances
 
     np.testing.assert_allclose(jax.jit(jax.jacfwd(variances))(0.1), np.ones((K, D)), rtol=1e-14)
+
+
+# What rounding leaves
+
+
+def test_a_far_start_biases_no_variance():
+    """A thousand deviations away in float32, the digits that are left are the answer."""
+    x = np.random.default_rng(0).normal(size=500).astype("float32") + np.float32(1000.0)
+    far = ex.Mixture([1.0], ex.UnivariateGaussian(np.float32([0.0]), np.float32([1.0])))
+    (variance,) = ex.m_step(ex.expected_statistics(x, far), variance_floor=0).components.variances
+    unavoidable = 4 * np.finfo("float32").eps * 1e6
+    assert abs(variance - x.astype(float).var()) < unavoidable
+
+
+def test_a_variance_that_rounding_took_is_no_spike():
+    """With a floor, the rounding error is the best guess; and the next step finds the variance."""
+    x = np.random.default_rng(0).normal(size=(500, 2)).astype("float32") + np.float32(1e5)
+    for family, second in ((ex.DiagonalGaussian, np.ones((1, 2))), (ex.FullGaussian, [np.eye(2)])):
+        start = ex.Mixture(np.float32([1.0]), family(np.zeros((1, 2)), np.asarray(second)))
+        twice = ex.fit(x, start, max_iter=2).mixture.components.covariances[0]
+        variances = np.diagonal(twice) if family is ex.FullGaussian else twice
+        np.testing.assert_allclose(variances, x.astype(float).var(axis=0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-300])
+def test_features_that_determine_each_other_are_refused(floor):
+    """Rounding may make their covariance matrix look definite, but not by how much."""
+    y = np.random.default_rng(0).normal(size=(200, 2))
+    for extra in (y[:, 0], y[:, 0] - 3 * y[:, 1]):
+        x = np.column_stack([y, extra])
+        start = ex.initialize(x, 2, ex.FullGaussian, seed=0)
+        with pytest.raises(ValueError, match=r"covariances\[\d\] is not positive definite; raise"):
+            ex.fit(x, start, variance_floor=floor)
+
+
+# Derivatives of edge cases
+
+
+def test_a_zero_weight_has_its_derivative_through_the_m_step():
+    jax = pytest.importorskip("jax")
+    x = jax.numpy.asarray(np.random.default_rng(0).normal(size=40))
+    components = ex.UnivariateGaussian([-1.0, 1.0, 0.3], [1.0, 0.5, 2.0])
+
+    def third(weights):
+        return ex.m_step(ex.expected_statistics(x, ex.Mixture(weights, components))).weights[2]
+
+    weights = jax.numpy.asarray([0.6, 0.4, 0.0])
+    slope = jax.grad(third)(weights)[2]
+    step = 1e-7
+    difference = (third(weights.at[2].add(step)) - third(weights)) / step
+    np.testing.assert_allclose(slope, difference, rtol=1e-5)
+
+
+def test_masked_rows_of_nan_have_no_derivative_by_their_weight():
+    """What stands in for them in the computation must not show."""
+    jax = pytest.importorskip("jax")
+    x = jax.numpy.asarray([1.5, 2.0, np.nan, 4.5])
+    mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([1.0, 4.0], [1.0, 1.0]))
+
+    def sums(sample_weight):
+        statistics = ex.expected_statistics(x, mixture, sample_weight=sample_weight)
+        return [statistics.log_likelihood, statistics.counts, *statistics.moments]
+
+    for slopes in jax.jacobian(sums)(jax.numpy.asarray([1.0, 1.0, 0.0, 1.0])):
+        assert np.all(np.isfinite(slopes))
+        assert np.all(slopes[..., 2] == 0)
+        assert np.all(slopes[..., 0] != 0)
+
+
+# Records that are none
+
+
+BROKEN = {
+    "moments": ({"moments": None}, r"statistics\.moments is a NoneType"),
+    "mixture": ({"mixture": None}, r"statistics\.mixture is a NoneType"),
+    "n_rows": ({"n_rows": None}, r"statistics\.n_rows is None; expected an array"),
+    "counts": ({"counts": np.ones(1)}, r"statistics\.counts has shape \(1,\); expected \(2,\)"),
+    "negative": ({"counts": np.array([-1.0, 4.0])}, r"statistics\.counts\[0\] is -1\.0"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_records_that_are_none_are_refused(name):
+    mixture = ex.Mixture(np.ones(2), ex.UnivariateGaussian(np.array([0.0, 1.0]), np.ones(2)))
+    good = ex.expected_statistics(np.array([0.0, 1.0, 2.0]), mixture)
+    changes, words = BROKEN[name]
+    with pytest.raises((ValueError, TypeError), match=words):
+        ex.m_step(good._replace(**changes))
+    if name != "negative":
+        with pytest.raises((ValueError, TypeError), match=words.replace("statistics", "b", 1)):
+            ex.merge(good, good._replace(**changes))
+    wrong = good._replace(moments=good.moments._replace(first=np.ones(3)))
+    with pytest.raises(ValueError, match=r"statistics\.moments\.first has shape \(3,\)"):
+        ex.m_step(wrong)
