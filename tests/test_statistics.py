@@ -605,4 +605,4 @@ def test_every_library_keeps_float32_digits(backend):
     sums = numbers(backend, take(backend, case, "float32"))
     expected, sizes = em_oracle.statistics(case)
     for (name, value), right, size in zip(sums.items(), expected, sizes, strict=True):
-        assert np.all(np.abs(value - right) <= 2e-6 * np.asarray(size)), name
+        assert np.all(np.abs(value - right) <= 1e-6 * np.asarray(size)), name

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Rows in a block of a sum. Some libraries add one row to the next: in float32 that loses the sixth
 # digit over a few thousand rows already.
 _BLOCK_ROWS = 1 << 16
-_BLOCK_ROWS_SINGLE = 1 << 12
+_BLOCK_ROWS_SINGLE = 1 << 11
 
 
 def map_rows(
