@@ -94,7 +94,9 @@ def e_step(
     block_size : int, optional
         Rows worked on at a time. Changes no result; the default suits the cache.
     workers : int, optional
-        Threads over blocks of NumPy rows; -1 for all processors. Changes no result.
+        Threads over blocks of NumPy rows, the BLAS included; -1 for all processors that this
+        process may use. The default is that, too, where there are rows enough (a single one for
+        components of a class of your own). Changes no result.
 
     Returns
     -------

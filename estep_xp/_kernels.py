@@ -16,7 +16,7 @@ from estep_xp._logsumexp import (
     across,
     mixing_weights,
     normalize,
-    weighted,
+    without_dead,
 )
 from estep_xp.families import _contract
 
@@ -45,17 +45,20 @@ class MixtureKernel:
     def prepare(self, plan: Plan, parameters: Mixture) -> Prepared:
         """Prepare weights and components."""
         weights, components = parameters
-        return Prepared(
-            components,
-            _contract.prepare(plan, components),
-            mixing_weights(plan.xp, weights, zeros=self.zeros),
-        )
+        mixing = mixing_weights(plan.xp, weights, zeros=self.zeros)
+        return Prepared(components, _contract.prepare(plan, components, mixing.log), mixing)
 
-    def log_prob(self, plan: Plan, prepared: Prepared, x: Array) -> Array:
-        """Component log-densities of a block."""
+    def width(self, plan: Plan, parameters: Mixture) -> int:
+        """Numbers that a row needs meanwhile, beyond itself."""
+        return self.k + _contract.width(plan, parameters.components)
+
+    def evaluated(self, plan: Plan, prepared: Prepared, x: Array) -> _contract.Evaluated:
+        """Log-joints of a block, as `normalize` takes them."""
         if self.lazy:
             x = _contract.nan_where_infinite(plan, x)
-        return _contract.log_prob_block(plan, prepared.components, prepared.shared, x, self.k)
+        return _contract.evaluated(
+            plan, prepared.components, prepared.shared, prepared.weights.log, x
+        )
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,9 @@ class Posterior(MixtureKernel):
 
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
-        xp = plan.xp
-        log_prob = self.log_prob(plan, prepared, rows[0])
-        shares, total, shift = normalize(xp, log_prob, prepared.weights, plan.axis)
-        return shares / across(total, plan.axis), shift + xp.log(total)
+        joint = self.evaluated(plan, prepared, rows[0]).log_joint
+        shares, total, shift = normalize(plan, joint, prepared.weights)
+        return shares / across(total, plan.axis), shift + plan.xp.log(total)
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ class LogJoint(MixtureKernel):
 
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
-        log_prob = self.log_prob(plan, prepared, rows[0])
-        joint = weighted(plan.xp, log_prob, prepared.weights, plan.axis)
+        joint = self.evaluated(plan, prepared, rows[0]).log_joint
+        joint = without_dead(plan.xp, joint, prepared.weights.gain, plan.axis)
         return joint, plan.xp.max(joint, axis=plan.axis)
 
 
@@ -107,7 +109,7 @@ class _Weighted(MixtureKernel):
 
     def normalized(
         self, plan: Plan, prepared: Prepared, *rows: Array
-    ) -> tuple[Array, LogNormalized, Array | None]:
+    ) -> tuple[_contract.Evaluated, LogNormalized, Array | None]:
         """The block with harmless numbers in its blank rows, normalised; and which those are.
 
         Blank is a row of weight 0 whose density may not be asked for.
@@ -121,8 +123,8 @@ class _Weighted(MixtureKernel):
                 # All the others can be evaluated, and have a derivative by their weight.
                 blank = masked & _unusable(plan, x)
             x = plan.xp.where(_to_rows(plan, blank, x.ndim), _HARMLESS, x)
-        log_prob = self.log_prob(plan, prepared, x)
-        return x, normalize(plan.xp, log_prob, prepared.weights, plan.axis, masked), blank
+        block = self.evaluated(plan, prepared, x)
+        return block, normalize(plan, block.log_joint, prepared.weights, masked), blank
 
 
 @dataclass(frozen=True)
@@ -145,16 +147,11 @@ class LogLikelihood(_Weighted):
 class ExpectedStatistics(_Weighted):
     """Log-likelihood, number of rows, N_k and the family's moments, summed over rows."""
 
-    @property
-    def width(self) -> int:
-        """Numbers that a row needs meanwhile, beyond itself."""
-        return self.k
-
     def sums(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Sum over a block of rows (x,) or (x, sample_weight)."""
         xp = plan.xp
         rows = self.looked_at(plan, rows)
-        x, (shares, total, shift), blank = self.normalized(plan, prepared, *rows)
+        block, (shares, total, shift), blank = self.normalized(plan, prepared, *rows)
         log_likelihood = xp.sum(_contributions(plan, total, shift, rows, blank))
         row_weight = rows[1] if len(rows) == 2 else xp.ones_like(total)
         if blank is not None:  # what stands in for such a row has no derivative by its weight
@@ -162,13 +159,13 @@ class ExpectedStatistics(_Weighted):
         responsibilities = shares * across(row_weight / total, plan.axis)
         counts = xp.sum(responsibilities, axis=1 - plan.axis)
         moments = _contract.moments_block(
-            plan, prepared.components, prepared.shared, x, responsibilities
+            plan, prepared.components, prepared.shared, block, responsibilities
         )
         return (log_likelihood, xp.sum(row_weight), counts, *moments)
 
 
 def _contributions(
-    plan: Plan, total: Array, shift: Array, rows: tuple[Array, ...], blank: Array | None
+    plan: Plan, total: Array, shift: Array | float, rows: tuple[Array, ...], blank: Array | None
 ) -> Array:
     log_likelihood = shift + plan.xp.log(total)
     if len(rows) == 1:

@@ -7,9 +7,15 @@ respect to a weight of zero. Both needs meet in `MixingWeights` and `normalize`.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from estep_xp._typing import Array, Namespace
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+
+# Exponents up to this share of the largest one may be summed, multiplied and divided unshifted.
+_SAFE = 0.85
 
 
 class MixingWeights(NamedTuple):
@@ -48,16 +54,10 @@ def across(vector: Array, axis: int) -> Array:
     return vector[None, :] if axis == 0 else vector[:, None]
 
 
-def weighted(xp: Namespace, log_prob: Array, weights: MixingWeights, axis: int) -> Array:
-    """Log w_k + l_k: -inf where the weight is zero."""
-    joint = log_prob + along(weights.log, axis)
-    if weights.gain is None:
-        return joint
-    return _without_dead(xp, joint, weights.gain, axis)
-
-
-def _without_dead(xp: Namespace, joint: Array, gain: Array, axis: int) -> Array:
+def without_dead(xp: Namespace, joint: Array, gain: Array | None, axis: int) -> Array:
     """-inf where the weight is zero, except over NaN and +inf, which no weight may hide."""
+    if gain is None:
+        return joint
     dead = along(gain == 0, axis) & (joint < math.inf)
     return xp.where(dead, -math.inf, joint)
 
@@ -67,28 +67,30 @@ class LogNormalized(NamedTuple):
 
     shares: Array
     total: Array  # (rows,)
-    shift: Array  # (rows,)
+    shift: Array | float  # (rows,), or one for all
 
 
 def normalize(
-    xp: Namespace,
-    log_prob: Array,
-    weights: MixingWeights,
-    axis: int,
-    masked: Array | None = None,
+    plan: Plan, joint: Array, weights: MixingWeights, masked: Array | None = None
 ) -> LogNormalized:
-    """Exponentials of log w_k + log_prob_k, shifted so that the largest in a row is 1.
+    """Exponentials of log-joints, shifted so that the largest in a row is 1.
 
-    A row whose every entry is -inf has shares and total 0: its log p is -inf and its r are NaN. A
-    row with NaN or +inf becomes NaN. Rows in `masked` (rows,) that are -inf throughout get finite
-    values in their place: whatever weight 0 multiplies must have a finite derivative.
+    `joint` (k by rows) is the caller's own and may be overwritten; it holds log w_k + l_k, but l_k
+    where a weight is zero. A row whose every entry is -inf has shares and total 0: its log p is
+    -inf and its r are NaN. A row with NaN or +inf becomes NaN. Rows in `masked` (rows,) that are
+    -inf throughout get finite values in their place: whatever weight 0 multiplies must have a
+    finite derivative.
     """
-    joint = log_prob + along(weights.log, axis)
+    xp, axis = plan.xp, plan.axis
     largest = joint
-    if weights.gain is not None:
+    if weights.gain is None:
+        if plan.within(joint, _SAFE * math.log(float(xp.finfo(joint.dtype).max))):
+            shares = plan.exp(joint)
+            return LogNormalized(shares, xp.sum(shares, axis=axis), 0.0)
+    else:
         # Components without weight take no part in the maximum: one of them may be the most
         # likely by far, and would underflow all others.
-        largest = _without_dead(xp, joint, weights.gain, axis)
+        largest = without_dead(xp, joint, weights.gain, axis)
     shift = xp.max(largest, axis=axis)
     empty = shift == -math.inf
     if masked is not None:
@@ -96,11 +98,11 @@ def normalize(
     shift = xp.where(empty, 0.0, shift)
     exponents = joint - across(shift, axis)
     if weights.gain is None:
-        shares = xp.exp(exponents)
+        shares = plan.exp(exponents)
     else:
         # Zero times infinity is NaN: what zero multiplies is kept finite.
         limits = xp.finfo(exponents.dtype)
         ceiling = math.log(float(limits.max)) * (1.0 - float(limits.eps))
         exponents = xp.where(exponents > ceiling, ceiling, exponents)
-        shares = xp.exp(exponents) * along(weights.gain, axis)
+        shares = plan.exp(exponents) * along(weights.gain, axis)
     return LogNormalized(shares, xp.sum(shares, axis=axis), shift)

@@ -75,6 +75,8 @@ def run(
 ) -> tuple[Array, ...]:
     """Results of all rows, one array for each of the kernel's `tails`."""
     how = execution.options(block_size, workers)
+    if how.workers is None and not _contract.is_own(problem.mixture.components):
+        how = how._replace(workers=1)  # code by others may not expect several threads
     return execution.map_rows(kernel, problem.space, problem.rows, problem.mixture, how)
 
 

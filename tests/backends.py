@@ -12,9 +12,12 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+
+from estep_xp.execution import _numpy
 
 
 class Backend:
@@ -72,6 +75,16 @@ class NumPyReadOnly(Backend):
         array = np.array(a, dtype=dtype)
         array.setflags(write=False)
         return array
+
+
+class NumPyFeatures(Backend):
+    """NumPy, with the faster forms of densities that otherwise only many rows are worth."""
+
+    name = "numpy_features"
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with mock.patch.object(_numpy, "_MANY_ROWS", 0):
+            return function(*args, **kwargs)
 
 
 class ArrayApiStrict(Backend):
@@ -204,6 +217,7 @@ BACKENDS = {
     for backend in (
         Backend(),
         NumPyReadOnly(),
+        NumPyFeatures(),
         ArrayApiStrict(),
         Jax(),
         JaxJit(),

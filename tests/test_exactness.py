@@ -16,8 +16,8 @@ from tests.oracle import FAMILIES, mp
 
 N, K, D = 6, 3, 3  # one shape for all cases, so JAX compiles each function once a family
 DTYPES = ("float32", "float64")
-CONCRETE = pytest.mark.backends("numpy", "jax")
-COMPILED = pytest.mark.backends("numpy", "jax", "jax_jit")
+CONCRETE = pytest.mark.backends("numpy", "numpy_features", "jax")
+COMPILED = pytest.mark.backends("numpy", "numpy_features", "jax", "jax_jit")
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ def _map_chunk(
 ) -> tuple[Array, ...]:
     from estep_xp import execution
 
-    return execution.map_rows(kernel, _chunk_space(dtype, rows), rows, parameters, how)
+    space = _chunk_space(dtype, rows)
+    return execution.map_rows(kernel, space, rows, parameters, _in_a_task(how))
 
 
 def _sum_chunk(
@@ -172,8 +173,13 @@ def _sum_chunk(
     from estep_xp import execution
 
     space = _chunk_space(dtype, rows)
-    sums = execution.sum_rows(kernel, space, rows, parameters, how)
+    sums = execution.sum_rows(kernel, space, rows, parameters, _in_a_task(how))
     return tuple(Sum.of(space.xp, one) for one in sums)
+
+
+def _in_a_task(how: Options) -> Options:
+    """One thread unless asked for more: the scheduler runs tasks in parallel already."""
+    return how._replace(workers=how.workers or 1)
 
 
 def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -29,6 +30,20 @@ _BLOCK_NUMBERS = {"cpu": 1 << 18}
 _MANY_BLOCK_NUMBERS = 1 << 23
 
 
+@dataclass(frozen=True)
+class JaxPlan(Plan):
+    """Rows first; many components are looped over."""
+
+    def over_components(
+        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
+    ) -> Any:
+        """f(a[j], b[j]) for each component j, stacked along the axis."""
+        if arrays[0].shape[0] <= _UNROLLED:
+            return each_component(jnp, function, arrays, axis)
+        stacked = jax.lax.map(lambda one: function(*one), arrays)
+        return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
+
+
 def map_rows(
     kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
 ) -> tuple[Array, ...]:
@@ -51,7 +66,7 @@ def sum_rows(
     # Rows that are sharded evenly over the devices: each keeps to its own, and the devices meet in
     # one reduction at the end. Where there is a single device this is a single group.
     groups = _shards(rows[0])
-    size = how.block_size or _default_block_size(kernel, rows)
+    size = how.block_size or _default_block_size(kernel, rows, parameters)
     results: tuple[Array, ...] = _compiled_sum_rows(
         kernel, groups, min(size, max(1, n // groups)), rows, parameters
     )
@@ -151,7 +166,7 @@ def _iterated_to_the_end(loop: _Loop, state: Any, constants: list[Array]) -> tup
 
 
 def _run(kernel: RowKernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:
-    plan = Plan(jnp, 1, _over_components)
+    plan = JaxPlan(jnp)
     # TensorFloat-32, the default on some accelerators, keeps three digits.
     with jax.default_matmul_precision("highest"):
         return kernel.rows(plan, kernel.prepare(plan, parameters), *rows)
@@ -195,7 +210,7 @@ def _add_blocks(
     parameters: Any,
 ) -> tuple[Array, ...]:
     """Sums over all rows: in blocks of `size` within each of the groups, then over these."""
-    plan = Plan(jnp, 1, _over_components)
+    plan = JaxPlan(jnp)
     with jax.default_matmul_precision("highest"):
         prepared = kernel.prepare(plan, parameters)
         sums: Callable[..., Array] = jax.vmap(
@@ -246,17 +261,11 @@ def _unpacked(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]
     return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
-def _default_block_size(kernel: SumKernel, rows: tuple[Array, ...]) -> int:
+def _default_block_size(kernel: SumKernel, rows: tuple[Array, ...], parameters: Any) -> int:
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
-    width: int = kernel.width + sum(math.prod(array.shape[1:]) for array in rows)
-    return max(64, numbers // width)
-
-
-def _over_components(function: Callable[..., Any], arrays: tuple[Array, ...], axis: int) -> Any:
-    if arrays[0].shape[0] <= _UNROLLED:
-        return each_component(jnp, function, arrays, axis)
-    stacked = jax.lax.map(lambda one: function(*one), arrays)
-    return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
+    width = kernel.width(JaxPlan(jnp), parameters)
+    width += sum(math.prod(array.shape[1:]) for array in rows)
+    return max(64, numbers // int(width))
 
 
 def _is_numeric(leaf: Any) -> bool:

@@ -3,24 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from estep_xp._typing import Array, Namespace
 
 
-class Plan(NamedTuple):
-    """How a driver lays out a block.
+@dataclass(frozen=True)
+class Plan:
+    """How a driver lays out a block, and what it can do with one.
 
     With `axis` 1 a block has its rows first and components along axis 1, as users see them. With
     `axis` 0 everything is turned round, components and features first and rows last: NumPy's
     reductions over a short axis are three times faster that way.
+
+    This one is of the standard alone; drivers have their own.
     """
 
     xp: Namespace
-    axis: int
-    # over_components(f, (a, b), axis): f(a[j], b[j]) for each component j, stacked along the axis;
-    # or a tuple of such stacks, where f gives a tuple.
-    over_components: Callable[[Callable[..., Any], tuple[Array, ...], int], Any]
+    axis: int = 1
+    # There are enough rows to prepare more for them than the plainest form of a density.
+    many_rows: bool = False
+
+    # Derivatives may be taken of everything: of 1 / σ they overflow where those of x / σ do not.
+    differentiable = True
+
+    def over_components(
+        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
+    ) -> Any:
+        """f(a[j], b[j]) of arrays (a, b) for each component j, stacked along the axis.
+
+        It is a tuple of such stacks where f gives a tuple.
+        """
+        return each_component(self.xp, function, arrays, axis)
+
+    def exp(self, x: Array) -> Array:
+        """Exponentials of an array of the caller's own, which may be overwritten."""
+        return self.xp.exp(x)
+
+    def within(self, values: Array, limit: float) -> bool:
+        """Whether all numbers of a block can be seen to lie between -limit and limit."""
+        del values, limit
+        return False
+
+    def mended(
+        self, values: Array, fine: Array, sure: Callable[[Array], Array], x: Array
+    ) -> tuple[Array, Array | None]:
+        """Values of a block, with those of `sure` for rows that are not `fine` (rows,).
+
+        They come with flags of the rows that kept theirs, or None where all did.
+        """
+        raise NotImplementedError
+
+    def selected(self, values: Array, flags: Array) -> Array:
+        """The flagged rows of a block."""
+        raise NotImplementedError
 
 
 class RowKernel(Protocol):
@@ -29,6 +66,10 @@ class RowKernel(Protocol):
     @property
     def tails(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of one row of each result: () or (k,)."""
+        ...
+
+    def width(self, plan: Plan, parameters: Any) -> int:
+        """Numbers that a row needs meanwhile, beyond itself."""
         ...
 
     def prepare(self, plan: Plan, parameters: Any) -> Any:
@@ -43,8 +84,7 @@ class RowKernel(Protocol):
 class SumKernel(Protocol):
     """A computation that sums over rows. Hashable: what it is compiled for."""
 
-    @property
-    def width(self) -> int:
+    def width(self, plan: Plan, parameters: Any) -> int:
         """Numbers that a row needs meanwhile, beyond itself."""
         ...
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 
 class Options(NamedTuple):
-    """Rows per block (None: the driver's choice) and the number of threads."""
+    """Rows per block and number of threads; None for the driver's choice."""
 
     block_size: int | None
-    workers: int
+    workers: int | None
 
 
 def options(block_size: Any, workers: Any) -> Options:
@@ -19,13 +19,18 @@ def options(block_size: Any, workers: Any) -> Options:
     block = None if block_size is None else _whole("block_size", block_size)
     if block is not None and block < 1:
         raise ValueError(f"block_size is {block}; block_size must be positive or None")
-    threads = 1 if workers is None else _whole("workers", workers)
+    threads = None if workers is None else _whole("workers", workers)
     if threads == -1:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        threads = threads or os.cpu_count() or 1
-    if threads < 1:
+        threads = available_threads()
+    if threads is not None and threads < 1:
         raise ValueError(f"workers is {threads}; workers must be positive, -1 (all) or None")
     return Options(block, threads)
+
+
+def available_threads() -> int:
+    """Processors that this process may use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return allowed or os.cpu_count() or 1
 
 
 def _whole(name: str, value: Any) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estep_xp._summation import Sum
-from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, each_component
+from estep_xp.execution._kernel import Plan, RowKernel, SumKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,7 @@ def map_rows(
 ) -> tuple[Array, ...]:
     """Run `kernel`; blocks bound its temporaries."""
     xp = space.xp
-    plan = Plan(xp, 1, functools.partial(each_component, xp))
+    plan = Plan(xp)
     n = rows[0].shape[0]
     size = max(1, n) if how.block_size is None else how.block_size
     with np.errstate(all="ignore"):  # of libraries that compute with NumPy
@@ -48,7 +47,7 @@ def sum_rows(
 ) -> tuple[Array, ...]:
     """Add the sums of blocks; without a size from the user, blocks bound the temporaries."""
     xp = space.xp
-    plan = Plan(xp, 1, functools.partial(each_component, xp))
+    plan = Plan(xp)
     n = rows[0].shape[0]
     single = space.dtype == xp.float32
     size = how.block_size or (_BLOCK_ROWS_SINGLE if single else _BLOCK_ROWS)

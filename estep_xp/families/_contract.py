@@ -11,10 +11,22 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from estep_xp._logsumexp import along
 from estep_xp._namespace import Space, library_of
 from estep_xp._typing import Array, Components, Namespace
 from estep_xp._validation import check_shape, shape_text
 from estep_xp.execution import Plan
+
+
+class Evaluated(NamedTuple):
+    """A block of rows and their log-densities under each component, weights included.
+
+    `form` is what the family that made it wants to know of it later.
+    """
+
+    x: Array
+    log_joint: Array
+    form: Any = None
 
 
 class BlockFamily:
@@ -35,16 +47,21 @@ class BlockFamily:
         """Shape of the observations, as ("n", d)."""
         raise NotImplementedError
 
-    def _prepare(self, plan: Plan) -> Any:
-        """What all rows share."""
+    def _prepare(self, plan: Plan, log_weights: Array | None) -> Any:
+        """What all rows share; `log_weights` (k,) are part of all densities."""
         raise NotImplementedError
 
-    def _log_prob_block(self, plan: Plan, prepared: Any, x: Array) -> Array:
+    def _width(self, plan: Plan) -> int:
+        """Numbers that a row needs meanwhile, beyond itself and its densities."""
+        del plan
+        return 0
+
+    def _evaluated(self, plan: Plan, prepared: Any, x: Array) -> Evaluated:
         """Log-densities of a block in the layout of `plan`."""
         raise NotImplementedError
 
     def _moments_block(
-        self, plan: Plan, prepared: Any, x: Array, responsibilities: Array
+        self, plan: Plan, prepared: Any, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
         """What a block adds to the sums from which the family is estimated."""
         raise NotImplementedError
@@ -146,15 +163,28 @@ def check_rows_shape(name: str, components: Components, x: Array) -> None:
     check_shape(name, x, expected, why)
 
 
-def prepare(plan: Plan, components: Components) -> Any:
-    """What all blocks share."""
-    return components._prepare(plan) if isinstance(components, BlockFamily) else None
+def prepare(plan: Plan, components: Components, log_weights: Array | None) -> Any:
+    """What all blocks share; without `log_weights` they are those of densities alone."""
+    return components._prepare(plan, log_weights) if isinstance(components, BlockFamily) else None
 
 
-def log_prob_block(plan: Plan, components: Components, prepared: Any, x: Array, k: int) -> Array:
-    """Log-densities of a block, in the layout of `plan`."""
+def width(plan: Plan, components: Components) -> int:
+    """Numbers that a row needs meanwhile, beyond itself and its densities."""
+    return components._width(plan) if isinstance(components, BlockFamily) else 0
+
+
+def evaluated(
+    plan: Plan, components: Components, prepared: Any, log_weights: Array, x: Array
+) -> Evaluated:
+    """Log-joints of a block, in the layout of `plan`."""
     if isinstance(components, BlockFamily):
-        return components._log_prob_block(plan, prepared, x)
+        return components._evaluated(plan, prepared, x)
+    log_prob = _log_prob_of(plan, components, x, log_weights.shape[0])
+    return Evaluated(x, log_prob + along(log_weights, plan.axis))
+
+
+def _log_prob_of(plan: Plan, components: Components, x: Array, k: int) -> Array:
+    """Log-densities by another family than the package's."""
     if isinstance(components, Given):
         return x
     xp = plan.xp
@@ -173,10 +203,14 @@ def log_prob_block(plan: Plan, components: Components, prepared: Any, x: Array, 
 
 
 def moments_block(
-    plan: Plan, components: Components, prepared: Any, x: Array, responsibilities: Array
+    plan: Plan,
+    components: Components,
+    prepared: Any,
+    block: Evaluated,
+    responsibilities: Array,
 ) -> tuple[Array, ...]:
     """What a block adds to the sums from which the family is estimated."""
-    return estimable(components)._moments_block(plan, prepared, x, responsibilities)
+    return estimable(components)._moments_block(plan, prepared, block, responsibilities)
 
 
 def estimable(components: Components) -> BlockFamily:
@@ -187,6 +221,11 @@ def estimable(components: Components) -> BlockFamily:
             "expected one of the package's families, such as FullGaussian"
         )
     return components
+
+
+def is_own(components: Components) -> bool:
+    """Whether no code by others computes the densities."""
+    return isinstance(components, (BlockFamily, Given))
 
 
 def takes_any_row(components: Components) -> bool:

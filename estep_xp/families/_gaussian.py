@@ -8,7 +8,7 @@ lie far from the origin, and (x − μ)² / σ² over- or underflows where x −
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -26,12 +26,16 @@ from estep_xp._validation import (
     check_precision_cholesky,
     check_shape,
 )
-from estep_xp.families._contract import BlockFamily
+from estep_xp.families._contract import BlockFamily, Evaluated
+from estep_xp.families._features import Natural, Quadratic, features_of, log_joint, moments, natural
 from estep_xp.families._log_prob import log_prob
 from estep_xp.families._moments import GaussianMoments
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
+
+# More squares and products than this take longer to make than (x − μ) P does.
+_MOST_QUADRATIC = 1000
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
@@ -39,13 +43,27 @@ _LOG_2PI = math.log(2.0 * math.pi)
 class Standardizer(NamedTuple):
     """What turns rows into log-densities: log_normalizers − ½ ‖(x − means) P‖².
 
-    A diagonal P is kept as its reciprocal, the deviations: of a quotient (x − μ) / σ the derivative
-    by σ is finite where that of 1 / σ alone is not.
+    Where derivatives may be taken, a diagonal P is kept as its reciprocal, the deviations: of a
+    quotient (x − μ) / σ the derivative by σ is finite where that of 1 / σ alone is not.
     """
 
     means: Array  # (k, d), or (k,) for one feature
-    factors: Array  # of each component: a deviation (), deviations (d,), or triangular P (d, d)
+    factors: Array  # of each component: one for all features (), one each (d,), or P (d, d)
     log_normalizers: Array  # (k,)
+
+
+class Shared(NamedTuple):
+    """What all rows share: the residual form, and the form of features where it may pay."""
+
+    residual: Standardizer
+    natural: Natural | None
+
+
+class Form(NamedTuple):
+    """Features of a block, and flags of the rows that they are good for; None for all."""
+
+    features: Array
+    fine: Array | None
 
 
 class Gaussian(BlockFamily):
@@ -54,6 +72,8 @@ class Gaussian(BlockFamily):
     __slots__ = ()
 
     means: Array
+
+    _quadratic: ClassVar[Quadratic]  # the features that this kind of covariance needs
 
     def log_prob(self, x: ArrayLike) -> Array:
         """Log-density of each row under each component.
@@ -88,37 +108,95 @@ class Gaussian(BlockFamily):
     def _rows_shape(self) -> tuple[int | str, ...]:
         return ("n", *self.means.shape[1:])
 
-    def _log_prob_block(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
+    def _prepare(self, plan: Plan, log_weights: Array | None) -> Shared:
+        residual = self._standardizer(plan)
+        if log_weights is not None:
+            residual = residual._replace(log_normalizers=residual.log_normalizers + log_weights)
+        return Shared(residual, self._natural(plan, residual) if self._width(plan) else None)
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
+        """What rows need of the components."""
+        raise NotImplementedError
+
+    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+        return natural(plan, self._quadratic, *residual)
+
+    def _width(self, plan: Plan) -> int:
+        d = self.means.shape[1] if self.means.ndim == 2 else 1
+        count = self._quadratic.count(d)
+        return count + d + 1 if plan.many_rows and count <= _MOST_QUADRATIC else 0
+
+    def _evaluated(self, plan: Plan, prepared: Shared, x: Array) -> Evaluated:
+        residual, natural = prepared
+
+        def surely(x: Array) -> Array:
+            return self._log_joint(plan, residual, x)
+
+        if natural is None:
+            return Evaluated(x, surely(x))
+        features = features_of(plan, self._quadratic, natural, x)
+        values, fine = log_joint(plan, natural, features)
+        values = plan.xp.astype(values, x.dtype, copy=False)
+        values, kept = plan.mended(values, fine, surely, x)
+        return Evaluated(x, values, Form(features, kept))
+
+    def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
+        """Log-joints by the residual form."""
         xp, features = plan.xp, plan.axis
 
         def log_density(mean: Array, factor: Array, log_normalizer: Array) -> Array:
             residuals = x - along(mean, features)
             if factor.ndim == 2:
                 standardized = _linalg.transform(xp, residuals, factor, rows_last=features == 0)
-            elif factor.ndim == 1:
-                standardized = residuals / along(factor, features)
             else:
-                standardized = residuals / factor
+                factor = along(factor, features) if factor.ndim == 1 else factor
+                standardized = standardize(plan, residuals, factor)
             squared_norms = xp.sum(standardized * standardized, axis=features)
             return log_normalizer - 0.5 * squared_norms
 
         return plan.over_components(log_density, tuple(prepared), plan.axis)
 
     def _moments_block(
+        self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        residual, natural = prepared
+        x, _, form = block
+        if form is None or natural is None:
+            return self._moments_of(plan, residual, x, responsibilities)
+        features, fine = form
+        if fine is None:
+            return self._moments_by_features(plan, natural, x, features, responsibilities)
+        some = (plan.selected(a, fine) for a in (x, features, responsibilities))
+        others = (plan.selected(a, ~fine) for a in (x, responsibilities))
+        parts = zip(
+            self._moments_by_features(plan, natural, *some),
+            self._moments_of(plan, residual, *others),
+            strict=True,
+        )
+        return tuple(a + b for a, b in parts)
+
+    def _moments_by_features(
+        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        both = moments(plan, self._quadratic, natural, features, responsibilities)
+        return tuple(plan.xp.astype(a, x.dtype, copy=False) for a in both)
+
+    def _moments_of(
         self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
+        """Moments by the residual form."""
         xp, features = plan.xp, plan.axis
         by_component = (
             responsibilities if plan.axis == 0 else xp.permute_dims(responsibilities, (1, 0))
         )
 
-        def moments(mean: Array, share: Array) -> tuple[Array, Array]:
+        def about(mean: Array, share: Array) -> tuple[Array, Array]:
             residuals = x - along(mean, features)
             weighted = residuals * across(share, features)
             second = self._second_moment(xp, weighted, residuals, features)
             return xp.sum(weighted, axis=1 - features), second
 
-        sums: tuple[Array, ...] = plan.over_components(moments, (prepared.means, by_component), 0)
+        sums: tuple[Array, ...] = plan.over_components(about, (prepared.means, by_component), 0)
         return sums
 
     @staticmethod
@@ -170,7 +248,13 @@ def by_variances(
     """What rows need of components whose features are independent."""
     d = means.shape[1] if means.ndim == 2 else 1
     deviations = plan.xp.sqrt(variances)
-    return Standardizer(means, deviations, -0.5 * (log_determinants + d * _LOG_2PI))
+    factors = deviations if plan.differentiable else 1.0 / deviations
+    return Standardizer(means, factors, -0.5 * (log_determinants + d * _LOG_2PI))
+
+
+def standardize(plan: Plan, residuals: Array, factors: Array) -> Array:
+    """Residuals in units of the deviations that `by_variances` prepared."""
+    return residuals / factors if plan.differentiable else residuals * factors
 
 
 def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:

@@ -27,15 +27,19 @@ class LogProb:
         """Shapes of one row of the results."""
         return ((self.k,), ())
 
-    def prepare(self, plan: Plan, parameters: Any) -> Any:
+    def width(self, plan: Plan, parameters: Any) -> int:
+        """Numbers that a row needs meanwhile, beyond itself."""
+        return self.k + _contract.width(plan, parameters)
+
+    def prepare(self, plan: Plan, parameters: _contract.BlockFamily) -> Any:
         """Prepare the components."""
-        return parameters, _contract.prepare(plan, parameters)
+        return parameters, parameters._prepare(plan, None)
 
     def rows(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
         components, shared = prepared
         x = _contract.nan_where_infinite(plan, rows[0]) if self.lazy else rows[0]
-        values = _contract.log_prob_block(plan, components, shared, x, self.k)
+        values = components._evaluated(plan, shared, x).log_joint
         return values, plan.xp.max(values, axis=plan.axis)
 
 

@@ -15,6 +15,15 @@ from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space
 from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import check_definite, raise_bad_value
+from estep_xp.families._features import (
+    NORM,
+    PRODUCTS,
+    SQUARES,
+    Natural,
+    centred,
+    linear_sums,
+    natural,
+)
 from estep_xp.families._gaussian import (
     Gaussian,
     Standardizer,
@@ -26,6 +35,7 @@ from estep_xp.families._gaussian import (
     covariances_of,
     factorized,
     per_component,
+    standardize,
     variances_of,
 )
 from estep_xp.families._moments import (
@@ -152,21 +162,32 @@ class UnivariateGaussian(_ByVariances, _MeansVariances):
             means=means, variances=checked_variances(space, self.variances, means.shape)
         )
 
-    def _prepare(self, plan: Plan) -> Standardizer:
-        standardizer = by_variances(plan, self.means, self.variances, plan.xp.log(self.variances))
-        return Standardizer(*(along(vector, plan.axis) for vector in standardizer))
+    _quadratic = SQUARES
 
-    def _log_prob_block(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
+    def _standardizer(self, plan: Plan) -> Standardizer:
+        return by_variances(plan, self.means, self.variances, plan.xp.log(self.variances))
+
+    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+        means, factors, log_normalizers = residual
+        return natural(plan, SQUARES, means[:, None], factors[:, None], log_normalizers)
+
+    def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
         # With a single feature all components are done at once, by broadcasting.
-        residuals = across(x, plan.axis) - prepared.means
-        standardized = residuals / prepared.factors
-        return prepared.log_normalizers - 0.5 * (standardized * standardized)
+        means, factors, log_normalizers = (along(vector, plan.axis) for vector in prepared)
+        standardized = standardize(plan, across(x, plan.axis) - means, factors)
+        return log_normalizers - 0.5 * (standardized * standardized)
 
-    def _moments_block(
+    def _moments_by_features(
+        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        both = super()._moments_by_features(plan, natural, x, features, responsibilities)
+        return tuple(a[:, 0] for a in both)
+
+    def _moments_of(
         self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
         xp, rows = plan.xp, 1 - plan.axis
-        residuals = across(x, plan.axis) - prepared.means
+        residuals = across(x, plan.axis) - along(prepared.means, plan.axis)
         weighted = responsibilities * residuals
         return xp.sum(weighted, axis=rows), xp.sum(weighted * residuals, axis=rows)
 
@@ -215,7 +236,9 @@ class SphericalGaussian(_ByVariances, _MeansVariances):
         variances = checked_variances(space, self.variances, means.shape[:1])
         return self._replace(means=means, variances=variances)
 
-    def _prepare(self, plan: Plan) -> Standardizer:
+    _quadratic = NORM
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
         log_determinants = self.means.shape[1] * plan.xp.log(self.variances)
         return by_variances(plan, self.means, self.variances, log_determinants)
 
@@ -269,7 +292,9 @@ class DiagonalGaussian(_ByVariances, _MeansVariances):
             means=means, variances=checked_variances(space, self.variances, means.shape)
         )
 
-    def _prepare(self, plan: Plan) -> Standardizer:
+    _quadratic = SQUARES
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
         log_determinants = plan.xp.sum(plan.xp.log(self.variances), axis=1)
         return by_variances(plan, self.means, self.variances, log_determinants)
 
@@ -358,17 +383,40 @@ class TiedGaussian(_ByFactors, _MeansFactors):
             means=means, precision_cholesky=checked_factors(space, self.precision_cholesky, (d, d))
         )
 
-    def _prepare(self, plan: Plan) -> Standardizer:
+    _quadratic = NORM  # of rows that are standardised first
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
         k, d = self.means.shape
         factors = plan.xp.broadcast_to(self.precision_cholesky, (k, d, d))
         return by_factors(plan, self.means, factors)
 
+    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+        means, factors, log_normalizers = residual
+        ones = plan.xp.ones_like(log_normalizers)
+        return natural(plan, NORM, means, ones, log_normalizers, rotation=factors[0, :, :])
+
     _second_moment = staticmethod(products)
 
-    def _moments_block(
+    def _moments_by_features(
+        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        # Not of the standardised rows but of the rows themselves; and with one covariance matrix,
+        # products of features are summed with the responsibilities of all components at once.
+        del features
+        xp = plan.xp
+        z = centred(plan, natural, x)
+        total = xp.sum(responsibilities, axis=plan.axis)
+        second = products(xp, z * across(total, plan.axis), z, plan.axis)
+        linear, counts = linear_sums(plan, responsibilities, z)
+        cross = xp.matmul(xp.matrix_transpose(linear - 0.5 * counts * natural.means), natural.means)
+        second = second - (cross + xp.matrix_transpose(cross))
+        both = (linear - counts * natural.means, second)
+        return tuple(xp.astype(a, x.dtype, copy=False) for a in both)
+
+    def _moments_of(
         self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        first, second = super()._moments_block(plan, prepared, x, responsibilities)
+        first, second = super()._moments_of(plan, prepared, x, responsibilities)
         return first, plan.xp.sum(second, axis=0)
 
     def _scatter(
@@ -456,7 +504,9 @@ class FullGaussian(_ByFactors, _MeansFactors):
         factors = checked_factors(space, self.precision_cholesky, (k, d, d))
         return self._replace(means=means, precision_cholesky=factors)
 
-    def _prepare(self, plan: Plan) -> Standardizer:
+    _quadratic = PRODUCTS
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
         return by_factors(plan, self.means, self.precision_cholesky)
 
     _second_moment = staticmethod(products)
