@@ -108,7 +108,7 @@ def test_many_rows_use_all_threads_that_the_process_may_use():
         names.add(threading.current_thread().name)
 
     with (
-        mock.patch.object(_numpy, "available_threads", lambda: 3),
+        mock.patch.object(_numpy, "available_threads", return_value=3),
         mock.patch.object(_numpy, "_THREADED_NUMBERS", 0),
     ):
         evaluate(meet, n=3000, block_size=1000)
@@ -117,7 +117,7 @@ def test_many_rows_use_all_threads_that_the_process_may_use():
 
 
 def test_minus_one_means_the_processors_of_this_process():
-    with mock.patch.object(_options.os, "sched_getaffinity", lambda _: {0, 3, 7}, create=True):
+    with mock.patch.object(_options.os, "sched_getaffinity", return_value={0, 3, 7}, create=True):
         assert _options.options(None, -1).workers == 3
 
 
