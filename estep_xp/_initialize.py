@@ -231,6 +231,10 @@ class _Closest:
     def tails(self) -> tuple[tuple[int, ...], ...]:
         return ((),)
 
+    @property
+    def breadth(self) -> int:
+        return 1
+
     def width(self, plan: Plan, parameters: Any) -> int:
         del plan
         return int(parameters[0].shape[0])  # features

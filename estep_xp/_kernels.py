@@ -45,8 +45,13 @@ class MixtureKernel:
     def prepare(self, plan: Plan, parameters: Mixture) -> Prepared:
         """Prepare weights and components."""
         weights, components = parameters
-        mixing = mixing_weights(plan.xp, weights, zeros=self.zeros)
+        mixing = mixing_weights(plan, weights, zeros=self.zeros)
         return Prepared(components, _contract.prepare(plan, components, mixing.log), mixing)
+
+    @property
+    def breadth(self) -> int:
+        """Numbers that a row has in the widest results."""
+        return self.k
 
     def width(self, plan: Plan, parameters: Mixture) -> int:
         """Numbers that a row needs meanwhile, beyond itself."""
@@ -72,9 +77,10 @@ class Posterior(MixtureKernel):
 
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
-        joint = self.evaluated(plan, prepared, rows[0]).log_joint
-        shares, total, shift = normalize(plan, joint, prepared.weights)
-        return shares / across(total, plan.axis), shift + plan.xp.log(total)
+        block = self.evaluated(plan, prepared, rows[0])
+        shares, total, shift = normalize(plan, block.log_joint, prepared.weights, block.bound)
+        log_likelihood = _log_likelihood(plan, total, shift)
+        return plan.quotient(shares, total), log_likelihood
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,8 @@ class _Weighted(MixtureKernel):
                 blank = masked & _unusable(plan, x)
             x = plan.xp.where(_to_rows(plan, blank, x.ndim), _HARMLESS, x)
         block = self.evaluated(plan, prepared, x)
-        return block, normalize(plan, block.log_joint, prepared.weights, masked), blank
+        normalized = normalize(plan, block.log_joint, prepared.weights, block.bound, masked)
+        return block, normalized, blank
 
 
 @dataclass(frozen=True)
@@ -164,10 +171,15 @@ class ExpectedStatistics(_Weighted):
         return (log_likelihood, xp.sum(row_weight), counts, *moments)
 
 
+def _log_likelihood(plan: Plan, total: Array, shift: Array | None) -> Array:
+    logarithm = plan.xp.log(total)
+    return logarithm if shift is None else shift + logarithm
+
+
 def _contributions(
-    plan: Plan, total: Array, shift: Array | float, rows: tuple[Array, ...], blank: Array | None
+    plan: Plan, total: Array, shift: Array | None, rows: tuple[Array, ...], blank: Array | None
 ) -> Array:
-    log_likelihood = shift + plan.xp.log(total)
+    log_likelihood = _log_likelihood(plan, total, shift)
     if len(rows) == 1:
         return log_likelihood
     contributions = rows[1] * log_likelihood

@@ -11,6 +11,9 @@ import math
 from estep_xp._typing import Array, Namespace
 
 
+_PIECE = 32  # columns of a factor
+
+
 def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) -> Array:
     """Upper triangular P with inv(C) = P Pᵀ for matrices C (..., d, d).
 
@@ -68,8 +71,26 @@ def outer(vectors: Array) -> Array:
     return vectors[..., :, None] * vectors[..., None, :]
 
 
+def squared_norms(xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool) -> Array:
+    """Squared lengths (n,) of residuals times an upper triangular `factor` (d, d).
+
+    In pieces, so that large factors are not multiplied by the zeros below their diagonal.
+    """
+    d = factor.shape[0]
+    total: Array | None = None
+    for start in range(0, d, _PIECE):
+        end = min(start + _PIECE, d) if d - start >= 2 * _PIECE else d
+        rows = residuals[:end, :] if rows_last else residuals[:, :end]
+        piece = transform(xp, rows, factor[:end, start:end], rows_last=rows_last)
+        norms = xp.sum(piece * piece, axis=0 if rows_last else 1)
+        total = norms if total is None else total + norms
+        if end == d:
+            break
+    return total
+
+
 def transform(xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool) -> Array:
-    """Residuals times an upper triangular `factor` (d, d); (n, d), or (d, n) with rows last."""
+    """Residuals times a `factor` (d, e): (n, e), or (e, n) with rows last."""
     if rows_last:
         return xp.matmul(xp.matrix_transpose(factor), residuals)
     return xp.matmul(residuals, factor)

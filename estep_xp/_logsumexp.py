@@ -6,8 +6,9 @@ respect to a weight of zero. Both needs meet in `MixingWeights` and `normalize`.
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp._typing import Array, Namespace
 
@@ -29,11 +30,16 @@ class MixingWeights(NamedTuple):
     gain: Array | None  # (k,)
 
 
-def mixing_weights(xp: Namespace, weights: Array, *, zeros: bool) -> MixingWeights:
+def mixing_weights(plan: Plan, weights: Array, *, zeros: bool) -> MixingWeights:
     """Normalise `weights` (k,) in log space; with `zeros` some of them may be zero."""
+    xp = plan.xp
     # In logarithms: a sum of 1e308s overflows, and so does the derivative of a quotient of 1e-30s.
     if not zeros:
         log = xp.log(weights)
+        if plan.concrete:
+            total = float(xp.sum(weights))
+            if total < math.inf:
+                return MixingWeights(log - math.log(total), None)
         largest = xp.max(log)
         return MixingWeights(log - (largest + xp.log(xp.sum(xp.exp(log - largest)))), None)
     positive = weights > 0
@@ -62,21 +68,30 @@ def without_dead(xp: Namespace, joint: Array, gain: Array | None, axis: int) -> 
     return xp.where(dead, -math.inf, joint)
 
 
+@functools.cache
+def _safe_limit(xp: Namespace, dtype: Any) -> float:
+    return _SAFE * math.log(float(xp.finfo(dtype).max))
+
+
 class LogNormalized(NamedTuple):
     """The pieces of a normalised row: shares_k / total = r_k, and log p = shift + log total."""
 
     shares: Array
     total: Array  # (rows,)
-    shift: Array | float  # (rows,), or one for all
+    shift: Array | None  # (rows,), or None for 0
 
 
 def normalize(
-    plan: Plan, joint: Array, weights: MixingWeights, masked: Array | None = None
+    plan: Plan,
+    joint: Array,
+    weights: MixingWeights,
+    bound: float = math.inf,
+    masked: Array | None = None,
 ) -> LogNormalized:
     """Exponentials of log-joints, shifted so that the largest in a row is 1.
 
     `joint` (k by rows) is the caller's own and may be overwritten; it holds log w_k + l_k, but l_k
-    where a weight is zero. A row whose every entry is -inf has shares and total 0: its log p is
+    where a weight is zero, and nothing beyond `bound`. A row whose every entry is -inf has shares and total 0: its log p is
     -inf and its r are NaN. A row with NaN or +inf becomes NaN. Rows in `masked` (rows,) that are
     -inf throughout get finite values in their place: whatever weight 0 multiplies must have a
     finite derivative.
@@ -84,9 +99,10 @@ def normalize(
     xp, axis = plan.xp, plan.axis
     largest = joint
     if weights.gain is None:
-        if plan.within(joint, _SAFE * math.log(float(xp.finfo(joint.dtype).max))):
+        limit = _safe_limit(xp, joint.dtype)
+        if bound < limit or plan.within(joint, -limit, limit):
             shares = plan.exp(joint)
-            return LogNormalized(shares, xp.sum(shares, axis=axis), 0.0)
+            return LogNormalized(shares, xp.sum(shares, axis=axis), None)
     else:
         # Components without weight take no part in the maximum: one of them may be the most
         # likely by far, and would underflow all others.

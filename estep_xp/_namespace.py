@@ -54,6 +54,8 @@ class Space(NamedTuple):
 
     def parameter(self, name: str, value: Any) -> Array:
         """A parameter as a floating-point array of this space."""
+        if self is _PLAIN and type(value) is np.ndarray:
+            return value
         if self.library == "dask" and library_of(value) != "dask":
             # Parameters are small and every task takes them along: they stay NumPy arrays.
             return _real(name, value).astype(self.dtype, copy=False)
@@ -74,6 +76,9 @@ class Space(NamedTuple):
             return self.xp.astype(array, self.dtype)
 
 
+_PLAIN = Space("numpy", numpy_namespace, np.dtype(np.float64), None, False)
+
+
 def space_of(arguments: Mapping[str, Any]) -> Space:
     """The space of a call with these named arguments.
 
@@ -85,12 +90,13 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     TypeError
         If concrete arrays of two libraries are given, or an argument is not made of real numbers.
     """
+    if all([type(a) is np.ndarray and a.dtype == np.float64 for a in arguments.values()]):
+        return _PLAIN  # the common case of scripts, kept quick: small calls take microseconds
     named = [(name, array) for name, value in arguments.items() for array in _arrays_in(value)]
     for name, array in named:
         _check_kind(name, array)
     arrays = [array for _, array in named]
     if all(type(array) is np.ndarray for array in arrays):
-        # The common case of scripts, kept quick: a call on a hundred rows takes microseconds.
         dtype = _floating(numpy_namespace, [array.dtype for array in arrays])
         return Space("numpy", numpy_namespace, dtype, None, False)
     library = _common_library(named)

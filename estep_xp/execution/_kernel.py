@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from estep_xp._logsumexp import across
 from estep_xp._typing import Array, Namespace
 
 
@@ -25,6 +26,9 @@ class Plan:
     # There are enough rows to prepare more for them than the plainest form of a density.
     many_rows: bool = False
 
+    # Numbers can be looked at, to choose what to do with them.
+    concrete = False
+
     # Derivatives may be taken of everything: of 1 / σ they overflow where those of x / σ do not.
     differentiable = True
 
@@ -41,17 +45,26 @@ class Plan:
         """Exponentials of an array of the caller's own, which may be overwritten."""
         return self.xp.exp(x)
 
-    def within(self, values: Array, limit: float) -> bool:
-        """Whether all numbers of a block can be seen to lie between -limit and limit."""
-        del values, limit
+    def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
+        """Products a * b (features by rows) of pairs of arrays, or a where b is None, in one."""
+        return self.xp.concat([a if b is None else a * b for a, b in pairs], axis=self.axis)
+
+    def quotient(self, shares: Array, totals: Array) -> Array:
+        """Shares, the caller's own that may be overwritten, over the totals (rows,) of rows."""
+        return shares / across(totals, self.axis)
+
+    def within(self, values: Array, least: float, most: float) -> bool:
+        """Whether all numbers of a block can be seen to lie between these."""
+        del values, least, most
         return False
 
     def mended(
-        self, values: Array, fine: Array, sure: Callable[[Array], Array], x: Array
-    ) -> tuple[Array, Array | None]:
-        """Values of a block, with those of `sure` for rows that are not `fine` (rows,).
+        self, values: Array, bounds: Array, limit: float, sure: Callable[[Array], Array], x: Array
+    ) -> tuple[Array, Array | None, float]:
+        """Values of a block, with those of `sure` for rows whose bound (rows,) is above a limit.
 
-        They come with flags of the rows that kept theirs, or None where all did.
+        They come with flags of the rows that kept theirs, or None where all did, and then with
+        their largest bound.
         """
         raise NotImplementedError
 
@@ -66,6 +79,11 @@ class RowKernel(Protocol):
     @property
     def tails(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of one row of each result: () or (k,)."""
+        ...
+
+    @property
+    def breadth(self) -> int:
+        """Numbers that a row has in the widest results."""
         ...
 
     def width(self, plan: Plan, parameters: Any) -> int:
@@ -83,6 +101,11 @@ class RowKernel(Protocol):
 
 class SumKernel(Protocol):
     """A computation that sums over rows. Hashable: what it is compiled for."""
+
+    @property
+    def breadth(self) -> int:
+        """Numbers that a row has in the widest results."""
+        ...
 
     def width(self, plan: Plan, parameters: Any) -> int:
         """Numbers that a row needs meanwhile, beyond itself."""

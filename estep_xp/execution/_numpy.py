@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estep_xp._namespace import numpy_namespace
 from estep_xp._summation import Sum
 from estep_xp.execution._blas import one_thread
 from estep_xp.execution._kernel import Plan, RowKernel, SumKernel
@@ -23,16 +24,20 @@ if TYPE_CHECKING:
     from estep_xp._typing import Array
     from estep_xp.execution._options import Options
 
-# Numbers in a block, over all that a row needs meanwhile: with temporaries about what a core's
-# share of the cache holds.
-_BLOCK_NUMBERS = 1 << 19
-_LEAST_ROWS, _MOST_ROWS = 512, 1 << 14
+# Numbers in the results of a block, and in all that its rows need meanwhile. Smaller blocks would
+# stay in a core's own cache; but each operation hands on Python's lock, which takes threads longer
+# the shorter operations are.
+_RESULT_NUMBERS, _BLOCK_NUMBERS = 1 << 18, 1 << 21
+_LEAST_ROWS = 512
 
 # Rows from which on more may be prepared than the plainest form of a density.
 _MANY_ROWS = 1000
 
 # Numbers, over all rows, from which on threads cost less than they save.
 _THREADED_NUMBERS = 1 << 19
+
+# Rows that are a single block without further ado: their call takes microseconds.
+_FEW_ROWS = 512
 
 # Results with as few columns as this are written column by column.
 _FEW_COLUMNS = 4
@@ -44,11 +49,12 @@ class NumpyPlan(Plan):
 
     axis: int = 0
 
+    concrete = True
     differentiable = False
 
     def exp(self, x: Array) -> Array:
         """Exponentials, written over `x`, at full speed where they underflow."""
-        if x.dtype != np.float64 or x.size == 0 or x.min() > _SLOW:
+        if x.dtype != np.float64 or x.size == 0 or np.minimum.reduce(x, axis=None) > _SLOW:
             return np.exp(x, out=x)
         # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
         vanishing = x <= _SLOW
@@ -59,27 +65,54 @@ class NumpyPlan(Plan):
         x.reshape(-1)[subnormal] = exact
         return x
 
-    def within(self, values: Array, limit: float) -> bool:
-        """Whether all numbers of a block lie between -limit and limit."""
-        return bool(values.size and values.min() > -limit and values.max() < limit)
+    def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
+        """Products of pairs of arrays, written where they belong."""
+        rows = pairs[0][0].shape[1]
+        counts = [len(a) if b is None else max(len(a), len(b)) for a, b in pairs]
+        result = np.empty((sum(counts), rows), dtype=pairs[0][0].dtype)
+        start = 0
+        for (a, b), count in zip(pairs, counts, strict=True):
+            piece = result[start : start + count]
+            if b is None:
+                piece[...] = a
+            else:
+                np.multiply(a, b, out=piece)
+            start += count
+        return result
+
+    def quotient(self, shares: Array, totals: Array) -> Array:
+        """Shares over the totals of rows, written over them."""
+        return np.divide(shares, totals, out=shares)
+
+    def within(self, values: Array, least: float, most: float) -> bool:
+        """Whether all numbers of a block lie between these."""
+        if values.size == 0:
+            return False
+        return bool(
+            np.minimum.reduce(values, axis=None) > least
+            and np.maximum.reduce(values, axis=None) < most
+        )
 
     def mended(
-        self, values: Array, fine: Array, sure: Callable[[Array], Array], x: Array
-    ) -> tuple[Array, Array | None]:
-        """Values of a block, and flags of the rows that kept theirs; None where all did."""
+        self, values: Array, bounds: Array, limit: float, sure: Callable[[Array], Array], x: Array
+    ) -> tuple[Array, Array | None, float]:
+        """Values of a block, flags of the rows that kept theirs, and their largest bound."""
+        largest = float(np.maximum.reduce(bounds, initial=0.0))
+        if largest <= limit:
+            return values, None, largest
+        fine = bounds <= limit
         bad = np.flatnonzero(~fine)
-        if len(bad) == 0:
-            return values, None
         if len(bad) > _FEW_BAD * len(fine):
-            return sure(x), np.zeros_like(fine)
+            return sure(x), np.zeros_like(fine), math.inf
         values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
-        return values, fine
+        return values, fine, math.inf
 
     def selected(self, values: Array, flags: Array) -> Array:
         """The flagged rows of a block."""
         return np.compress(flags, values, axis=-1)
 
 
+_PLAIN = NumpyPlan(numpy_namespace)
 _SLOW, _ZERO = -707.0, -745.2  # exponents
 _FEW_BAD = 0.5  # share of a block's rows
 
@@ -89,6 +122,11 @@ def map_rows(
 ) -> tuple[Array, ...]:
     """Run `kernel` block by block."""
     n = rows[0].shape[0]
+    if n < _FEW_ROWS and how.block_size is None:
+        with np.errstate(all="ignore"):
+            inputs = [_rows_last(array, space.dtype) for array in rows]
+            outputs = kernel.rows(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
+            return tuple(np.ascontiguousarray(output.T) for output in outputs)
     results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in kernel.tails)
 
     def write(block: slice, outputs: tuple[Array, ...]) -> None:
@@ -135,8 +173,9 @@ def _blocks(
     """Yield what `use` makes of each block's results, in their order."""
     n = rows[0].shape[0]
     plan = NumpyPlan(space.xp, many_rows=n >= _MANY_ROWS)
-    width = kernel.width(plan, parameters) + sum(math.prod(array.shape[1:]) for array in rows)
-    size = how.block_size or _default_block_size(n, width)
+    own = sum(math.prod(array.shape[1:]) for array in rows)
+    width = kernel.width(plan, parameters) + own
+    size = how.block_size or _default_block_size(n, max(kernel.breadth, own), width)
     with np.errstate(all="ignore"):
         prepared = kernel.prepare(plan, parameters)
 
@@ -172,7 +211,8 @@ def _in_order(run: Callable[[int], Any], starts: range, threads: int) -> Iterato
 
 def _rows_last(block: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
     # Contiguous: operations keep the memory order of their input, and would crawl along columns.
-    return np.ascontiguousarray(np.moveaxis(block, 0, -1), dtype=dtype)
+    turned = block.T if block.ndim <= 2 else np.moveaxis(block, 0, -1)
+    return np.ascontiguousarray(turned, dtype=dtype)
 
 
 def _write(result: np.ndarray[Any, Any], output: np.ndarray[Any, Any]) -> None:
@@ -184,13 +224,16 @@ def _write(result: np.ndarray[Any, Any], output: np.ndarray[Any, Any]) -> None:
         result[...] = output.T
 
 
-def _default_block_size(n: int, width: int) -> int:
-    """Rows in a block whose rows need `width` numbers."""
-    size = min(max(_LEAST_ROWS, _BLOCK_NUMBERS // max(1, width)), _MOST_ROWS)
-    if n > _LEAST_ROWS:
-        size = min(size, max(_LEAST_ROWS, n // 16))  # enough of them for all threads
+def _default_block_size(n: int, breadth: int, width: int) -> int:
+    """Rows in a block, for results of `breadth` numbers a row that needs `width` meanwhile."""
+    size = min(_RESULT_NUMBERS // max(1, breadth), _BLOCK_NUMBERS // max(1, width))
+    size = max(_LEAST_ROWS, size)
+    # As many blocks as keep all threads busy to the end, or a multiple.
+    threads = available_threads()
+    rounds = max(1, -(-n // (threads * size)))
+    size = max(_LEAST_ROWS, -(-n // (threads * rounds)))
     # Whole vectors, but no power of two apart: those fall on each other in the cache.
-    return size // 16 * 16 + 8
+    return (size + 7) // 16 * 16 + 8
 
 
 def _keep_freed_memory() -> None:

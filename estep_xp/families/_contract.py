@@ -26,6 +26,7 @@ class Evaluated(NamedTuple):
 
     x: Array
     log_joint: Array
+    bound: float = math.inf  # of their absolute values
     form: Any = None
 
 
@@ -155,6 +156,8 @@ def check_rows_shape(name: str, components: Components, x: Array) -> None:
             raise ValueError(f"{name} has shape (); expected (n, ...), one row an observation")
         return
     expected = components._rows_shape()
+    if len(expected) == len(x.shape) == 1:
+        return
     why = f" for {type(components).__name__} components"
     if len(expected) == 1 and len(x.shape) == 2 and x.shape[1] == 1:
         why += f"; give {name}[:, 0]"

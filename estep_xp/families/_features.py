@@ -46,8 +46,8 @@ class Quadratic(Protocol):
         """How many there are for d features."""
         ...
 
-    def features(self, xp: Namespace, z: Array, axis: int) -> Array:
-        """Squares or products of a block with its features along an axis."""
+    def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
+        """Factors of the products of a block with its features along an axis."""
         ...
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
@@ -90,16 +90,16 @@ def natural(
     constants = xp.abs(log_normalizers) + half_norms
     slopes, offsets = kind.weights(xp, quadratic, linear, rotated)
     least = xp.max(constants + offsets)
-    if not is_exact(least):
+    if plan.concrete and not least <= most_exact():
         return None
     bound = xp.concat([xp.max(slopes, axis=0), xp.zeros_like(centre), least[None]])
     rows = xp.concat([quadratic, linear, (log_normalizers - half_norms)[:, None]], axis=1)
     return Natural(centre, means, rotation, xp.concat([rows, bound[None, :]], axis=0))
 
 
-def is_exact(bound: Array) -> Array:
-    """Whether a bound on S keeps the error of a log-joint within what is allowed."""
-    return bound <= _ALLOWED / (_GROWTH * 2.0**-52)
+def most_exact() -> float:
+    """The largest B for which the error of a log-joint is within what is allowed."""
+    return _ALLOWED / (_GROWTH * 2.0**-52)
 
 
 def features_of(plan: Plan, kind: Quadratic, form: Natural, x: Array) -> Array:
@@ -109,7 +109,7 @@ def features_of(plan: Plan, kind: Quadratic, form: Natural, x: Array) -> Array:
     if form.rotation is not None:
         z = _linalg.transform(xp, z, form.rotation, rows_last=axis == 0)
     ones = xp.ones_like(z[:1, :] if axis == 0 else z[:, :1])
-    return xp.concat([kind.features(xp, z, axis), z, ones], axis=axis)
+    return plan.products([*kind.features(xp, z, axis), (z, None), (ones, None)])
 
 
 def centred(plan: Plan, form: Natural, x: Array) -> Array:
@@ -122,13 +122,13 @@ def centred(plan: Plan, form: Natural, x: Array) -> Array:
 
 
 def log_joint(plan: Plan, form: Natural, features: Array) -> tuple[Array, Array]:
-    """Log-joints of a block, and which of its rows they are exact for."""
+    """Log-joints of a block, and for each row a bound B of S."""
     xp = plan.xp
     if plan.axis == 0:
         values = xp.matmul(form.parameters, features)
-        return values[:-1, :], is_exact(values[-1, :])
+        return values[:-1, :], values[-1, :]
     values = xp.matmul(features, xp.matrix_transpose(form.parameters))
-    return values[:, :-1], is_exact(values[:, -1])
+    return values[:, :-1], values[:, -1]
 
 
 def moments(
@@ -163,9 +163,9 @@ class _Squares:
     def count(self, d: int) -> int:
         return d
 
-    def features(self, xp: Namespace, z: Array, axis: int) -> Array:
+    def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
         del xp, axis
-        return z * z
+        return [(z, z)]
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         standardized = means * factors
@@ -190,8 +190,8 @@ class _Norm:
         del d
         return 1
 
-    def features(self, xp: Namespace, z: Array, axis: int) -> Array:
-        return xp.sum(z * z, axis=axis, keepdims=True)
+    def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
+        return [(xp.sum(z * z, axis=axis, keepdims=True), None)]
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         standardized = means * factors[:, None]
@@ -217,10 +217,11 @@ class _Products:
     def count(self, d: int) -> int:
         return d * (d + 1) // 2
 
-    def features(self, xp: Namespace, z: Array, axis: int) -> Array:
+    def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
+        del xp
         if axis == 0:
-            return xp.concat([z[j : j + 1, :] * z[j:, :] for j in range(z.shape[0])], axis=0)
-        return xp.concat([z[:, j : j + 1] * z[:, j:] for j in range(z.shape[1])], axis=1)
+            return [(z[j : j + 1, :], z[j:, :]) for j in range(z.shape[0])]
+        return [(z[:, j : j + 1], z[:, j:]) for j in range(z.shape[1])]
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         precisions = xp.matmul(factors, xp.matrix_transpose(factors))

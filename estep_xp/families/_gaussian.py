@@ -27,7 +27,15 @@ from estep_xp._validation import (
     check_shape,
 )
 from estep_xp.families._contract import BlockFamily, Evaluated
-from estep_xp.families._features import Natural, Quadratic, features_of, log_joint, moments, natural
+from estep_xp.families._features import (
+    Natural,
+    Quadratic,
+    features_of,
+    log_joint,
+    moments,
+    most_exact,
+    natural,
+)
 from estep_xp.families._log_prob import log_prob
 from estep_xp.families._moments import GaussianMoments
 
@@ -109,9 +117,10 @@ class Gaussian(BlockFamily):
         return ("n", *self.means.shape[1:])
 
     def _prepare(self, plan: Plan, log_weights: Array | None) -> Shared:
-        residual = self._standardizer(plan)
+        means, factors, log_normalizers = self._standardizer(plan)
         if log_weights is not None:
-            residual = residual._replace(log_normalizers=residual.log_normalizers + log_weights)
+            log_normalizers = log_normalizers + log_weights
+        residual = Standardizer(means, factors, log_normalizers)
         return Shared(residual, self._natural(plan, residual) if self._width(plan) else None)
 
     def _standardizer(self, plan: Plan) -> Standardizer:
@@ -135,10 +144,10 @@ class Gaussian(BlockFamily):
         if natural is None:
             return Evaluated(x, surely(x))
         features = features_of(plan, self._quadratic, natural, x)
-        values, fine = log_joint(plan, natural, features)
+        values, bounds = log_joint(plan, natural, features)
         values = plan.xp.astype(values, x.dtype, copy=False)
-        values, kept = plan.mended(values, fine, surely, x)
-        return Evaluated(x, values, Form(features, kept))
+        values, kept, largest = plan.mended(values, bounds, most_exact(), surely, x)
+        return Evaluated(x, values, largest, Form(features, kept))
 
     def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
         """Log-joints by the residual form."""
@@ -147,12 +156,12 @@ class Gaussian(BlockFamily):
         def log_density(mean: Array, factor: Array, log_normalizer: Array) -> Array:
             residuals = x - along(mean, features)
             if factor.ndim == 2:
-                standardized = _linalg.transform(xp, residuals, factor, rows_last=features == 0)
+                norms = _linalg.squared_norms(xp, residuals, factor, rows_last=features == 0)
             else:
                 factor = along(factor, features) if factor.ndim == 1 else factor
                 standardized = standardize(plan, residuals, factor)
-            squared_norms = xp.sum(standardized * standardized, axis=features)
-            return log_normalizer - 0.5 * squared_norms
+                norms = xp.sum(standardized * standardized, axis=features)
+            return log_normalizer - 0.5 * norms
 
         return plan.over_components(log_density, tuple(prepared), plan.axis)
 
@@ -160,7 +169,7 @@ class Gaussian(BlockFamily):
         self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
         residual, natural = prepared
-        x, _, form = block
+        x, form = block.x, block.form
         if form is None or natural is None:
             return self._moments_of(plan, residual, x, responsibilities)
         features, fine = form

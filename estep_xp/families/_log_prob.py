@@ -27,6 +27,11 @@ class LogProb:
         """Shapes of one row of the results."""
         return ((self.k,), ())
 
+    @property
+    def breadth(self) -> int:
+        """Numbers that a row has in the widest results."""
+        return self.k
+
     def width(self, plan: Plan, parameters: Any) -> int:
         """Numbers that a row needs meanwhile, beyond itself."""
         return self.k + _contract.width(plan, parameters)

@@ -158,9 +158,7 @@ class UnivariateGaussian(_ByVariances, _MeansVariances):
 
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k",))
-        return self._replace(
-            means=means, variances=checked_variances(space, self.variances, means.shape)
-        )
+        return type(self)(means, checked_variances(space, self.variances, means.shape))
 
     _quadratic = SQUARES
 
@@ -234,7 +232,7 @@ class SphericalGaussian(_ByVariances, _MeansVariances):
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k", "d"))
         variances = checked_variances(space, self.variances, means.shape[:1])
-        return self._replace(means=means, variances=variances)
+        return type(self)(means, variances)
 
     _quadratic = NORM
 
@@ -288,9 +286,7 @@ class DiagonalGaussian(_ByVariances, _MeansVariances):
 
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k", "d"))
-        return self._replace(
-            means=means, variances=checked_variances(space, self.variances, means.shape)
-        )
+        return type(self)(means, checked_variances(space, self.variances, means.shape))
 
     _quadratic = SQUARES
 
@@ -379,9 +375,7 @@ class TiedGaussian(_ByFactors, _MeansFactors):
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k", "d"))
         d = means.shape[1]
-        return self._replace(
-            means=means, precision_cholesky=checked_factors(space, self.precision_cholesky, (d, d))
-        )
+        return type(self)(means, checked_factors(space, self.precision_cholesky, (d, d)))
 
     _quadratic = NORM  # of rows that are standardised first
 
@@ -502,7 +496,7 @@ class FullGaussian(_ByFactors, _MeansFactors):
         means = checked_means(space, self.means, ("k", "d"))
         k, d = means.shape
         factors = checked_factors(space, self.precision_cholesky, (k, d, d))
-        return self._replace(means=means, precision_cholesky=factors)
+        return type(self)(means, factors)
 
     _quadratic = PRODUCTS
 
