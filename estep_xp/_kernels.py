@@ -21,6 +21,8 @@ from estep_xp._logsumexp import (
 from estep_xp.families import _contract
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from estep_xp._mixture import Mixture
     from estep_xp._typing import Array, Components
     from estep_xp.execution import Plan
@@ -32,6 +34,14 @@ class Prepared(NamedTuple):
     components: Components
     shared: Any  # by the components
     weights: MixingWeights
+
+    def by_weights(self, plan: Plan, function: Callable[[Prepared], Any]) -> Any:
+        """What `function` makes of it, with less work if no weight that may be zero is."""
+        if self.weights.gain is None:
+            return function(self)
+        positive = self._replace(weights=MixingWeights(self.weights.log))
+        flag = plan.xp.all(self.weights.gain == 1.0)
+        return plan.chosen(flag, lambda: function(positive), lambda: function(self))
 
 
 @dataclass(frozen=True)
@@ -77,10 +87,15 @@ class Posterior(MixtureKernel):
 
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
-        block = self.evaluated(plan, prepared, rows[0])
-        shares, total, shift = normalize(plan, block.log_joint, prepared.weights, block.bound)
-        log_likelihood = _log_likelihood(plan, total, shift)
-        return plan.quotient(shares, total), log_likelihood
+
+        def posterior(prepared: Prepared) -> tuple[Array, ...]:
+            block = self.evaluated(plan, prepared, rows[0])
+            shares, total, shift = normalize(plan, block.log_joint, prepared.weights, block.bound)
+            log_likelihood = _log_likelihood(plan, total, shift)
+            return plan.quotient(shares, total), log_likelihood
+
+        results: tuple[Array, ...] = prepared.by_weights(plan, posterior)
+        return results
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,7 @@ class LogJoint(MixtureKernel):
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
         joint = self.evaluated(plan, prepared, rows[0]).log_joint
-        joint = without_dead(plan.xp, joint, prepared.weights.gain, plan.axis)
+        joint = without_dead(joint, prepared.weights, plan.axis)
         return joint, plan.xp.max(joint, axis=plan.axis)
 
 

@@ -10,7 +10,6 @@ import math
 
 from estep_xp._typing import Array, Namespace
 
-
 _PIECE = 32  # columns of a factor
 
 
@@ -71,15 +70,17 @@ def outer(vectors: Array) -> Array:
     return vectors[..., :, None] * vectors[..., None, :]
 
 
-def squared_norms(xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool) -> Array:
+def squared_norms(
+    xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool, cut: bool
+) -> Array:
     """Squared lengths (n,) of residuals times an upper triangular `factor` (d, d).
 
-    In pieces, so that large factors are not multiplied by the zeros below their diagonal.
+    Cut into pieces, a large factor is multiplied by fewer of the zeros below its diagonal.
     """
     d = factor.shape[0]
     total: Array | None = None
     for start in range(0, d, _PIECE):
-        end = min(start + _PIECE, d) if d - start >= 2 * _PIECE else d
+        end = start + _PIECE if cut and d - start >= 2 * _PIECE else d
         rows = residuals[:end, :] if rows_last else residuals[:, :end]
         piece = transform(xp, rows, factor[:end, start:end], rows_last=rows_last)
         norms = xp.sum(piece * piece, axis=0 if rows_last else 1)

@@ -27,7 +27,8 @@ class MixingWeights(NamedTuple):
     """
 
     log: Array  # (k,)
-    gain: Array | None  # (k,)
+    gain: Array | None = None  # (k,)
+    mask: Array | None = None  # (k,) -inf where the weight is zero, 0 elsewhere
 
 
 def mixing_weights(plan: Plan, weights: Array, *, zeros: bool) -> MixingWeights:
@@ -39,15 +40,16 @@ def mixing_weights(plan: Plan, weights: Array, *, zeros: bool) -> MixingWeights:
         if plan.concrete:
             total = float(xp.sum(weights))
             if total < math.inf:
-                return MixingWeights(log - math.log(total), None)
+                return MixingWeights(log - math.log(total))
         largest = xp.max(log)
-        return MixingWeights(log - (largest + xp.log(xp.sum(xp.exp(log - largest)))), None)
+        return MixingWeights(log - (largest + xp.log(xp.sum(xp.exp(log - largest)))))
     positive = weights > 0
     log = xp.log(xp.where(positive, weights, 1.0))
     largest = xp.max(xp.where(positive, log, -math.inf))
     gain = xp.where(positive, 1.0, weights + 0.0)  # no zero has a sign
     shares = xp.where(positive, xp.exp(log - largest), gain * xp.exp(-largest))
-    return MixingWeights(log - (largest + xp.log(xp.sum(shares))), gain)
+    mask = xp.where(positive, xp.zeros_like(gain), -math.inf)
+    return MixingWeights(log - (largest + xp.log(xp.sum(shares))), gain, mask)
 
 
 def along(vector: Array, axis: int) -> Array:
@@ -60,17 +62,20 @@ def across(vector: Array, axis: int) -> Array:
     return vector[None, :] if axis == 0 else vector[:, None]
 
 
-def without_dead(xp: Namespace, joint: Array, gain: Array | None, axis: int) -> Array:
-    """-inf where the weight is zero, except over NaN and +inf, which no weight may hide."""
-    if gain is None:
-        return joint
-    dead = along(gain == 0, axis) & (joint < math.inf)
-    return xp.where(dead, -math.inf, joint)
+def without_dead(joint: Array, weights: MixingWeights, axis: int) -> Array:
+    """-inf where the weight is zero, and NaN over NaN and +inf, which no weight may hide."""
+    return joint if weights.mask is None else joint + along(weights.mask, axis)
 
 
 @functools.cache
 def _safe_limit(xp: Namespace, dtype: Any) -> float:
     return _SAFE * math.log(float(xp.finfo(dtype).max))
+
+
+def _ceiling(xp: Namespace, dtype: Any) -> float:
+    """The largest exponent that does not overflow."""
+    limits = xp.finfo(dtype)
+    return math.log(float(limits.max)) * (1.0 - float(limits.eps))
 
 
 class LogNormalized(NamedTuple):
@@ -91,23 +96,20 @@ def normalize(
     """Exponentials of log-joints, shifted so that the largest in a row is 1.
 
     `joint` (k by rows) is the caller's own and may be overwritten; it holds log w_k + l_k, but l_k
-    where a weight is zero, and nothing beyond `bound`. A row whose every entry is -inf has shares and total 0: its log p is
-    -inf and its r are NaN. A row with NaN or +inf becomes NaN. Rows in `masked` (rows,) that are
-    -inf throughout get finite values in their place: whatever weight 0 multiplies must have a
-    finite derivative.
+    where a weight is zero, and nothing beyond `bound`. A row whose every entry is -inf has shares
+    and total 0: its log p is -inf and its r are NaN. A row with NaN or +inf becomes NaN. Rows in
+    `masked` (rows,) that are -inf throughout get finite values in their place: whatever weight 0
+    multiplies must have a finite derivative.
     """
     xp, axis = plan.xp, plan.axis
-    largest = joint
     if weights.gain is None:
         limit = _safe_limit(xp, joint.dtype)
         if bound < limit or plan.within(joint, -limit, limit):
             shares = plan.exp(joint)
             return LogNormalized(shares, xp.sum(shares, axis=axis), None)
-    else:
-        # Components without weight take no part in the maximum: one of them may be the most
-        # likely by far, and would underflow all others.
-        largest = without_dead(xp, joint, weights.gain, axis)
-    shift = xp.max(largest, axis=axis)
+    # Components without weight take no part in the maximum: one of them may be the most likely by
+    # far, and would underflow all others.
+    shift = xp.max(without_dead(joint, weights, axis), axis=axis)
     empty = shift == -math.inf
     if masked is not None:
         joint = xp.where(across(masked & empty, axis), 0.0, joint)
@@ -117,8 +119,7 @@ def normalize(
         shares = plan.exp(exponents)
     else:
         # Zero times infinity is NaN: what zero multiplies is kept finite.
-        limits = xp.finfo(exponents.dtype)
-        ceiling = math.log(float(limits.max)) * (1.0 - float(limits.eps))
+        ceiling = _ceiling(xp, exponents.dtype)
         exponents = xp.where(exponents > ceiling, ceiling, exponents)
         shares = plan.exp(exponents) * along(weights.gain, axis)
     return LogNormalized(shares, xp.sum(shares, axis=axis), shift)

@@ -67,7 +67,7 @@ def check_values(
     """`array`, all of whose entries pass `test`; NaN in their place where values are lazy."""
     if is_concrete(array):
         host = to_host(array)
-        if host.size <= _FEW and all([test(math, value) for value in host.ravel().tolist()]):
+        if host.size <= _FEW and all(test(math, value) for value in host.ravel().tolist()):
             return array
         passed = test(np, host)
         if not passed.all():
@@ -105,7 +105,7 @@ def check_positive(space: Space, name: str, array: Array) -> Array:
         return array
     least = float(space.xp.finfo(array.dtype).smallest_normal)
     expected = f"{name} must be at least {least:.4g}: {space.library} takes less for 0"
-    return check_values(space, name, array, lambda xp, a: ~(a < least), expected)
+    return check_values(space, name, array, lambda xp, a: (a >= least) | (a != a), expected)
 
 
 def check_non_negative(space: Space, name: str, array: Array) -> Array:

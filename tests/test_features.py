@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from unittest import mock
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests import families, oracle
 from tests.oracle import FAMILIES
 
 EPS = float(np.finfo(np.float64).eps)
-LIMIT = _features._ALLOWED / (_features._GROWTH * EPS)
+LIMIT = _features.most_exact(np.float64, 6)
 PLAN = _numpy.NumpyPlan(np, many_rows=True)
 N = 1200  # enough rows for features to be made
 
@@ -33,13 +34,12 @@ def draw(record, spread, n=N, k=4, d=6, seed=0):
 
 def by_features(components, x):
     """Log-densities by features, whatever the bound says, and the bound of each row."""
+    kind = components._quadratic
     with mock.patch.object(_features, "_ALLOWED", np.inf):
-        shared = components._prepare(PLAN, None)
-        features = _features.features_of(
-            PLAN, components._quadratic, shared.natural, np.ascontiguousarray(x.T)
-        )
-    values = shared.natural.parameters @ features
-    return values[:-1].T, values[-1]
+        form = components._prepare(PLAN, None).natural
+    z = _features.centred(PLAN, form, np.ascontiguousarray(x.T))
+    values = _features.log_joint(PLAN, form, _features.features_of(PLAN, kind, form, z))
+    return values.T, _features.bounds_of(PLAN, kind, form, z)
 
 
 def name_of(record):
@@ -70,12 +70,10 @@ def test_their_error_stays_below_what_is_said(record, spread, d):
 def test_the_bound_is_one(record, spread):
     x, _, params = draw(record, spread)
     components = record.family(**params)
-    shared = components._prepare(PLAN, None)
-    features = _features.features_of(
-        PLAN, components._quadratic, shared.natural, np.ascontiguousarray(x.T)
-    )
-    sizes = np.abs(shared.natural.parameters[:-1]) @ np.abs(features)
-    _, bounds = by_features(components, x)
+    form, kind = components._prepare(PLAN, None).natural, components._quadratic
+    z = _features.centred(PLAN, form, np.ascontiguousarray(x.T))
+    sizes = np.abs(form.parameters) @ np.abs(_features.features_of(PLAN, kind, form, z))
+    bounds = _features.bounds_of(PLAN, kind, form, z)
     assert (sizes.max(axis=0) <= bounds * (1 + 1e-12)).all()
     assert (bounds <= 4.0 * sizes.max(axis=0)).all()  # and no empty one
 
@@ -193,6 +191,98 @@ def test_float32_rows_are_evaluated_in_double_precision(record):
     assert joint.dtype == np.float32
     exact = oracle.mixture(name_of(record), tuple(params.values()), weights, x[:20])
     oracle.assert_log_joint(joint[:20], exact, "float32")
+
+
+CORRELATED = [record for record in families.RECORDS if record.name in ("tied", "full")]
+
+
+@pytest.mark.parametrize("size", [10.0, 1e3, 1e5])
+@pytest.mark.parametrize("record", CORRELATED, ids=lambda record: record.name)
+def test_factors_with_large_entries_off_their_diagonals(record, size):
+    rng = np.random.default_rng(0)
+    k, d = 3, 4
+    params = record.random(0, k, d)
+    factors = params["precision_cholesky"]
+    factors += size * np.triu(rng.normal(size=factors.shape), 1)
+    means = np.linalg.solve(
+        np.swapaxes(np.broadcast_to(factors, (k, d, d)), 1, 2), rng.normal(size=(k, d, 1))
+    )
+    params["means"] = 3.0 * means[..., 0]
+    component = rng.integers(k, size=N)
+    noise = rng.normal(size=(N, d, 1))
+    x = np.linalg.solve(np.swapaxes(np.broadcast_to(factors, (k, d, d)), 1, 2)[component], noise)
+    x = params["means"][component] + x[..., 0]
+    weights = families.random_weights(0, k)
+    joint = ex.log_joint(x, ex.Mixture(weights, record.family(**params)))[:40]
+    exact = oracle.mixture(name_of(record), tuple(params.values()), weights, x[:40])
+    oracle.assert_log_joint(joint, exact, "float64")
+
+
+# JAX decides for all rows at once, as the program runs.
+
+jax_too = pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")
+
+
+def in_jax(function, x, weights, params, record, dtype, **extra):
+    import jax
+    import jax.numpy as jnp
+
+    x, weights, *fields = (jnp.asarray(a, dtype) for a in (x, weights, *params.values()))
+    result = function(x, ex.Mixture(weights, record.family(*fields)), **extra)
+    return jax.tree.map(np.asarray, result)
+
+
+@jax_too
+@by_family
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("spread", [0.5, 3.0, 1e3])
+def test_jax_is_as_exact(record, dtype, spread):
+    x, weights, params = draw(record, spread)
+    x, weights, *fields = (np.asarray(a, dtype) for a in (x, weights, *params.values()))
+    params = dict(zip(params, fields, strict=True))
+    joint = in_jax(ex.log_joint, x, weights, params, record, dtype)[:30]
+    exact = oracle.mixture(name_of(record), tuple(fields), weights, x[:30])
+    oracle.assert_log_joint(joint, exact, dtype)
+
+
+@jax_too
+@by_family
+@pytest.mark.parametrize("compiled", [False, True])
+def test_jax_asks_once_for_all_rows(record, compiled):
+    import jax
+
+    x, weights, params = draw(record, 1.0)
+    x[17] = 1e6
+    call = jax.jit(ex.e_step) if compiled else ex.e_step
+    result = in_jax(call, x, weights, params, record, "float64")
+    expected = ex.e_step(x, ex.Mixture(weights, record.family(**params)))
+    np.testing.assert_allclose(result.log_likelihood, expected.log_likelihood, rtol=1e-12)
+    np.testing.assert_allclose(result.responsibilities, expected.responsibilities, atol=1e-11)
+
+
+@jax_too
+@by_family
+@pytest.mark.parametrize("far", [False, True])
+def test_derivatives_are_those_of_the_residual_form(record, far):
+    import jax
+
+    x, weights, params = draw(record, 1.0)
+    x = x[:1000]
+    if far:
+        x[17] = 1e150  # beyond what features can square
+
+    def gradient(x, mixture):
+        return jax.vmap(jax.grad(ex.log_likelihood, argnums=1), in_axes=(None, 0))(
+            x, jax.tree.map(lambda a: a[None], mixture)
+        )
+
+    many = in_jax(gradient, x, weights, params, record, "float64")
+    few = [
+        in_jax(gradient, part, weights, params, record, "float64") for part in (x[:500], x[500:])
+    ]
+    for whole, a, b in zip(jax.tree.leaves(many), *map(jax.tree.leaves, few), strict=True):
+        assert np.isfinite(whole).all() or not np.isfinite(a + b).all()
+        np.testing.assert_allclose(whole, a + b, rtol=1e-9, atol=1e-9 * float(np.abs(a + b).max()))
 
 
 assert {name_of(record) for record in families.RECORDS} == set(FAMILIES)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estep_xp._summation import Sum
-from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, each_component
+from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel, each_component
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +25,57 @@ if TYPE_CHECKING:
 # take long to compile, so they are looped over.
 _UNROLLED = 64
 
+# Rows from which on more may be prepared than the plainest form of a density.
+_MANY_ROWS = 1000
+
 # Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
 _BLOCK_NUMBERS = {"cpu": 1 << 18}
 _MANY_BLOCK_NUMBERS = 1 << 23
 
 
+# Features that loops are written out for: the compiler makes one pass over rows and components of
+# such a loop, and a product of small matrices is slower. The work for features that depend on each
+# other grows with their square.
+_FEATURES_UNROLLED, _DEPENDENT_UNROLLED = 64, 8
+
+
 @dataclass(frozen=True)
 class JaxPlan(Plan):
     """Rows first; many components are looped over."""
+
+    def pays(self, d: int, *, products: bool) -> bool:
+        """Whether features make log-densities quicker."""
+        return self.many_rows and d > 1 and not products
+
+    def granted(
+        self,
+        bounds: Array,
+        limit: float,
+        quick: Callable[[], tuple[Array, Any]],
+        sure: Callable[[Array], Array],
+        x: Array,
+    ) -> Granted:
+        """Values of a block by one form for all rows."""
+        return Granted(jax.lax.cond(jnp.all(bounds <= limit), lambda: quick()[0], lambda: sure(x)))
+
+    def chosen(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """Decide when the compiled program runs."""
+        return jax.lax.cond(flag, if_true, if_false)
+
+    def kept(self, compute: Callable[[], Array], witness: Array) -> Array:
+        """What `compute` gives, computed once however often it is used."""
+        # The compiler would rather compute it anew for each of its uses than keep it, and barriers
+        # it takes down. A choice it has to leave alone: here between all and nothing but NaN.
+        shape = jax.eval_shape(compute)
+        return jax.lax.cond(
+            jnp.any(witness == witness),
+            compute,
+            lambda: jnp.full(shape.shape, jnp.nan, shape.dtype),
+        )
+
+    def by_features(self, d: int, *, independent: bool) -> bool:
+        """Whether loops over features are better written out, for all components at once."""
+        return d <= (_FEATURES_UNROLLED if independent else _DEPENDENT_UNROLLED)
 
     def over_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
@@ -42,6 +85,12 @@ class JaxPlan(Plan):
             return each_component(jnp, function, arrays, axis)
         stacked = jax.lax.map(lambda one: function(*one), arrays)
         return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
+
+
+def _plan(rows: tuple[Array, ...]) -> JaxPlan:
+    # Whether features are exact for all rows is a question to all devices, which otherwise need not
+    # talk to each other.
+    return JaxPlan(jnp, many_rows=rows[0].shape[0] >= _MANY_ROWS and jax.device_count() == 1)
 
 
 def map_rows(
@@ -166,7 +215,7 @@ def _iterated_to_the_end(loop: _Loop, state: Any, constants: list[Array]) -> tup
 
 
 def _run(kernel: RowKernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:
-    plan = JaxPlan(jnp)
+    plan = _plan(rows)
     # TensorFloat-32, the default on some accelerators, keeps three digits.
     with jax.default_matmul_precision("highest"):
         return kernel.rows(plan, kernel.prepare(plan, parameters), *rows)
@@ -210,7 +259,7 @@ def _add_blocks(
     parameters: Any,
 ) -> tuple[Array, ...]:
     """Sums over all rows: in blocks of `size` within each of the groups, then over these."""
-    plan = JaxPlan(jnp)
+    plan = _plan(rows)
     with jax.default_matmul_precision("highest"):
         prepared = kernel.prepare(plan, parameters)
         sums: Callable[..., Array] = jax.vmap(
@@ -263,7 +312,7 @@ def _unpacked(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]
 
 def _default_block_size(kernel: SumKernel, rows: tuple[Array, ...], parameters: Any) -> int:
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
-    width = kernel.width(JaxPlan(jnp), parameters)
+    width = kernel.width(_plan(rows), parameters)
     width += sum(math.prod(array.shape[1:]) for array in rows)
     return max(64, numbers // int(width))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from estep_xp._logsumexp import across
 from estep_xp._typing import Array, Namespace
@@ -25,9 +26,13 @@ class Plan:
     axis: int = 1
     # There are enough rows to prepare more for them than the plainest form of a density.
     many_rows: bool = False
+    wide: Any = None  # the dtype that features are computed in, if it is not that of rows
 
     # Numbers can be looked at, to choose what to do with them.
     concrete = False
+
+    # Products with large triangular factors are worth cutting into pieces.
+    cuts_factors = False
 
     # Derivatives may be taken of everything: of 1 / σ they overflow where those of x / σ do not.
     differentiable = True
@@ -45,6 +50,29 @@ class Plan:
         """Exponentials of an array of the caller's own, which may be overwritten."""
         return self.xp.exp(x)
 
+    def pays(self, d: int, *, products: bool) -> bool:
+        """Whether features make log-densities quicker, of all pairs of d features or of d alone."""
+        del d, products
+        return False
+
+    def chosen(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """What `if_true` gives if the flag is set; `if_false` is right, too, but takes longer."""
+        del flag, if_true
+        return if_false()
+
+    def kept(self, compute: Callable[[], Array], witness: Array) -> Array:
+        """What `compute` gives, computed once however often it is used.
+
+        It is NaN throughout where the witness is.
+        """
+        del witness
+        return compute()
+
+    def by_features(self, d: int, *, independent: bool) -> bool:
+        """Whether loops over features are better written out, for all components at once."""
+        del d, independent
+        return False
+
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
         """Products a * b (features by rows) of pairs of arrays, or a where b is None, in one."""
         return self.xp.concat([a if b is None else a * b for a, b in pairs], axis=self.axis)
@@ -58,19 +86,33 @@ class Plan:
         del values, least, most
         return False
 
-    def mended(
-        self, values: Array, bounds: Array, limit: float, sure: Callable[[Array], Array], x: Array
-    ) -> tuple[Array, Array | None, float]:
-        """Values of a block, with those of `sure` for rows whose bound (rows,) is above a limit.
+    def widened(self, array: Array) -> Array:
+        """An array in the dtype that features are computed in."""
+        return array if self.wide is None else self.xp.astype(array, self.wide, copy=False)
 
-        They come with flags of the rows that kept theirs, or None where all did, and then with
-        their largest bound.
-        """
+    def granted(
+        self,
+        bounds: Array,
+        limit: float,
+        quick: Callable[[], tuple[Array, Any]],
+        sure: Callable[[Array], Array],
+        x: Array,
+    ) -> Granted:
+        """Values of a block by `quick` for rows whose bound is below the limit, else by `sure`."""
         raise NotImplementedError
 
     def selected(self, values: Array, flags: Array) -> Array:
         """The flagged rows of a block."""
         raise NotImplementedError
+
+
+class Granted(NamedTuple):
+    """Values of a block by the quicker of two forms, wherever it is good enough."""
+
+    values: Array
+    by_product: Any = None  # of the quicker form, where it was used
+    fine: Array | None = None  # flags (rows,) of where it was; None for everywhere
+    largest: float = math.inf  # bound of all rows, where it was used everywhere
 
 
 class RowKernel(Protocol):

@@ -14,7 +14,7 @@ import numpy as np
 from estep_xp._namespace import numpy_namespace
 from estep_xp._summation import Sum
 from estep_xp.execution._blas import one_thread
-from estep_xp.execution._kernel import Plan, RowKernel, SumKernel
+from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel
 from estep_xp.execution._options import available_threads
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _RESULT_NUMBERS, _BLOCK_NUMBERS = 1 << 18, 1 << 21
 _LEAST_ROWS = 512
 
+# Features whose products with each other take less time than (x − μ) P does.
+_MOST_FEATURES = 44
+
 # Rows from which on more may be prepared than the plainest form of a density.
 _MANY_ROWS = 1000
 
@@ -38,6 +41,12 @@ _THREADED_NUMBERS = 1 << 19
 
 # Rows that are a single block without further ado: their call takes microseconds.
 _FEW_ROWS = 512
+
+# Exponents below which numpy.exp is slow, and those whose exponential is zero.
+_SLOW, _ZERO = -707.0, -745.2
+
+# Share of a block's rows up to which mending them takes less time than the sure form for all.
+_FEW_BAD = 0.5
 
 # Results with as few columns as this are written column by column.
 _FEW_COLUMNS = 4
@@ -48,9 +57,15 @@ class NumpyPlan(Plan):
     """Rows last, and numbers that can be looked at."""
 
     axis: int = 0
+    wide: Any = np.float64
 
     concrete = True
+    cuts_factors = True
     differentiable = False
+
+    def pays(self, d: int, *, products: bool) -> bool:
+        """Whether features make log-densities quicker."""
+        return self.many_rows and (not products or d <= _MOST_FEATURES)
 
     def exp(self, x: Array) -> Array:
         """Exponentials, written over `x`, at full speed where they underflow."""
@@ -58,11 +73,11 @@ class NumpyPlan(Plan):
             return np.exp(x, out=x)
         # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
         vanishing = x <= _SLOW
-        subnormal = np.flatnonzero(vanishing & (x > _ZERO))
-        exact = np.exp(x.reshape(-1)[subnormal])
+        subnormal = np.nonzero(vanishing & (x > _ZERO))
+        exact = np.exp(x[subnormal])
         np.exp(np.maximum(x, _SLOW, out=x), out=x)
         x *= ~vanishing
-        x.reshape(-1)[subnormal] = exact
+        x[subnormal] = exact
         return x
 
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
@@ -93,19 +108,25 @@ class NumpyPlan(Plan):
             and np.maximum.reduce(values, axis=None) < most
         )
 
-    def mended(
-        self, values: Array, bounds: Array, limit: float, sure: Callable[[Array], Array], x: Array
-    ) -> tuple[Array, Array | None, float]:
-        """Values of a block, flags of the rows that kept theirs, and their largest bound."""
+    def granted(
+        self,
+        bounds: Array,
+        limit: float,
+        quick: Callable[[], tuple[Array, Any]],
+        sure: Callable[[Array], Array],
+        x: Array,
+    ) -> Granted:
+        """Values of a block; single rows whose bound is above the limit are mended."""
         largest = float(np.maximum.reduce(bounds, initial=0.0))
         if largest <= limit:
-            return values, None, largest
+            return Granted(*quick(), None, largest)
         fine = bounds <= limit
         bad = np.flatnonzero(~fine)
         if len(bad) > _FEW_BAD * len(fine):
-            return sure(x), np.zeros_like(fine), math.inf
+            return Granted(sure(x))
+        values, by_product = quick()
         values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
-        return values, fine, math.inf
+        return Granted(values, by_product, fine)
 
     def selected(self, values: Array, flags: Array) -> Array:
         """The flagged rows of a block."""
@@ -113,8 +134,6 @@ class NumpyPlan(Plan):
 
 
 _PLAIN = NumpyPlan(numpy_namespace)
-_SLOW, _ZERO = -707.0, -745.2  # exponents
-_FEW_BAD = 0.5  # share of a block's rows
 
 
 def map_rows(

@@ -5,19 +5,22 @@ in features of z (an exponential family: Bishop 2006, section 2.4): θ · φ, wh
 products of z, z itself, and 1. That is half the work of (x − μ) P or less, in a single product of
 matrices; and moments are the product of responsibilities with the same features.
 
-But it cancels where components lie many deviations apart. A bound B on S = |θ| · |φ| that is linear
-in the squares of z comes out of the same matrix product. What rounding does is measured in
-tests/test_features.py: the error stays below 3 eps B, which for T >= 3/16 B is within the relative
-allowance 16 eps (1 + T) of all log-joints; and it stays below `_GROWTH` eps B for the others, whose
-components are near. (The worst case that can be proved is larger by the number of features.) Rows
-for which that is not within the absolute allowance are left to the residual form.
+But it cancels where components lie many deviations apart: its error grows with S = |θ| · |φ|, and
+with what S would be if P, too, had no signs. A bound B on the mean of the two is linear in squares
+of z, and costs little. What rounding does is measured in tests/test_features.py: the error stays
+below 3 eps B, which for T >= 3/16 B is within the relative allowance 16 eps (1 + T) of log-joints;
+and it stays below `_GROWTH` eps B for the others, whose components are near. (The worst case that
+can be proved is larger by the number of features.) Rows for which that is not within the allowance
+are left to the residual form.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from estep_xp import _linalg
+from estep_xp._logsumexp import along
 from estep_xp._typing import Array, Namespace
 
 if TYPE_CHECKING:
@@ -28,15 +31,14 @@ _ALLOWED = 1e-12  # an absolute error in double precision that is fine wherever 
 
 
 class Natural(NamedTuple):
-    """A family's densities as linear functions of features.
-
-    The last row of `parameters` is no component but the bound on S.
-    """
+    """A family's densities as linear functions of features, and their bound B."""
 
     centre: Array  # (d,)
     means: Array  # (k, d), about the centre
     rotation: Array | None  # (d, d), for families whose rows are standardised first
-    parameters: Array  # (k + 1, features)
+    parameters: Array  # (k, features)
+    slopes: Array  # (squares,)
+    least: Array  # (): B at the centre
 
 
 class Quadratic(Protocol):
@@ -50,6 +52,10 @@ class Quadratic(Protocol):
         """Factors of the products of a block with its features along an axis."""
         ...
 
+    def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
+        """Those that a bound is linear in."""
+        ...
+
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         """Coefficients (k, count) of these and (k, d) of z, and (k,) half the norm of the means.
 
@@ -57,8 +63,11 @@ class Quadratic(Protocol):
         """
         ...
 
-    def weights(self, xp: Namespace, quadratic: Array, linear: Array, means: Array) -> Any:
-        """Coefficients (k, count) and (k,) of a bound on S less its constants."""
+    def bound(self, xp: Namespace, quadratic: Array, linear: Array, size: Array) -> Any:
+        """Coefficients (k, squares) and constants (k,) of a bound on |θ| · |φ|.
+
+        `size` (d,) tells how large z is typically.
+        """
         ...
 
     def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
@@ -76,59 +85,87 @@ def natural(
 ) -> Natural | None:
     """Natural parameters of components with `means` (k, d); None where they could not be exact."""
     xp = plan.xp
-    wide = xp.float64
-    means, factors, log_normalizers = (
-        xp.astype(array, wide) for array in (means, factors, log_normalizers)
-    )
+    means, factors, log_normalizers = map(plan.widened, (means, factors, log_normalizers))
     centre = 0.5 * xp.max(means, axis=0) + 0.5 * xp.min(means, axis=0)
     means = means - centre
-    rotated = means
+    rotated, unsigned = means, xp.abs(means)
     if rotation is not None:
-        rotation = xp.astype(rotation, wide)
-        rotated = xp.matmul(means, rotation)
+        rotation = plan.widened(rotation)
+        rotated, unsigned = xp.matmul(means, rotation), xp.matmul(unsigned, xp.abs(rotation))
     quadratic, linear, half_norms = kind.parameters(xp, rotated, factors)
-    constants = xp.abs(log_normalizers) + half_norms
-    slopes, offsets = kind.weights(xp, quadratic, linear, rotated)
-    least = xp.max(constants + offsets)
-    if plan.concrete and not least <= most_exact():
+    parameters = [quadratic, linear, (log_normalizers - half_norms)[:, None]]
+    slopes, least = _bound(plan, kind, (rotated, unsigned), factors, log_normalizers)
+    if plan.concrete and not least <= most_exact(means.dtype, means.shape[1]):
         return None
-    bound = xp.concat([xp.max(slopes, axis=0), xp.zeros_like(centre), least[None]])
-    rows = xp.concat([quadratic, linear, (log_normalizers - half_norms)[:, None]], axis=1)
-    return Natural(centre, means, rotation, xp.concat([rows, bound[None, :]], axis=0))
+    return Natural(centre, means, rotation, xp.concat(parameters, axis=1), slopes, least)
 
 
-def most_exact() -> float:
+def _bound(
+    plan: Plan,
+    kind: Quadratic,
+    means: tuple[Array, Array],
+    factors: Array,
+    log_normalizers: Array,
+) -> tuple[Array, Array]:
+    """Slopes and least value of B, for means about the centre, and for their sizes."""
+    xp = plan.xp
+    limits = xp.finfo(log_normalizers.dtype)
+    underflow = float(limits.smallest_normal) / float(limits.eps)  # what is smaller may get lost
+    slopes, constants = [], []
+    for centred, signed in zip(means, (factors, xp.abs(factors)), strict=True):
+        quadratic, linear, half_norms = kind.parameters(xp, centred, signed)
+        quadratic, linear = xp.abs(quadratic), xp.abs(linear)
+        lost = underflow * (xp.sum(quadratic, axis=1) + xp.sum(linear, axis=1))
+        slope, constant = kind.bound(xp, quadratic, linear, xp.max(xp.abs(centred), axis=0))
+        slopes.append(slope)
+        constants.append(constant + half_norms + lost)
+    offsets = xp.abs(log_normalizers) + 0.5 * (constants[0] + constants[1])
+    return 0.5 * xp.max(slopes[0] + slopes[1], axis=0), xp.max(offsets)
+
+
+def most_exact(dtype: Any, d: int) -> float:
     """The largest B for which the error of a log-joint is within what is allowed."""
-    return _ALLOWED / (_GROWTH * 2.0**-52)
+    relative = 16.0 * (1.0 + 0.5 * d * math.log(2.0 * math.pi))
+    absolute = _ALLOWED * 2.0**52 if "float64" in str(dtype) else 0.0
+    return max(relative, absolute) / _GROWTH
 
 
-def features_of(plan: Plan, kind: Quadratic, form: Natural, x: Array) -> Array:
-    """Features φ of a block."""
+def centred(plan: Plan, form: Natural, x: Array) -> Array:
+    """Rows about the centre."""
+    if x.ndim == 1:
+        x = plan.xp.expand_dims(x, axis=plan.axis)
+    return plan.widened(x) - along(form.centre, plan.axis)
+
+
+def bounds_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Array:
+    """The bound B of each row (rows,)."""
+    xp, rows_last = plan.xp, plan.axis == 0
+    if form.rotation is None:
+        squares = kind.squares(xp, z, plan.axis)
+    else:
+        y = _linalg.transform(xp, z, form.rotation, rows_last=rows_last)
+        unsigned = _linalg.transform(xp, xp.abs(z), xp.abs(form.rotation), rows_last=rows_last)
+        squares = [kind.squares(xp, a, plan.axis) for a in (y, unsigned)]
+        squares = 0.5 * squares[0] + 0.5 * squares[1]
+    product = (form.slopes, squares) if rows_last else (squares, form.slopes)
+    return xp.matmul(*product) + form.least
+
+
+def features_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Array:
+    """Features φ of a block about the centre."""
     xp, axis = plan.xp, plan.axis
-    z = centred(plan, form, x)
     if form.rotation is not None:
         z = _linalg.transform(xp, z, form.rotation, rows_last=axis == 0)
     ones = xp.ones_like(z[:1, :] if axis == 0 else z[:, :1])
     return plan.products([*kind.features(xp, z, axis), (z, None), (ones, None)])
 
 
-def centred(plan: Plan, form: Natural, x: Array) -> Array:
-    """Rows about the centre, in double precision."""
-    xp = plan.xp
-    if x.ndim == 1:
-        x = xp.expand_dims(x, axis=plan.axis)
-    centre = form.centre[:, None] if plan.axis == 0 else form.centre[None, :]
-    return xp.astype(x, xp.float64, copy=False) - centre
-
-
-def log_joint(plan: Plan, form: Natural, features: Array) -> tuple[Array, Array]:
-    """Log-joints of a block, and for each row a bound B of S."""
+def log_joint(plan: Plan, form: Natural, features: Array) -> Array:
+    """Log-joints of a block."""
     xp = plan.xp
     if plan.axis == 0:
-        values = xp.matmul(form.parameters, features)
-        return values[:-1, :], values[-1, :]
-    values = xp.matmul(features, xp.matrix_transpose(form.parameters))
-    return values[:, :-1], values[:, -1]
+        return xp.matmul(form.parameters, features)
+    return xp.matmul(features, xp.matrix_transpose(form.parameters))
 
 
 def moments(
@@ -136,25 +173,20 @@ def moments(
 ) -> tuple[Array, Array]:
     """First and second moments about the means of the components."""
     xp = plan.xp
-    r = xp.astype(responsibilities, features.dtype, copy=False)
-    if plan.axis == 0:
-        sums = xp.matmul(r, xp.matrix_transpose(features))
-    else:
-        sums = xp.matmul(xp.matrix_transpose(r), features)
+    sums = sums_over_rows(plan, responsibilities, features)
     count = kind.count(form.means.shape[1])
     quadratic, linear, ones = sums[:, :count], sums[:, count:-1], sums[:, -1:]
     first = linear - ones * form.means
     return first, kind.about(xp, (quadratic, linear, ones), form.means)
 
 
-def linear_sums(plan: Plan, responsibilities: Array, z: Array) -> tuple[Array, Array]:
-    """Sums (k, d) of rows about the centre, and of 1 (k, 1), weighted by responsibilities."""
-    xp, axis = plan.xp, plan.axis
-    r = xp.astype(responsibilities, z.dtype, copy=False)
-    counts = xp.sum(r, axis=1 - axis)[:, None]
-    if axis == 0:
-        return xp.matmul(r, xp.matrix_transpose(z)), counts
-    return xp.matmul(xp.matrix_transpose(r), z), counts
+def sums_over_rows(plan: Plan, responsibilities: Array, values: Array) -> Array:
+    """Sums (k, features) over the rows of a block, weighted by responsibilities."""
+    xp = plan.xp
+    r = xp.astype(responsibilities, values.dtype, copy=False)
+    if plan.axis == 0:  # this way round, since there are more features than components
+        return xp.matrix_transpose(xp.matmul(values, xp.matrix_transpose(r)))
+    return xp.matmul(xp.matrix_transpose(r), values)
 
 
 class _Squares:
@@ -167,15 +199,19 @@ class _Squares:
         del xp, axis
         return [(z, z)]
 
+    def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
+        del xp, axis
+        return z * z
+
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         standardized = means * factors
         half_norms = 0.5 * xp.sum(standardized * standardized, axis=1)
         return -0.5 * factors * factors, standardized * factors, half_norms
 
-    def weights(
-        self, xp: Namespace, quadratic: Array, linear: Array, means: Array
+    def bound(
+        self, xp: Namespace, quadratic: Array, linear: Array, size: Array
     ) -> tuple[Array, Array]:
-        return _linear_by_squares(xp, xp.abs(quadratic), linear, means)
+        return _by_squares(xp, quadratic, linear, size)
 
     def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
         del xp
@@ -191,7 +227,10 @@ class _Norm:
         return 1
 
     def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
-        return [(xp.sum(z * z, axis=axis, keepdims=True), None)]
+        return [(self.squares(xp, z, axis), None)]
+
+    def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
+        return xp.sum(z * z, axis=axis, keepdims=True)
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         standardized = means * factors[:, None]
@@ -199,12 +238,12 @@ class _Norm:
         quadratic = -0.5 * factors * factors
         return quadratic[:, None], standardized * factors[:, None], half_norms
 
-    def weights(
-        self, xp: Namespace, quadratic: Array, linear: Array, means: Array
+    def bound(
+        self, xp: Namespace, quadratic: Array, linear: Array, size: Array
     ) -> tuple[Array, Array]:
         # |Σ b z| is at most the product of their lengths.
-        lengths = (xp.sqrt(xp.sum(a * a, axis=1, keepdims=True)) for a in (linear, means))
-        return _linear_by_squares(xp, xp.abs(quadratic), *lengths)
+        length = xp.sqrt(xp.sum(linear * linear, axis=1, keepdims=True))
+        return _by_squares(xp, quadratic, length, xp.sqrt(xp.sum(size * size, keepdims=True)))
 
     def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
         quadratic, linear, ones = sums
@@ -223,6 +262,10 @@ class _Products:
             return [(z[j : j + 1, :], z[j:, :]) for j in range(z.shape[0])]
         return [(z[:, j : j + 1], z[:, j:]) for j in range(z.shape[1])]
 
+    def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
+        del xp, axis
+        return z * z
+
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         precisions = xp.matmul(factors, xp.matrix_transpose(factors))
         standardized = xp.matmul(means[:, None, :], factors)
@@ -232,15 +275,13 @@ class _Products:
         doubled = xp.triu(xp.ones_like(precisions), k=1) + 1.0
         return -0.5 * _packed(xp, precisions * doubled), linear, half_norms
 
-    def weights(
-        self, xp: Namespace, quadratic: Array, linear: Array, means: Array
+    def bound(
+        self, xp: Namespace, quadratic: Array, linear: Array, size: Array
     ) -> tuple[Array, Array]:
         # |2 y z| is at most y² + z²: row sums of the absolute matrix bound the products.
-        d = means.shape[1]
-        matrices = _unpacked(xp, xp.abs(quadratic), d)
+        matrices = _unpacked(xp, quadratic, linear.shape[1])
         slopes = 0.5 * (xp.sum(matrices, axis=2) + xp.linalg.diagonal(matrices))
-        slopes, offsets = _linear_by_squares(xp, slopes, linear, means)
-        return _packed(xp, _linalg.diagonal_matrix(xp, slopes)), offsets
+        return _by_squares(xp, slopes, linear, size)
 
     def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
         quadratic, linear, ones = sums
@@ -252,12 +293,10 @@ class _Products:
 SQUARES, NORM, PRODUCTS = _Squares(), _Norm(), _Products()
 
 
-def _linear_by_squares(
-    xp: Namespace, slopes: Array, linear: Array, means: Array
-) -> tuple[Array, Array]:
+def _by_squares(xp: Namespace, slopes: Array, linear: Array, size: Array) -> tuple[Array, Array]:
     """Bounds that are linear in squares: |b z| is at most |b| (z² / a + a) / 2 for any a > 0."""
-    size = xp.max(xp.abs(means), axis=0) + xp.max(1.0 / xp.sqrt(2.0 * slopes), axis=0)
-    linear = 0.5 * xp.abs(linear)
+    size = size + xp.max(1.0 / xp.sqrt(2.0 * slopes), axis=0)
+    linear = 0.5 * linear
     return slopes + linear / size, xp.sum(linear * size, axis=1)
 
 

@@ -7,7 +7,9 @@ lie far from the origin, and (x − μ)² / σ² over- or underflows where x −
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -28,8 +30,11 @@ from estep_xp._validation import (
 )
 from estep_xp.families._contract import BlockFamily, Evaluated
 from estep_xp.families._features import (
+    PRODUCTS,
     Natural,
     Quadratic,
+    bounds_of,
+    centred,
     features_of,
     log_joint,
     moments,
@@ -41,9 +46,6 @@ from estep_xp.families._moments import GaussianMoments
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
-
-# More squares and products than this take longer to make than (x − μ) P does.
-_MOST_QUADRATIC = 1000
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
@@ -128,12 +130,16 @@ class Gaussian(BlockFamily):
         raise NotImplementedError
 
     def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
-        return natural(plan, self._quadratic, *residual)
+        means, factors, log_normalizers = residual
+        if factors.ndim < 3 and plan.differentiable:  # they are deviations then
+            factors = 1.0 / factors
+        return natural(plan, self._quadratic, means, factors, log_normalizers)
 
     def _width(self, plan: Plan) -> int:
         d = self.means.shape[1] if self.means.ndim == 2 else 1
-        count = self._quadratic.count(d)
-        return count + d + 1 if plan.many_rows and count <= _MOST_QUADRATIC else 0
+        if not plan.pays(d, products=self._quadratic is PRODUCTS):
+            return 0
+        return self._quadratic.count(d) + d + 1
 
     def _evaluated(self, plan: Plan, prepared: Shared, x: Array) -> Evaluated:
         residual, natural = prepared
@@ -143,20 +149,37 @@ class Gaussian(BlockFamily):
 
         if natural is None:
             return Evaluated(x, surely(x))
-        features = features_of(plan, self._quadratic, natural, x)
-        values, bounds = log_joint(plan, natural, features)
-        values = plan.xp.astype(values, x.dtype, copy=False)
-        values, kept, largest = plan.mended(values, bounds, most_exact(), surely, x)
-        return Evaluated(x, values, largest, Form(features, kept))
+        kind, dtype = self._quadratic, x.dtype
+        z = centred(plan, natural, x)
+        bounds = bounds_of(plan, kind, natural, z)
+        limit = most_exact(z.dtype, z.shape[plan.axis])
+
+        def quickly() -> tuple[Array, Array]:
+            # Where both forms are computed in the end, this one must be finite for its derivatives.
+            rows = z
+            if plan.differentiable:
+                rows = plan.xp.where(across(bounds <= limit, plan.axis), z, 0.0)
+            features = features_of(plan, kind, natural, rows)
+            values = log_joint(plan, natural, features)
+            return plan.xp.astype(values, dtype, copy=False), features
+
+        values, features, fine, largest = plan.granted(bounds, limit, quickly, surely, x)
+        return Evaluated(x, values, largest, None if features is None else Form(features, fine))
 
     def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
         """Log-joints by the residual form."""
         xp, features = plan.xp, plan.axis
+        d, factors = x.shape[features], prepared.factors
+        if plan.by_features(d, independent=factors.ndim < 3):
+            constants = along(prepared.log_normalizers, features)
+            return plan.kept(lambda: constants - 0.5 * squared_norms(plan, prepared, x), constants)
 
         def log_density(mean: Array, factor: Array, log_normalizer: Array) -> Array:
             residuals = x - along(mean, features)
             if factor.ndim == 2:
-                norms = _linalg.squared_norms(xp, residuals, factor, rows_last=features == 0)
+                norms = _linalg.squared_norms(
+                    xp, residuals, factor, rows_last=features == 0, cut=plan.cuts_factors
+                )
             else:
                 factor = along(factor, features) if factor.ndim == 1 else factor
                 standardized = standardize(plan, residuals, factor)
@@ -264,6 +287,24 @@ def by_variances(
 def standardize(plan: Plan, residuals: Array, factors: Array) -> Array:
     """Residuals in units of the deviations that `by_variances` prepared."""
     return residuals / factors if plan.differentiable else residuals * factors
+
+
+def squared_norms(plan: Plan, prepared: Standardizer, x: Array) -> Array:
+    """Squared lengths of standardised residuals, feature by feature for all components at once."""
+    means, factors, _ = prepared
+    features, d = plan.axis, means.shape[1]
+    columns = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
+    residuals = [column - along(means[:, j], features) for j, column in enumerate(columns)]
+    total: Any = 0.0
+    for j in range(d):
+        if factors.ndim == 3:
+            terms = [residuals[i] * along(factors[:, i, j], features) for i in range(j + 1)]
+            standardized = functools.reduce(operator.add, terms)
+        else:
+            factor = along(factors[:, j] if factors.ndim == 2 else factors, features)
+            standardized = standardize(plan, residuals[j], factor)
+        total = total + standardized * standardized
+    return total
 
 
 def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:

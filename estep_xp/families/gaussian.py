@@ -21,8 +21,8 @@ from estep_xp.families._features import (
     SQUARES,
     Natural,
     centred,
-    linear_sums,
     natural,
+    sums_over_rows,
 )
 from estep_xp.families._gaussian import (
     Gaussian,
@@ -401,7 +401,8 @@ class TiedGaussian(_ByFactors, _MeansFactors):
         z = centred(plan, natural, x)
         total = xp.sum(responsibilities, axis=plan.axis)
         second = products(xp, z * across(total, plan.axis), z, plan.axis)
-        linear, counts = linear_sums(plan, responsibilities, z)
+        linear = sums_over_rows(plan, responsibilities, z)
+        counts = xp.sum(plan.widened(responsibilities), axis=1 - plan.axis)[:, None]
         cross = xp.matmul(xp.matrix_transpose(linear - 0.5 * counts * natural.means), natural.means)
         second = second - (cross + xp.matrix_transpose(cross))
         both = (linear - counts * natural.means, second)

@@ -1,0 +1,53 @@
+"""Options of the benchmarks, ``--quick``, ``--only`` and ``--device``, and their fixture."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import pytest
+
+from tests.benchmarks.comparison import Bench
+from tests.benchmarks.timing import QUICK, Pace
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("estep_xp benchmarks")
+    group.addoption("--quick", action="store_true", help="tiny sizes, two rounds: a smoke test")
+    group.addoption("--only", metavar="REGEX", default="", help="only benchmarks whose id has it")
+    group.addoption("--device", choices=("cpu", "gpu"), default="cpu", help="where JAX runs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "on_gpu: JAX alone, so it makes sense on a GPU, too")
+    if config.getoption("device") == "cpu" and importlib.util.find_spec("jax"):
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    only = re.compile(config.getoption("only"))
+    on_gpu = config.getoption("device") == "gpu"
+    chosen = [
+        item
+        for item in items
+        if only.search(item.name) and (item.get_closest_marker("on_gpu") or not on_gpu)
+    ]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+    if on_gpu and not _has_gpu():
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="JAX sees no GPU here"))
+
+
+def _has_gpu() -> bool:
+    import jax
+
+    return any(device.platform == "gpu" for device in jax.devices())
+
+
+@pytest.fixture
+def bench(benchmark, request) -> Bench:
+    """What a benchmark measures with."""
+    return Bench(benchmark, QUICK if request.config.getoption("quick") else Pace())

@@ -1,0 +1,100 @@
+"""The benchmarks run, on tiny sizes; and a peer that computes something else is found out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.benchmarks.growth import GROWTHS, WORKERS, exponent
+from tests.benchmarks.memory import PROBLEMS as MEMORY
+from tests.benchmarks.peers import Peer, WrongPeerError, built, verify, verify_all
+from tests.benchmarks.problems import (
+    FAMILIES,
+    FIT_JAX,
+    FIT_NUMPY,
+    JAX,
+    NUMPY,
+    NUMPY_FLOAT32,
+    SMALL,
+    draw,
+    problem,
+)
+
+ROOT = Path(__file__).parents[1]
+TABLES = {
+    "NumPy": NUMPY,
+    "NumPy, float32 beside our float64": (NUMPY_FLOAT32,),
+    "Small": SMALL,
+    "JAX": JAX,
+    "fit, NumPy": FIT_NUMPY,
+    "fit, JAX": FIT_JAX,
+    "Growth": GROWTHS,
+    "Two workers": WORKERS,
+    "Memory": MEMORY * 2,  # NumPy and JAX
+}
+
+
+def _run(*arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.benchmarks", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_problem_has_a_line():
+    pytest.importorskip("pytest_benchmark")
+    tables = {}
+    for part in _run("--quick").split("\n### ")[1:]:
+        section, *lines = part.splitlines()
+        tables[section] = [line.split(" | ")[0] for line in lines if line.startswith("| ")][2:]
+    assert tables.keys() == TABLES.keys()
+    for section, problems in TABLES.items():
+        assert len(tables[section]) == len(problems)
+        for line in problems:
+            assert any(first.startswith(f"| {line.name}") for first in tables[section])
+
+
+def test_no_such_benchmark_is_said():
+    pytest.importorskip("pytest_benchmark")
+    assert _run("--only", "no such name").startswith("Nothing was measured")
+
+
+def test_wrong_peers_are_found_out():
+    ours = [np.asarray([[0.25, 0.75]]), np.asarray([-1.0])]
+    verify("right", [ours[0] + 1e-12, ours[1]], ours, "float64")
+    with pytest.raises(WrongPeerError, match="wrong, array 0: differs from ours by up to"):
+        verify("wrong", [ours[0] + 1e-3, ours[1]], ours, "float64")
+    with pytest.raises(WrongPeerError, match="nan, array 1: differs"):
+        verify("nan", [ours[0], ours[1] * np.nan], ours, "float64")
+    with pytest.raises(WrongPeerError, match=r"transposed, array 0: shape \(2, 1\), not \(1, 2\)"):
+        verify("transposed", [ours[0].T, ours[1]], ours, "float64")
+    with pytest.raises(WrongPeerError, match="second"):
+        verify_all({"first": lambda: ours, "second": lambda: ours[::-1]}, lambda: ours, "float64")
+
+
+def test_peers_that_are_not_installed_are_left_out():
+    case = draw(problem("full", 5, 2, 3))
+    here = Peer("here", "numpy", lambda case: lambda: case.x)
+    away = Peer("away", "no_such_module", lambda case: 1 / 0)
+    unable = Peer("unable", "numpy", lambda case: 1 / 0, lambda case: False)
+    calls, absent = built([here, away, unable], case)
+    assert list(calls) == ["here"]
+    assert absent == ["away"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_are_drawn_from_the_mixture(family):
+    case = draw(problem(family, 20_000, 3 if family != "univariate" else 1, 2))
+    table, means = case.table, case.means.reshape(2, -1)
+    np.testing.assert_allclose(table.mean(0), case.weights @ means, atol=0.1)
+    factors, covariances = case.precision_cholesky, case.mixture().components.covariances
+    np.testing.assert_allclose(covariances, case.covariances, rtol=1e-12)
+    assert factors.shape == case.covariances.shape
+
+
+def test_growth_is_a_power():
+    assert exponent({10: 1.0, 20: 3.0, 40: 16.0}) == pytest.approx(2.0)
