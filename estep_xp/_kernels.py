@@ -178,7 +178,10 @@ class ExpectedStatistics(_Weighted):
         row_weight = rows[1] if len(rows) == 2 else xp.ones_like(total)
         if blank is not None:  # what stands in for such a row has no derivative by its weight
             row_weight = xp.where(blank, 0.0, row_weight)
-        responsibilities = shares * across(row_weight / total, plan.axis)
+        if len(rows) == 1:
+            responsibilities = plan.quotient(shares, total)
+        else:
+            responsibilities = shares * across(row_weight / total, plan.axis)
         counts = xp.sum(responsibilities, axis=1 - plan.axis)
         moments = _contract.moments_block(
             plan, prepared.components, prepared.shared, block, responsibilities

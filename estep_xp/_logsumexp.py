@@ -105,7 +105,7 @@ def normalize(
     if weights.gain is None:
         limit = _safe_limit(xp, joint.dtype)
         if bound < limit or plan.within(joint, -limit, limit):
-            shares = plan.exp(joint)
+            shares = plan.exp(joint, underflow=False)
             return LogNormalized(shares, xp.sum(shares, axis=axis), None)
     # Components without weight take no part in the maximum: one of them may be the most likely by
     # far, and would underflow all others.

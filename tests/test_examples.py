@@ -182,7 +182,7 @@ def test_out_of_core(tmp_path):
     assert fits[0] == pytest.approx(fits[1], abs=1e-3)
     # It stops when a row gains less than 1e-6, all rows together 2.
     assert fits[0][0] == pytest.approx(total, abs=2)
-    for name, limit in (("memory map", workspace), ("dask", 64)):
+    for name, limit in (("memory map", workspace), ("dask", 64 + workspace)):
         fitted = numbers(lines, f"{name}: weights")
         assert sorted(fitted) == pytest.approx(weights, abs=1e-4)
         fitted = numbers(lines, f"{name}: means of the first feature")

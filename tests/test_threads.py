@@ -29,9 +29,9 @@ def evaluate(action, n=4000, components=MIXTURE.components, **options):
     """Run an E-step that does something on the side once a block."""
     exp = _numpy.NumpyPlan.exp
 
-    def spy(plan, x):
+    def spy(plan, x, **options):
         action()
-        return exp(plan, x)
+        return exp(plan, x, **options)
 
     with mock.patch.object(_numpy.NumpyPlan, "exp", spy):
         return ex.e_step(rows(n), MIXTURE._replace(components=components), **options)

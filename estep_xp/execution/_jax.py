@@ -29,7 +29,7 @@ _UNROLLED = 64
 _MANY_ROWS = 1000
 
 # Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
-_BLOCK_NUMBERS = {"cpu": 1 << 18}
+_BLOCK_NUMBERS = {"cpu": 1 << 17}
 _MANY_BLOCK_NUMBERS = 1 << 23
 
 
@@ -262,15 +262,21 @@ def _add_blocks(
     plan = _plan(rows)
     with jax.default_matmul_precision("highest"):
         prepared = kernel.prepare(plan, parameters)
-        sums: Callable[..., Array] = jax.vmap(
-            lambda *block: _packed(kernel.sums(plan, prepared, *block))
-        )
+        sums = _in_groups(groups, lambda *block: _packed(kernel.sums(plan, prepared, *block)))
         grouped = [a.reshape(groups, a.shape[0] // groups, *a.shape[1:]) for a in rows]
         n_blocks = grouped[0].shape[1] // size
         rest = Sum.of(jnp, sums(*(array[:, n_blocks * size :] for array in grouped)))
         whole = add_up(sums, rest, n_blocks, size, grouped) if n_blocks else rest
         shapes = jax.eval_shape(lambda: kernel.sums(plan, prepared, *(a[:0] for a in rows)))
     return _unpacked(jnp.sum(whole.value(jnp), axis=0), [one.shape for one in shapes])
+
+
+def _in_groups(groups: int, function: Callable[..., Array]) -> Callable[..., Array]:
+    """`function` of each group."""
+    if groups > 1:
+        return jax.vmap(function)
+    # A batch of one takes longer than its one item: choices are lost, and matrix products slower.
+    return lambda *blocks: function(*(block[0] for block in blocks))[None]
 
 
 def _by_slices(

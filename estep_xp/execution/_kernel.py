@@ -46,8 +46,9 @@ class Plan:
         """
         return each_component(self.xp, function, arrays, axis)
 
-    def exp(self, x: Array) -> Array:
+    def exp(self, x: Array, *, underflow: bool = True) -> Array:
         """Exponentials of an array of the caller's own, which may be overwritten."""
+        del underflow
         return self.xp.exp(x)
 
     def pays(self, d: int, *, products: bool) -> bool:

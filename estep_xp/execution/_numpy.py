@@ -67,9 +67,11 @@ class NumpyPlan(Plan):
         """Whether features make log-densities quicker."""
         return self.many_rows and (not products or d <= _MOST_FEATURES)
 
-    def exp(self, x: Array) -> Array:
+    def exp(self, x: Array, *, underflow: bool = True) -> Array:
         """Exponentials, written over `x`, at full speed where they underflow."""
-        if x.dtype != np.float64 or x.size == 0 or np.minimum.reduce(x, axis=None) > _SLOW:
+        if not underflow or x.dtype != np.float64:
+            return np.exp(x, out=x)
+        if x.size == 0 or np.minimum.reduce(x, axis=None) > _SLOW:
             return np.exp(x, out=x)
         # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
         vanishing = x <= _SLOW
