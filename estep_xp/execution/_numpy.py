@@ -261,6 +261,7 @@ def _keep_freed_memory() -> None:
     """Let the allocator keep the temporaries of one block for the next.
 
     glibc hands memory back to the system above a limit, and getting it again costs more than the
-    computation. The limit grows with the largest array that was ever freed, up to 32 MB.
+    computation. The limit grows with the largest array that was ever freed; this one, of which no
+    page is touched, is a little larger than the largest of a block.
     """
-    np.empty((1 << 25) - (1 << 16), dtype=np.uint8)
+    np.empty(9 * _BLOCK_NUMBERS, dtype=np.uint8)
