@@ -58,6 +58,7 @@ class NumpyPlan(Plan):
 
     axis: int = 0
     wide: Any = np.float64
+    single: bool = False  # rows are in single precision
 
     concrete = True
     cuts_factors = True
@@ -65,6 +66,8 @@ class NumpyPlan(Plan):
 
     def pays(self, d: int, *, products: bool) -> bool:
         """Whether features make log-densities quicker."""
+        if self.single and d == 1:  # then double precision costs more than a product saves
+            return False
         return self.many_rows and (not products or d <= _MOST_FEATURES)
 
     def exp(self, x: Array, *, underflow: bool = True) -> Array:
@@ -193,7 +196,8 @@ def _blocks(
 ) -> Iterator[Any]:
     """Yield what `use` makes of each block's results, in their order."""
     n = rows[0].shape[0]
-    plan = NumpyPlan(space.xp, many_rows=n >= _MANY_ROWS)
+    single = space.dtype == np.float32
+    plan = NumpyPlan(space.xp, many_rows=n >= _MANY_ROWS, single=single)
     own = sum(math.prod(array.shape[1:]) for array in rows)
     width = kernel.width(plan, parameters) + own
     size = how.block_size or _default_block_size(n, max(kernel.breadth, own), width)

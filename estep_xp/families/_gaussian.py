@@ -155,10 +155,12 @@ class Gaussian(BlockFamily):
         limit = most_exact(z.dtype, z.shape[plan.axis])
 
         def quickly() -> tuple[Array, Array]:
-            # Where both forms are computed in the end, this one must be finite for its derivatives.
             rows = z
             if plan.differentiable:
-                rows = plan.xp.where(across(bounds <= limit, plan.axis), z, 0.0)
+                # Made anew, which a compiler does in passing; what comes from outside of a choice
+                # it has to store. And finite, for derivatives where both forms are computed.
+                rows = centred(plan, natural, x)
+                rows = plan.xp.where(across(bounds <= limit, plan.axis), rows, 0.0)
             features = features_of(plan, kind, natural, rows)
             values = log_joint(plan, natural, features)
             return plan.xp.astype(values, dtype, copy=False), features

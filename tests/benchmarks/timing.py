@@ -16,7 +16,7 @@ class Pace(NamedTuple):
     rounds: int = 7
     # Threads of BLAS and OpenMP spin for some 30 ms after a call, and would be in the next one's
     # way.
-    pause: float = 0.04
+    pause: float = 0.15
     quick: bool = False
 
 
