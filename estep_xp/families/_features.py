@@ -26,7 +26,7 @@ from estep_xp._typing import Array, Namespace
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
 
-_GROWTH = 2.0
+_GROWTH = 1.5
 _ALLOWED = 1e-12  # an absolute error in double precision that is fine wherever it occurs
 
 
