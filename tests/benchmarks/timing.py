@@ -14,8 +14,7 @@ class Pace(NamedTuple):
     """How thoroughly to measure."""
 
     rounds: int = 7
-    # Threads of BLAS and OpenMP spin for some 30 ms after a call, and would be in the next one's
-    # way.
+    # Threads of BLAS and OpenMP spin for up to 0.1 s after a call, in the next one's way.
     pause: float = 0.15
     quick: bool = False
 
