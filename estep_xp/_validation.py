@@ -265,18 +265,12 @@ class Suspects(NamedTuple):
             raise_bad_value(name, index, self.rows[first], f"{name} {expected}")
 
 
-def _all_finite(space: Space, results: Array) -> bool:
-    if space.library == "numpy":  # without the microseconds of numpy.all
-        return bool(np.logical_and.reduce(np.isfinite(results)))
-    return bool(space.xp.all(space.xp.isfinite(results)))
-
-
 def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
     """Rows of `x` whose results (n,) are not finite; None if there are none, or nobody can tell.
 
     Good rows cost no pass over `x`.
     """
-    if space.lazy or _all_finite(space, results):
+    if space.lazy or bool(space.xp.all(space.xp.isfinite(results))):
         return None
     host = to_host(results)
     indices = np.flatnonzero(~np.isfinite(host))

@@ -15,7 +15,7 @@ from tests import families, oracle
 from tests.oracle import FAMILIES
 
 EPS = float(np.finfo(np.float64).eps)
-LIMIT = _features.most_exact(np.float64, 6)
+LIMIT = _features.most_exact(np, np.float64, 6)
 PLAN = _numpy.NumpyPlan(np, many_rows=True)
 N = 1200  # enough rows for features to be made
 

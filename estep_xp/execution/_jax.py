@@ -32,7 +32,6 @@ _MANY_ROWS = 1000
 _BLOCK_NUMBERS = {"cpu": 1 << 17}
 _MANY_BLOCK_NUMBERS = 1 << 23
 
-
 # Features that loops are written out for: the compiler makes one pass over rows and components of
 # such a loop, and a product of small matrices is slower. The work for features that depend on each
 # other grows with their square.
@@ -60,7 +59,7 @@ class JaxPlan(Plan):
 
     def chosen(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
         """Decide when the compiled program runs."""
-        return jax.lax.cond(flag, if_true, if_false)
+        return chosen(flag, if_true, if_false)
 
     def kept(self, compute: Callable[[], Array], witness: Array) -> Array:
         """What `compute` gives, computed once however often it is used."""

@@ -95,7 +95,7 @@ def natural(
     quadratic, linear, half_norms = kind.parameters(xp, rotated, factors)
     parameters = [quadratic, linear, (log_normalizers - half_norms)[:, None]]
     slopes, least = _bound(plan, kind, (rotated, unsigned), factors, log_normalizers)
-    if plan.concrete and not least <= most_exact(means.dtype, means.shape[1]):
+    if plan.concrete and not least <= most_exact(xp, means.dtype, means.shape[1]):
         return None
     return Natural(centre, means, rotation, xp.concat(parameters, axis=1), slopes, least)
 
@@ -123,10 +123,10 @@ def _bound(
     return 0.5 * xp.max(slopes[0] + slopes[1], axis=0), xp.max(offsets)
 
 
-def most_exact(dtype: Any, d: int) -> float:
+def most_exact(xp: Namespace, dtype: Any, d: int) -> float:
     """The largest B for which the error of a log-joint is within what is allowed."""
     relative = 16.0 * (1.0 + 0.5 * d * math.log(2.0 * math.pi))
-    absolute = _ALLOWED * 2.0**52 if "float64" in str(dtype) else 0.0
+    absolute = _ALLOWED / float(xp.finfo(dtype).eps)  # next to nothing in single precision
     return max(relative, absolute) / _GROWTH
 
 

@@ -152,7 +152,7 @@ class Gaussian(BlockFamily):
         kind, dtype = self._quadratic, x.dtype
         z = centred(plan, natural, x)
         bounds = bounds_of(plan, kind, natural, z)
-        limit = most_exact(z.dtype, z.shape[plan.axis])
+        limit = most_exact(plan.xp, z.dtype, z.shape[plan.axis])
 
         def quickly() -> tuple[Array, Array]:
             rows = z
@@ -174,7 +174,9 @@ class Gaussian(BlockFamily):
         d, factors = x.shape[features], prepared.factors
         if plan.by_features(d, independent=factors.ndim < 3):
             constants = along(prepared.log_normalizers, features)
-            return plan.kept(lambda: constants - 0.5 * squared_norms(plan, prepared, x), constants)
+            return plan.kept(
+                lambda: constants - 0.5 * norms_by_features(plan, prepared, x), constants
+            )
 
         def log_density(mean: Array, factor: Array, log_normalizer: Array) -> Array:
             residuals = x - along(mean, features)
@@ -291,7 +293,7 @@ def standardize(plan: Plan, residuals: Array, factors: Array) -> Array:
     return residuals / factors if plan.differentiable else residuals * factors
 
 
-def squared_norms(plan: Plan, prepared: Standardizer, x: Array) -> Array:
+def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
     """Squared lengths of standardised residuals, feature by feature for all components at once."""
     means, factors, _ = prepared
     features, d = plan.axis, means.shape[1]
