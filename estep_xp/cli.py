@@ -15,18 +15,21 @@ from estep_xp._io import terminal
 from estep_xp._io.data import choose_columns, open_data
 from estep_xp._io.errors import InputError, escaped
 from estep_xp._io.evaluate import Evaluator
-from estep_xp._io.files import refuse_to_overwrite
+from estep_xp._io.files import refuse_to_overwrite, replacing, writing
+from estep_xp._io.fit_report import fit_json, fit_text, fit_warning
+from estep_xp._io.fitting import Choices, fit_rows
 from estep_xp._io.inputs import read_inputs
-from estep_xp._io.model import read_model
+from estep_xp._io.model import encode_model, read_model, require_model_name
+from estep_xp._io.options import number_option, whole_option
 from estep_xp._io.process import exit_code_of
-from estep_xp._io.progress import progress
+from estep_xp._io.progress import progress, shows_progress
 from estep_xp._io.report import Calculation, Style, summary_json, summary_text, summary_warning
 from estep_xp._io.results import open_results, require_format
 from estep_xp._io.rows import good_blocks
 from estep_xp._io.stream import rows_per_block, stream
+from estep_xp._io.table import read_table
 
 app = typer.Typer(
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
@@ -39,14 +42,38 @@ class Backend(StrEnum):
     jax = "jax"
 
 
+class Family(StrEnum):
+    """The family of the components."""
+
+    univariate = "univariate"
+    spherical = "spherical"
+    diagonal = "diagonal"
+    tied = "tied"
+    full = "full"
+
+
 BackendOption = Annotated[
     Backend, typer.Option(help="Array library that computes, in 64-bit floats.")
 ]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES", help="Columns to use: names, or numbers from 0, with commas between."
+    ),
+]
+ArrayOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 _CALCULATE = (
     'estep-xp calculate --x "0.5, 1.2, 3.8" --means "2, 6" --variances "1, 1.5" '
     '--weights "0.45, 0.55"'
 )
+_FIT = "estep-xp fit examples/data/faithful.csv --components 2 --family full --output model.json"
 _RUN = (
     "estep-xp run examples/data/faithful.csv --model examples/data/faithful.json --output out.csv"
 )
@@ -110,24 +137,15 @@ def calculate(
 
 @app.command(epilog=f"Example:\n\n{_RUN}")
 def run(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
-    ],
+    data: DataArgument,
     model: Annotated[str, typer.Option(metavar="MODEL.json", help="The mixture.")],
     output: Annotated[
         str, typer.Option(metavar="OUT", help="Where results go: .csv, .npy or .parquet.")
     ],
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES", help="Columns to use: names, or numbers from 0, with commas between."
-        ),
-    ] = None,
-    array: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
-    ] = None,
+    columns: ColumnsOption = None,
+    array: ArrayOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")] = False,
+    quiet: QuietOption = False,
     backend: BackendOption = Backend.numpy,
     as_json: JsonOption = False,
 ) -> None:
@@ -155,6 +173,79 @@ def run(
         lines = iter([summary_json(summary, output)])
     else:
         lines = summary_text(summary, escaped(output), _style())
+    for line in lines:
+        terminal.put(line)
+
+
+@app.command(epilog=f"Example:\n\n{_FIT}")
+def fit(
+    data: DataArgument,
+    components: Annotated[str, typer.Option(metavar="K", help="Number of components.")],
+    family: Annotated[Family, typer.Option(help="What the components share, and what not.")],
+    output: Annotated[
+        str, typer.Option(metavar="MODEL.json", help="Where the mixture goes; run reads it.")
+    ],
+    columns: ColumnsOption = None,
+    array: ArrayOption = None,
+    seed: Annotated[
+        str, typer.Option(metavar="N", help="Seed of the start: the same gives the same model.")
+    ] = "0",
+    init: Annotated[
+        str, typer.Option(metavar="N", help="Number of starts, the best of which counts.")
+    ] = "1",
+    tol: Annotated[
+        str,
+        typer.Option(metavar="T", help="Stop when the log-likelihood per row rises by less."),
+    ] = "1e-6",
+    max_iter: Annotated[
+        str, typer.Option(metavar="N", help="Stop after so many iterations in any case.")
+    ] = "1000",
+    variance_floor: Annotated[
+        str, typer.Option(metavar="V", help="Added to all variances: none becomes zero.")
+    ] = "1e-6",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace MODEL.json if it exists.")
+    ] = False,
+    quiet: QuietOption = False,
+    backend: BackendOption = Backend.numpy,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a Gaussian mixture to the rows of a file by expectation-maximisation.
+
+    MODEL.json appears when the fit is done, and only then.
+    """
+    choices = Choices(
+        family.value,
+        whole_option("--components", components, least=1),
+        whole_option("--seed", seed, least=0),
+        whole_option("--init", init, least=1),
+        number_option("--tol", tol),
+        whole_option("--max-iter", max_iter, least=1),
+        number_option("--variance-floor", variance_floor),
+        backend.value,
+    )
+    source_path, output_path = Path(data), Path(output)
+    require_model_name(output_path)
+    refuse_to_overwrite(output_path, source_path, force=force)
+    with ExitStack() as stack:
+        source = open_data(source_path, array, stack)
+        d = 1 if family == Family.univariate else None
+        chosen = choose_columns(source, source_path, columns, d, f"--family {family.value}")
+        names = None if source.names is None else [source.names[column] for column in chosen]
+        # The output is opened first: where that fails, no fit is lost.
+        draft = stack.enter_context(replacing(output_path))
+        with progress(source, quiet=quiet) as advance:
+            rows = read_table(source, chosen, source_path, advance)
+        fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
+        with writing(output_path):
+            draft.write(encode_model(fitted.model))
+    warning = fit_warning(fitted, data)
+    if warning and not quiet:
+        terminal.complain(warning)
+    if as_json:
+        lines = iter([fit_json(fitted, names, output)])
+    else:
+        lines = fit_text(fitted, names, escaped(output), _style())
     for line in lines:
         terminal.put(line)
 
