@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 import estep_xp as ex
@@ -21,6 +22,7 @@ from estep_xp._io.fitting import Choices, fit_rows
 from estep_xp._io.inputs import read_inputs
 from estep_xp._io.model import encode_model, read_model, require_model_name
 from estep_xp._io.options import number_option, whole_option
+from estep_xp._io.plot import Picture, require_plot_format, write_plot
 from estep_xp._io.process import exit_code_of
 from estep_xp._io.progress import progress, shows_progress
 from estep_xp._io.report import Calculation, Style, summary_json, summary_text, summary_warning
@@ -114,6 +116,13 @@ def calculate(
     backend: BackendOption = Backend.numpy,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Draw densities and responsibilities: .png or .svg."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the picture if it exists.")
+    ] = False,
 ) -> None:
     """Responsibilities of a few numbers under a univariate Gaussian mixture.
 
@@ -121,10 +130,17 @@ def calculate(
     """
     if as_json and as_csv:
         raise InputError("--csv", "excludes --json; give one of them")
+    if plot is not None:
+        require_plot_format(Path(plot))
+        refuse_to_overwrite(Path(plot), force=force)
     inputs = read_inputs(terminal.get() if x == "-" else x, means, variances, weights)
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
     evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend.value)
     calculation = Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
+    if plot is not None:
+        mixture = ex.Mixture(np.asarray(calculation.normalized_weights), components)
+        picture = Picture(inputs.x, mixture, calculation.evaluation.results, calculation.title)
+        write_plot(Path(plot), picture)
     if calculation.warning:
         terminal.complain(calculation.warning)
     if as_json:

@@ -70,6 +70,17 @@ class Calculation(NamedTuple):
         first = f"the first is value {impossible[0] + 1}"
         return _density_warning("x", len(impossible), len(self.x), "observations", first)
 
+    @property
+    def title(self) -> str:
+        """What stands above a picture of it, in one line."""
+        n = len(self.x)
+        n_possible = n - int(np.count_nonzero(self.evaluation.results.labels < 0))
+        title = "1 observation" if n == 1 else f"{n} observations"
+        if n_possible < n:
+            return f"{title}, {n - n_possible} of zero density not shown"
+        total = decimal(self.evaluation.total_log_likelihood).replace("-", "\N{MINUS SIGN}")
+        return f"{title}, log-likelihood {total}"
+
     def json(self) -> str:
         """Return everything as one JSON object."""
         results, mean_max_responsibility, log_likelihood = self.evaluation
