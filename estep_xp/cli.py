@@ -75,13 +75,17 @@ _CALCULATE = (
     'estep-xp calculate --x "0.5, 1.2, 3.8" --means "2, 6" --variances "1, 1.5" '
     '--weights "0.45, 0.55"'
 )
+_COMPLETION = "estep-xp --install-completion"
 _FIT = "estep-xp fit examples/data/faithful.csv --components 2 --family full --output model.json"
 _RUN = (
     "estep-xp run examples/data/faithful.csv --model examples/data/faithful.json --output out.csv"
 )
 
 
-@app.callback(invoke_without_command=True, epilog=f"Example:\n\n{_CALCULATE}")
+@app.callback(
+    invoke_without_command=True,
+    epilog=f"Example:\n\n{_CALCULATE}\n\nCompletion in your shell:\n\n{_COMPLETION}",
+)
 def top(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
@@ -197,7 +201,10 @@ def run(
 def fit(
     data: DataArgument,
     components: Annotated[str, typer.Option(metavar="K", help="Number of components.")],
-    family: Annotated[Family, typer.Option(help="What the components share, and what not.")],
+    family: Annotated[
+        Family,
+        typer.Option(metavar="F", help=f"Kind of components: {', '.join(Family)}."),
+    ],
     output: Annotated[
         str, typer.Option(metavar="MODEL.json", help="Where the mixture goes; run reads it.")
     ],
@@ -273,6 +280,8 @@ def main() -> int:
 
 def _parse_and_run() -> int:
     command: Any = typer.main.get_command(app)
+    for parameter in command.params:  # their long names would spoil the help on a narrow terminal
+        parameter.hidden = parameter.name in ("install_completion", "show_completion")
     result = command.main(sys.argv[1:], prog_name="estep-xp", standalone_mode=False)
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit
 
