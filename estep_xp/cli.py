@@ -55,7 +55,10 @@ class Family(StrEnum):
 
 
 BackendOption = Annotated[
-    Backend, typer.Option(help="Array library that computes, in 64-bit floats.")
+    Backend,
+    typer.Option(
+        metavar="NAME", help="Array library that computes, in 64-bit floats: numpy or jax."
+    ),
 ]
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
@@ -206,7 +209,7 @@ def fit(
         typer.Option(metavar="F", help=f"Kind of components: {', '.join(Family)}."),
     ],
     output: Annotated[
-        str, typer.Option(metavar="MODEL.json", help="Where the mixture goes; run reads it.")
+        str, typer.Option(metavar="MODEL", help="Where the mixture goes: .json, which run reads.")
     ],
     columns: ColumnsOption = None,
     array: ArrayOption = None,
@@ -226,16 +229,14 @@ def fit(
     variance_floor: Annotated[
         str, typer.Option(metavar="V", help="Added to all variances: none becomes zero.")
     ] = "1e-6",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace MODEL.json if it exists.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
     quiet: QuietOption = False,
     backend: BackendOption = Backend.numpy,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a Gaussian mixture to the rows of a file by expectation-maximisation.
 
-    MODEL.json appears when the fit is done, and only then.
+    MODEL appears when the fit is done, and only then.
     """
     choices = Choices(
         family.value,

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,8 @@ ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
 }
 COMMAND = [sys.executable, "-m", "estep_xp"]
+# Limited by a shell: Python code between fork and exec would run beside JAX's threads.
+ON_A_FULL_DISK = ("sh", "-c", 'ulimit -f 6; exec "$@"', "sh", *COMMAND)  # blocks of 512 bytes
 needs_jax = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed"
 )
@@ -75,8 +78,8 @@ def assert_refused(outcome, code, message):
     assert "\x1b" not in stderr
 
 
-def on_terminal(*arguments, columns=80, stdout=True, environment=None):
-    """Run the command on a pseudo-terminal and return what it shows, and its other output.
+def start_on_terminal(*arguments, columns=80, stdout=True, environment=None):
+    """Start the command on a pseudo-terminal; return the process and our end of the terminal.
 
     Standard error is the terminal, and so is standard output unless `stdout` is false.
     """
@@ -89,14 +92,56 @@ def on_terminal(*arguments, columns=80, stdout=True, environment=None):
         stderr=theirs,
     )
     os.close(theirs)
+    return process, ours
+
+
+def read_terminal(ours, until=None):
+    """Return what a terminal shows: up to some text, or else to the end, where it is closed."""
     shown = bytearray()
     with contextlib.suppress(OSError):  # how a terminal says that everybody has gone
         while piece := os.read(ours, 1 << 16):
             shown += piece
+            if until is not None and until.encode() in shown:
+                return shown.decode()
     os.close(ours)
+    assert until is None, shown.decode()
+    return shown.decode().replace("\r\n", "\n")
+
+
+def on_terminal(*arguments, **options):
+    """Run the command on a pseudo-terminal and return what it shows, and its other output."""
+    process, ours = start_on_terminal(*arguments, **options)
+    shown = read_terminal(ours)
     other, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    return shown.decode().replace("\r\n", "\n"), (other or b"").decode()
+    return shown, (other or b"").decode()
+
+
+@contextlib.contextmanager
+def stalled(folder, command, *arguments):
+    """Start a command on data.csv that has begun to write its output and waits for more data.
+
+    The data come through a named pipe that is kept open, so no timing decides where it stands.
+    """
+    data = folder / "data.csv"
+    os.mkfifo(data)
+    process = start(command, str(data), *arguments)
+    pipe = os.open(data, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        content = memoryview(b"55.5\n" * 900_000)
+        deadline = time.monotonic() + 60
+        while content or not list(folder.glob(".estep_xp-*")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            try:
+                content = content[os.write(pipe, content) :]
+            except BlockingIOError:
+                time.sleep(0.001)
+        yield process
+    finally:
+        os.close(pipe)
+        process.kill()
+        process.communicate()
 
 
 PROBE = """
@@ -105,7 +150,7 @@ from estep_xp.__main__ import main
 {before}
 sys.argv = ["estep-xp", *{arguments!r}]
 code = main()
-heavy = ("jax", "pyarrow", "plotly", "matplotlib", "torch", "dask", "scipy", "pandas")
+heavy = ("jax", "pyarrow", "plotly", "matplotlib", "matplotlib.pyplot", "torch", "dask", "scipy")
 print([name for name in heavy if name in sys.modules], file=sys.stderr)
 sys.exit(code)
 """

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from tests.commands import (
     COMMAND,
     FAITHFUL,
     MODEL,
+    ON_A_FULL_DISK,
     ROOT,
     WAITING,
     WORKED,
@@ -31,6 +31,7 @@ from tests.commands import (
     on_terminal,
     probe,
     run,
+    stalled,
     start,
     succeed,
     univariate,
@@ -483,31 +484,12 @@ def test_force_replaces_and_the_new_file_has_the_umasks_rights(tmp_path):
 
 @contextlib.contextmanager
 def stalled_run(folder, suffix=".csv"):
-    """Start a run that has written a part of its results and waits for more data.
-
-    The data come through a named pipe that is kept open, so no timing decides where it stands.
-    """
-    data, out = folder / "data.csv", folder / f"out{suffix}"
-    os.mkfifo(data)
+    """Start a run that has written a part of its results and waits for more data."""
+    out = folder / f"out{suffix}"
     out.write_text("old")
-    arguments = ("run", str(data), "--model", WAITING, "--output", str(out), "--force")
-    process = start(*arguments)
-    pipe = os.open(data, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        content = memoryview(b"55.5\n" * 900_000)
-        deadline = time.monotonic() + 60
-        while content or not list(folder.glob(".estep_xp-*")):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            try:
-                content = content[os.write(pipe, content) :]
-            except BlockingIOError:
-                time.sleep(0.001)
+    arguments = ("--model", WAITING, "--output", str(out), "--force")
+    with stalled(folder, "run", *arguments) as process:
         yield process, out
-    finally:
-        os.close(pipe)
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".npy", pytest.param(".parquet", marks=needs_pyarrow)])
@@ -539,10 +521,7 @@ def test_a_full_disk(tmp_path, suffix):
     out = tmp_path / f"out{suffix}"
     out.write_text("old")
     arguments = ("run", FAITHFUL, "--model", MODEL, "--output", str(out), "--force")
-
-    # Limited by a shell: Python code between fork and exec would run beside JAX's threads.
-    limited = ("sh", "-c", 'ulimit -f 6; exec "$@"', "sh", *COMMAND)  # in blocks of 512 bytes
-    assert_refused(run(*arguments, command=limited), 1, f"{out}: File too large")
+    assert_refused(run(*arguments, command=ON_A_FULL_DISK), 1, f"{out}: File too large")
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
 
