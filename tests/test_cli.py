@@ -183,6 +183,10 @@ BAD = {
     "too few weights": (("--weights", "1"), "weights: value 2 is missing; there must be 2 values"),
     "too many weights": (("--weights", "1 1 1"), "weights: value 3 is 1; there must be 2 values"),
     "empty weights": (("--weights", ""), "weights: value 1 is empty; must be a number"),
+    "JSON": (("--x", "[1, 2]"), "x: value 1 is [1; must be a number"),
+    "percent": (("--means", "50%, 6"), "means: value 1 is 50%; must be a number"),
+    "NaN variance": (("--variances", "1, nan"), "variances: value 2 is nan; must be a finite num"),
+    "infinite weight": (("--weights", "1, inf"), "weights: value 2 is inf; must be a finite numb"),
     "two forms": (("--json", "--csv"), "--csv: excludes --json; give one of them"),
 }
 
@@ -236,6 +240,7 @@ def test_standard_input_can_be_bad_or_closed():
         ((), "estep-xp calculate --x"),
         (("calculate", "-h"), "estep-xp calculate --x"),
         (("run", "--help"), "estep-xp run examples/data/faithful.csv --model"),
+        (("fit", "--help"), "estep-xp fit examples/data/faithful.csv --components"),
     ],
 )
 def test_help_has_an_example(arguments, example):
@@ -244,6 +249,30 @@ def test_help_has_an_example(arguments, example):
     assert "\x1b" not in stdout
     poor = {"PYTHONIOENCODING": "ascii", "COLUMNS": "60"}
     assert max(map(len, succeed(*arguments, environment=poor).splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("estep-xp ", {"calculate", "run", "fit"}),
+        ("estep-xp ca", {"calculate"}),
+        ("estep-xp fit --fam", {"--family"}),
+        ("estep-xp fit x.csv --family ", {"univariate", "spherical", "diagonal", "tied", "full"}),
+    ],
+)
+def test_completion_of_commands_options_and_choices(words, expected):
+    position = str(len(words.split(" ")) - 1)
+    asked = {"_ESTEP_XP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
+    assert expected <= set(succeed(environment=asked).split())
+
+
+def test_the_script_that_makes_a_shell_complete():
+    script = succeed(environment={"_ESTEP_XP_COMPLETE": "source_bash"})
+    assert "complete -o default -F _estep_xp_completion estep-xp" in script
+    assert "_ESTEP_XP_COMPLETE=complete_bash" in script
+    shown = succeed("--show-completion", command=["bash", "-c", '"$@"; exit $?', "-", *COMMAND])
+    assert shown.strip() == script.strip()
+    assert "estep-xp --install-completion" in succeed("--help")
 
 
 def test_version():
@@ -417,6 +446,16 @@ BAD_RUNS = {
     "header only": ({"x.csv": "a,b\n"}, {}, 2, "x.csv: holds no rows"),
     "semicolons": ({"x.csv": "a;b\n1;2\n"}, {}, 2, "x.csv: has 1 column (a;b); the model has 2"),
     "three columns": ({"x.csv": "1,2,3\n"}, {}, 2, "x.csv: has 3 columns; the model has 2 featur"),
+    "NaN": ({"x.csv": "1,2\nnan,4\n"}, {}, 2, "x.csv line 2: value 1 is nan; must be a finite nu"),
+    "a URL": ({}, {"DATA": "http://x.org/x.csv"}, 2, "http:/x.org/x.csv: no such file"),
+    "data is a directory": ({}, {"DATA": "folder.csv"}, 2, "folder.csv: must be a file, not a dir"),
+    "model is a directory": ({}, {"--model": "."}, 2, ".: must be a file, not a directory"),
+    "output is the model": (
+        {"m.csv": "{}"},
+        {"--model": "m.csv", "--output": "m.csv", "--force": None},
+        2,
+        "m.csv: is m.csv itself; write the output to another file",
+    ),
     "no such column": ({}, {"--columns": "a,z"}, 2, "--columns: value 2 is z; must be a, b or a"),
     "too few columns": ({}, {"--columns": "a"}, 2, "--columns: has 1 column; the model has 2 fea"),
     "array": ({}, {"--array": "x"}, 2, "--array: is for .npz archives; x.csv is none"),
@@ -538,6 +577,42 @@ def test_head_ends_it_quietly(form):
     assert process.wait(60) == 141
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signals_while_observations_are_read(name, code):
+    process = start("calculate", "--x", "-", *WORKED, stdin=subprocess.PIPE, bufsize=0)
+    process.stdin.write(b"0.5 " * 100_000)  # more than the pipe holds: somebody reads it
+    process.send_signal(getattr(signal, name))
+    assert process.stdout.read() + process.stderr.read() == b""
+    assert process.wait(60) == code
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_run_of_two_million_rows_needs_little_memory(tmp_path):
+    data, model = tmp_path / "x.npy", tmp_path / "model.json"
+    rng = np.random.default_rng(1)
+    x = np.lib.format.open_memmap(data, mode="w+", dtype=np.float64, shape=(2_000_000, 8))
+    x[:] = rng.normal(size=(100_000, 8))[np.arange(2_000_000) % 100_000]
+    del x
+    unit = [[float(i == j) for i in range(8)] for j in range(8)]
+    record = {"family": "full", "weights": [1, 1, 1], "means": unit[:3], "covariances": [unit] * 3}
+    model.write_text(json.dumps(record))
+    out = tmp_path / "out.npy"
+    process = start("run", str(data), "--model", str(model), "--output", str(out), "--json")
+    peak = 0
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max(peak, *map(int, re.findall(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)), 0)
+        time.sleep(0.001)
+    stdout, stderr = process.communicate()
+    assert stderr == b""
+    assert json.loads(stdout)["n_observations"] == 2_000_000
+    assert 10_000 < peak < 400_000  # kB
+    out.unlink()
+    data.unlink()
+
+
 def test_a_full_or_closed_standard_output():
     arguments = ("calculate", "--x", "0.5", *WORKED)
     with Path("/dev/full").open("wb") as full:
@@ -593,6 +668,15 @@ def test_progress_is_for_terminals(tmp_path):
     )
     assert shown.isascii()
     assert not re.search(r"\x1b\[[\d;]*m", shown)
+
+
+def test_a_terminal_of_nothing_but_ascii():
+    poor = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    shown, _ = on_terminal("calculate", "--help", columns=60, environment=poor)
+    assert shown.isascii()
+    assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines())) <= 60
+    plain = succeed("calculate", "--x", "0.5", *WORKED)
+    assert succeed("calculate", "--x", "0.5", *WORKED, environment=poor) == plain
 
 
 def test_characters_that_a_stream_cannot_show_are_escaped(tmp_path):
