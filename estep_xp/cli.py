@@ -15,6 +15,7 @@ from estep_xp._io import terminal
 from estep_xp._io.data import choose_columns, open_data
 from estep_xp._io.errors import InputError, escaped
 from estep_xp._io.evaluate import Evaluator
+from estep_xp._io.extras import require
 from estep_xp._io.files import refuse_to_overwrite
 from estep_xp._io.inputs import read_inputs
 from estep_xp._io.model import read_model
@@ -157,6 +158,27 @@ def run(
         lines = summary_text(summary, escaped(output), _style())
     for line in lines:
         terminal.put(line)
+
+
+@app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
+def calculator(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="P", help="Port; 0 or left out for one that is free."
+        ),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option(" /--no-browser", help="Only print the address.", show_default=False)
+    ] = True,
+) -> None:
+    """The interactive page, served to this computer only, until Ctrl-C."""
+    for module in ("starlette", "uvicorn", "jinja2", "plotly"):
+        require(module, wanted_by="calculator", install='"estep_xp[calculator]"')
+    from estep_xp._calculator.server import serve
+    from estep_xp.calculator import create_app
+
+    serve(create_app(), port, browser=browser)
 
 
 def main() -> int:
