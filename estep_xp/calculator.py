@@ -6,6 +6,7 @@ restart, or a copied link make no difference.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -36,7 +37,7 @@ from estep_xp._calculator.fields import Fields, check, fields_of
 from estep_xp._calculator.picture import colour_of, picture_of
 from estep_xp._calculator.presets import presets
 from estep_xp._calculator.recipe import FILE
-from estep_xp._calculator.sensitivity import slopes_of
+from estep_xp._calculator.sensitivity import by_autodiff, by_statistics
 from estep_xp._calculator.sliders import sliders_of
 from estep_xp._calculator.upload import MOST_BYTES, read_upload
 from estep_xp._calculator.view import calculate, order_of, results_of, sensitivity_of
@@ -53,7 +54,9 @@ _LABELS = (
 )
 _HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+        # The page evaluates no text, but tools that drive a browser do, in the page's name.
+        "script-src 'self' 'unsafe-eval'; "
         "style-src 'self' 'unsafe-inline'; "  # the picture, and lengths of bars, are styled inline
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
@@ -69,7 +72,7 @@ _templates = Environment(
 
 def create_app() -> Starlette:
     """Return the application, for any ASGI server."""
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", _page),
             Route("/answer", _answer, methods=["POST"]),
@@ -86,6 +89,8 @@ def create_app() -> Starlette:
         ],
         exception_handlers={HTTPException: _refuse, Exception: _report},
     )
+    app.state.jax = asyncio.Lock()
+    return app
 
 
 async def _page(request: Request) -> Response:
@@ -137,19 +142,20 @@ def _evaluate(
     context = {
         "results": results_of(fields, inputs, calculation, order_of(form)),
         "sliders": sliders_of(inputs),
+        "sensitivity": sensitivity_of(by_statistics(inputs)),
         "colours": [colour_of(j) for j in range(len(inputs.means))],
     }
     return context, picture_of(inputs, calculation.evaluation.results), {}
 
 
 async def _sensitivity(request: Request) -> Response:
-    """The derivatives, on their own: JAX may take a second to come up."""
+    """The derivatives by JAX, on their own: it may take a second to come up."""
     inputs, _ = check(_fields(await _form(request)))
-    if inputs is None:
+    if inputs is None or not find_spec("jax"):
         return JSONResponse({})
-    slopes = await run_in_threadpool(slopes_of, inputs)
-    context = {"sensitivity": sensitivity_of(slopes)}
-    return JSONResponse({"html": _render("sensitivity", context)})
+    async with request.app.state.jax:  # 20 people who wait for one program need it compiled once
+        slopes = await run_in_threadpool(by_autodiff, inputs)
+    return JSONResponse({"html": _render("sensitivity", {"sensitivity": sensitivity_of(slopes)})})
 
 
 async def _em(request: Request) -> Response:

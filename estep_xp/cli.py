@@ -168,9 +168,9 @@ def calculator(
             min=0, max=65535, metavar="P", help="Port; 0 or left out for one that is free."
         ),
     ] = None,
-    browser: Annotated[
-        bool, typer.Option(" /--no-browser", help="Only print the address.", show_default=False)
-    ] = True,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
 ) -> None:
     """The interactive page, served to this computer only, until Ctrl-C."""
     for module in ("starlette", "uvicorn", "jinja2", "plotly"):
@@ -178,7 +178,7 @@ def calculator(
     from estep_xp._calculator.server import serve
     from estep_xp.calculator import create_app
 
-    serve(create_app(), port, browser=browser)
+    serve(create_app(), port, browser=not no_browser)
 
 
 def main() -> int:

@@ -14,21 +14,21 @@ FILE = "responsibilities.csv"
 
 def recipe(inputs: Inputs) -> str:
     """Return a script: observations and mixture, the E-step, and the figures of the page."""
-    weights, means, variances = (
-        f"[{list_text(values.tolist())}]"
-        for values in (inputs.weights, inputs.means, inputs.variances)
-    )
-    imports, x = ["import estep_xp as ex"], _list(inputs.x.tolist())
+    imports = ["import estep_xp as ex"]
+    x, means, variances, weights = (_list(values.tolist()) for values in inputs)
     if len(inputs.x) > _MOST_NUMBERS:
-        imports.insert(0, "import numpy as np\n")
+        imports = ["import numpy as np", "", *imports]
         x = f'np.loadtxt("{FILE}", delimiter=",", skiprows=1, usecols=0)  # the page\'s download'
     lines = [
         *imports,
         "",
         f"x = {x}",
+        f"means = {means}",
+        f"variances = {variances}",
         f"weights = {weights}",
-        f"components = ex.UnivariateGaussian(means={means}, variances={variances})",
-        "result = ex.e_step(x, ex.Mixture(weights, components))",
+        "",
+        "mixture = ex.Mixture(weights, ex.UnivariateGaussian(means, variances))",
+        "result = ex.e_step(x, mixture)",
         "",
         "print(result.responsibilities)",
         "print(result.mean_max_responsibility)",

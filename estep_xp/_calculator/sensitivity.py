@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +13,6 @@ import estep_xp as ex
 from estep_xp._io.inputs import Inputs
 
 _FEWEST_ROWS = 64
-_jax_is_busy = Lock()  # 20 people who wait for the same program need it compiled once
 
 
 class Slopes(NamedTuple):
@@ -33,11 +30,6 @@ class Slopes(NamedTuple):
     variances: NDArray[np.float64]
     weights: NDArray[np.float64]
     how: str
-
-
-def slopes_of(inputs: Inputs) -> Slopes:
-    """Return the derivatives by ``jax.grad`` where JAX is installed, else from statistics."""
-    return by_autodiff(inputs) if find_spec("jax") else by_statistics(inputs)
 
 
 def by_statistics(inputs: Inputs) -> Slopes:
@@ -74,8 +66,7 @@ def by_autodiff(inputs: Inputs) -> Slopes:
     size = max(_FEWEST_ROWS, 1 << (len(x) - 1).bit_length())
     padded = np.concatenate((x, np.full(size - len(x), x[0])))
     counted = (np.arange(size) < len(x)).astype(np.float64)
-    with _jax_is_busy:
-        means, variances, weights = map(np.asarray, _gradient()(*parameters, padded, counted))
+    means, variances, weights = map(np.asarray, _gradient()(*parameters, padded, counted))
     return Slopes(means, variances, weights, "jax.grad of ex.log_likelihood")
 
 

@@ -70,4 +70,4 @@ def _slider(field: str, j: int, lowest: float, highest: float, step: float, valu
         first = 1  # zero is none
     last = math.ceil(highest / step)
     ends = (first * step, last * step, step, value)
-    return Slider(field, j, *(list_text([number], 8) for number in ends))
+    return Slider(field, j, *(list_text([number], 6) for number in ends))

@@ -62,6 +62,7 @@ const refresh = paced(async () => {
   show(answer, keep);
 });
 
+// The slopes in closed form came with the results; JAX's take their time.
 const refreshSensitivity = paced(async () => {
   const answer = await post("/sensitivity", new URLSearchParams(texts()));
   if (answer.html && find("sensitivity")) find("sensitivity").innerHTML = answer.html;
@@ -76,9 +77,7 @@ function show(answer, keepSliders) {
   results.classList.toggle("stale", !good);
   find("sliders").classList.toggle("stale", !good);
   if (!good) return;
-  const slopes = find("sensitivity")?.innerHTML; // until the new ones come
   swap(results, answer.results);
-  if (slopes) find("sensitivity").innerHTML = slopes;
   if (!keepSliders) swap(find("sliders"), answer.sliders);
   draw(answer.picture);
   refreshSensitivity();
@@ -123,7 +122,7 @@ function layout(look, more) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: look.soft, size: 12, family: getComputedStyle(document.body).fontFamily },
-    margin: { l: 48, r: 8, t: 8, b: 36 },
+    margin: { l: 48, r: 8, t: 8, b: 40 },
     hoverlabel: { bgcolor: look.card, bordercolor: look.line, font: { color: look.text } },
     dragmode: false,
     ...more,
@@ -160,8 +159,8 @@ function draw(picture) {
   };
   Plotly.react(place, [...curves, total, points], layout(colours, {
     hovermode: "x unified",
-    xaxis: { title: { text: "x" }, hoverformat: ".5~g", fixedrange: true },
-    yaxis: { title: { text: "density" }, domain: [0.17, 1], rangemode: "tozero", fixedrange: true },
+    xaxis: { title: { text: "x" }, anchor: "y2", hoverformat: ".5~g", exponentformat: "e", minexponent: 6, fixedrange: true },
+    yaxis: { title: { text: "density" }, domain: [0.14, 1], rangemode: "tozero", exponentformat: "e", fixedrange: true },
     yaxis2: { domain: [0, 0.11], range: [-1, 1], visible: false, fixedrange: true },
     showlegend: picture.weighted.length < 9,
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
@@ -290,6 +289,8 @@ function pressed(button) {
   if (preset) {
     find("columns").hidden = true;
     find("file-error").textContent = find("em-status").textContent = "";
+    find("preset-note").textContent = button.dataset.note;
+    find("preset-note").hidden = false;
     climb = { heights: [], end: "" };
     drawClimb();
     fill(JSON.parse(preset));
