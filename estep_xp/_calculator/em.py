@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import estep_xp as ex
 from estep_xp._calculator.fields import Fields, list_text
 from estep_xp._io.evaluate import scaled
@@ -43,8 +45,9 @@ def one_step(fields: Fields, inputs: Inputs) -> Climb:
     ValueError
         If an observation has zero density under every component.
     """
-    statistics = ex.expected_statistics(inputs.x, _mixture(inputs))
-    mixture = ex.m_step(statistics)
+    with np.errstate(all="ignore"):  # numbers that overflow are refused, not warned of
+        statistics = ex.expected_statistics(inputs.x, _mixture(inputs))
+        mixture = ex.m_step(statistics)
     heights = [statistics.log_likelihood, ex.log_likelihood(inputs.x, mixture)]
     return _climb(fields, mixture, list(map(float, heights)), "One step")
 
@@ -65,7 +68,10 @@ def to_convergence(fields: Fields, inputs: Inputs) -> Climb:
 
     start = _mixture(inputs)
     before = float(ex.log_likelihood(inputs.x, start))
-    result = ex.fit(inputs.x, start, tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=watch)
+    with np.errstate(all="ignore"):
+        result = ex.fit(
+            inputs.x, start, tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=watch
+        )
     heights = [before, *result.history.tolist()]
     steps = f"{result.n_iter} step{'s' if result.n_iter > 1 else ''}"
     how = f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"

@@ -42,7 +42,8 @@ def by_statistics(inputs: Inputs) -> Slopes:
     mixture = ex.Mixture(weights, ex.UnivariateGaussian(means, variances))
     how = "closed form, from the expected statistics"
     try:
-        statistics = ex.expected_statistics(x, mixture)
+        with np.errstate(all="ignore"):  # what overflows is shown as such
+            statistics = ex.expected_statistics(x, mixture)
     except ValueError:  # an observation of zero density: the log-likelihood has no slope there
         none = np.full(len(means), np.nan)
         return Slopes(none, none, none, how)
