@@ -37,6 +37,7 @@ class Climb(NamedTuple):
     summary: str
 
 
+@np.errstate(all="ignore")  # numbers that overflow are refused, not warned of
 def one_step(fields: Fields, inputs: Inputs) -> Climb:
     """Return the parameters after one E-step and one M-step.
 
@@ -45,13 +46,13 @@ def one_step(fields: Fields, inputs: Inputs) -> Climb:
     ValueError
         If an observation has zero density under every component.
     """
-    with np.errstate(all="ignore"):  # numbers that overflow are refused, not warned of
-        statistics = ex.expected_statistics(inputs.x, _mixture(inputs))
-        mixture = ex.m_step(statistics)
+    statistics = ex.expected_statistics(inputs.x, _mixture(inputs))
+    mixture = ex.m_step(statistics)
     heights = [statistics.log_likelihood, ex.log_likelihood(inputs.x, mixture)]
     return _climb(fields, mixture, list(map(float, heights)), "One step")
 
 
+@np.errstate(all="ignore")
 def to_convergence(fields: Fields, inputs: Inputs) -> Climb:
     """Return the parameters when the log-likelihood stands still, or patience is at an end.
 
@@ -68,10 +69,7 @@ def to_convergence(fields: Fields, inputs: Inputs) -> Climb:
 
     start = _mixture(inputs)
     before = float(ex.log_likelihood(inputs.x, start))
-    with np.errstate(all="ignore"):
-        result = ex.fit(
-            inputs.x, start, tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=watch
-        )
+    result = ex.fit(inputs.x, start, tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=watch)
     heights = [before, *result.history.tolist()]
     steps = f"{result.n_iter} step{'s' if result.n_iter > 1 else ''}"
     how = f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"
