@@ -774,6 +774,21 @@ def test_slopes_by_jax_appear(visit):
     np.testing.assert_allclose(np.asarray(cells, float), np.transpose(slopes).ravel(), rtol=1e-4)
 
 
+def test_slopes_that_come_too_late_are_not_shown(visit):
+    page = visit()
+    held = []
+    page.route("**/sensitivity", lambda route: held.append(route))
+    with page.expect_request("**/sensitivity"):
+        page.get_by_label("Weights").fill("0.4, 0.6")
+    wait_for_figure(page, "Log-likelihood", "-7.7664")
+    page.get_by_label("Observations").fill("1, 4")
+    see(page, inputs([1, 4], [2, 6], [1, 1.5], [0.4, 0.6]))
+    before = page.locator("#sensitivity").inner_text()
+    with page.expect_request("**/sensitivity"):  # the next one goes out when this one is done with
+        held[0].fulfill(json={"html": "late"})
+    assert page.locator("#sensitivity").inner_text() == before
+
+
 def test_the_lines_are_copied(visit):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()

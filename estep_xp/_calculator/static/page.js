@@ -64,7 +64,9 @@ const refresh = paced(async () => {
 
 // The slopes in closed form came with the results; JAX's take their time.
 const refreshSensitivity = paced(async () => {
+  const asked = link();
   const answer = await post("/sensitivity", new URLSearchParams(texts()));
+  if (asked !== link()) return; // of other numbers than those that stand there by now
   if (answer.html && find("sensitivity")) find("sensitivity").innerHTML = answer.html;
 });
 
