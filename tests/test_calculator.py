@@ -34,7 +34,7 @@ ROOT = Path(__file__).parent.parent
 DATA = ROOT / "examples" / "data"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
 COMMAND = [sys.executable, "-m", "estep_xp", "calculator"]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 FLAGS = [
     "--headless",
     "--no-sandbox",
