@@ -16,6 +16,7 @@ from estep_xp._io import terminal
 from estep_xp._io.data import choose_columns, open_data
 from estep_xp._io.errors import InputError, escaped
 from estep_xp._io.evaluate import Evaluator
+from estep_xp._io.extras import require
 from estep_xp._io.files import refuse_to_overwrite, replacing, writing
 from estep_xp._io.fit_report import fit_json, fit_text, fit_warning
 from estep_xp._io.fitting import Choices, fit_rows
@@ -272,6 +273,27 @@ def fit(
         lines = fit_text(fitted, names, escaped(output), _style())
     for line in lines:
         terminal.put(line)
+
+
+@app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
+def calculator(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="P", help="Port; 0 or left out for one that is free."
+        ),
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+) -> None:
+    """The interactive page, served to this computer only, until Ctrl-C."""
+    for module in ("starlette", "uvicorn", "jinja2", "plotly"):
+        require(module, wanted_by="calculator", install='"estep_xp[calculator]"')
+    from estep_xp._calculator.server import serve
+    from estep_xp.calculator import create_app
+
+    serve(create_app(), port, browser=not no_browser)
 
 
 def main() -> int:
