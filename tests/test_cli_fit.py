@@ -21,6 +21,7 @@ from tests.commands import (
     ON_A_FULL_DISK,
     assert_refused,
     bivariate,
+    interrupt,
     needs_jax,
     needs_pyarrow,
     on_terminal,
@@ -469,7 +470,7 @@ def test_a_rerun_after_sigkill_works(tmp_path, large):
 def test_signals_while_data_are_read(tmp_path, name, code):
     options = ("--components", "2", "--family", "univariate")
     with stalled(tmp_path, "fit", *options, "--output", str(tmp_path / "m.json")) as process:
-        process.send_signal(getattr(signal, name))
+        interrupt(process, name)
         assert process.communicate(timeout=60) == (b"", b"")
     assert process.returncode == code
     assert [file.name for file in tmp_path.iterdir()] == ["data.csv"]
