@@ -378,7 +378,7 @@ def test_identical_rows_are_fitted(tmp_path):
 def test_covariances_that_run_would_refuse_are_not_written(monkeypatch):
     """Rounding can make them so; on which data, depends on the processor."""
 
-    def refuse(model):
+    def refuse(_):
         raise ValueError("covariances[0] is not positive definite")
 
     monkeypatch.setattr(Model, "mixture", refuse)
