@@ -8,7 +8,7 @@ from typing import NamedTuple
 from estep_xp._kernels import LogJoint, LogLikelihood, Posterior
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
-from estep_xp._problem import check_density, check_rows, pose, run
+from estep_xp._problem import check_density, check_rows, pose, run, run_total
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import check_shape
 from estep_xp.families import _contract
@@ -271,6 +271,7 @@ def log_likelihood(
     """
     problem = pose(x, mixture, sample_weight=sample_weight)
     kernel = LogLikelihood(problem.k, problem.zeros, problem.space.lazy, problem.masks)
-    (contributions,) = run(problem, kernel, block_size, workers)
-    check_density(problem, contributions)
-    return problem.space.xp.sum(contributions)
+    total, contributions = run_total(problem, kernel, block_size, workers)
+    if contributions is not None:
+        check_density(problem, contributions)
+    return total

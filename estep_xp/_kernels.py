@@ -7,7 +7,7 @@ log-likelihood, and the expected statistics. Kernels hold only what they must be
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp._logsumexp import (
@@ -42,6 +42,14 @@ class Prepared(NamedTuple):
         positive = self._replace(weights=MixingWeights(self.weights.log))
         flag = plan.xp.all(self.weights.gain == 1.0)
         return plan.chosen(flag, lambda: function(positive), lambda: function(self))
+
+    def by_form(self, plan: Plan, x: Array, function: Callable[[Prepared], Any]) -> Any:
+        """What `function` makes of it for a block, by the quicker form if that is exact."""
+        forms = _contract.forms(plan, self.components, self.shared, x)
+        if forms is None:
+            return function(self)
+        quick, sure = (self._replace(shared=shared) for shared in (forms.quick, forms.sure))
+        return plan.chosen(forms.exact, lambda: function(quick), lambda: function(sure))
 
 
 @dataclass(frozen=True)
@@ -90,9 +98,9 @@ class Posterior(MixtureKernel):
 
         def posterior(prepared: Prepared) -> tuple[Array, ...]:
             block = self.evaluated(plan, prepared, rows[0])
-            shares, total, shift = normalize(plan, block.log_joint, prepared.weights, block.bound)
-            log_likelihood = _log_likelihood(plan, total, shift)
-            return plan.quotient(shares, total), log_likelihood
+            normalized = normalize(plan, block.log_joint, prepared.weights, block.bound)
+            log_likelihood = _log_likelihood(plan, normalized)
+            return plan.quotient(normalized.shares, normalized.total), log_likelihood
 
         results: tuple[Array, ...] = prepared.by_weights(plan, posterior)
         return results
@@ -128,25 +136,24 @@ class _Weighted(MixtureKernel):
         good = (weight >= 0) & (weight < math.inf)
         return x, plan.xp.where(good, weight, math.nan)
 
-    def normalized(
-        self, plan: Plan, prepared: Prepared, *rows: Array
-    ) -> tuple[_contract.Evaluated, LogNormalized, Array | None]:
-        """The block with harmless numbers in its blank rows, normalised; and which those are.
+    def masked(self, plan: Plan, prepared: Prepared, rows: tuple[Array, ...]) -> _Masked:
+        """The block with harmless numbers in its blank rows, and which those are."""
+        rows = self.looked_at(plan, rows)
+        if not self.masks:
+            return _Masked(rows)
+        x, weight = rows
+        zero = blank = weight == 0
+        if _contract.takes_any_row(prepared.components):
+            # All the others can be evaluated, and have a derivative by their weight.
+            blank = zero & _unusable(plan, x)
+        x = plan.xp.where(_to_rows(plan, blank, x.ndim), _HARMLESS, x)
+        return _Masked((x, weight), zero, blank)
 
-        Blank is a row of weight 0 whose density may not be asked for.
-        """
-        x = rows[0]
-        masked = blank = None
-        if self.masks:
-            masked = rows[1] == 0
-            blank = masked
-            if _contract.takes_any_row(prepared.components):
-                # All the others can be evaluated, and have a derivative by their weight.
-                blank = masked & _unusable(plan, x)
-            x = plan.xp.where(_to_rows(plan, blank, x.ndim), _HARMLESS, x)
-        block = self.evaluated(plan, prepared, x)
-        normalized = normalize(plan, block.log_joint, prepared.weights, block.bound, masked)
-        return block, normalized, blank
+    def normalized(
+        self, plan: Plan, prepared: Prepared, block: _contract.Evaluated, masked: _Masked
+    ) -> LogNormalized:
+        """The evaluated block, normalised."""
+        return normalize(plan, block.log_joint, prepared.weights, block.bound, masked.zero)
 
 
 @dataclass(frozen=True)
@@ -160,9 +167,13 @@ class LogLikelihood(_Weighted):
 
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block of rows (x,) or (x, sample_weight)."""
-        rows = self.looked_at(plan, rows)
-        _, (_, total, shift), blank = self.normalized(plan, prepared, *rows)
-        return (_contributions(plan, total, shift, rows, blank),)
+        masked = self.masked(plan, prepared, rows)
+        block = self.evaluated(plan, prepared, masked.rows[0])
+        return (masked.contributions(plan, self.normalized(plan, prepared, block, masked)),)
+
+    def slopes(self, *, by_x: bool, by_sample_weight: bool) -> Slopes:
+        """The kernel of the sum's derivatives."""
+        return Slopes(self.k, self.zeros, self.lazy, self.masks, by_x, by_sample_weight)
 
 
 @dataclass(frozen=True)
@@ -172,36 +183,171 @@ class ExpectedStatistics(_Weighted):
     def sums(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Sum over a block of rows (x,) or (x, sample_weight)."""
         xp = plan.xp
-        rows = self.looked_at(plan, rows)
-        block, (shares, total, shift), blank = self.normalized(plan, prepared, *rows)
-        log_likelihood = xp.sum(_contributions(plan, total, shift, rows, blank))
-        row_weight = rows[1] if len(rows) == 2 else xp.ones_like(total)
-        if blank is not None:  # what stands in for such a row has no derivative by its weight
-            row_weight = xp.where(blank, 0.0, row_weight)
-        if len(rows) == 1:
-            responsibilities = plan.quotient(shares, total)
-        else:
-            responsibilities = shares * across(row_weight / total, plan.axis)
-        counts = xp.sum(responsibilities, axis=1 - plan.axis)
-        moments = _contract.moments_block(
-            plan, prepared.components, prepared.shared, block, responsibilities
-        )
-        return (log_likelihood, xp.sum(row_weight), counts, *moments)
+        masked = self.masked(plan, prepared, rows)
+        x = masked.rows[0]
+
+        def summed(prepared: Prepared) -> tuple[Array, ...]:
+            block = self.evaluated(plan, prepared, x)
+            normalized = self.normalized(plan, prepared, block, masked)
+            log_likelihood = xp.sum(masked.contributions(plan, normalized))
+            n_rows = xp.sum(masked.weights(plan, normalized.total))
+            responsibilities = masked.responsibilities(plan, normalized)
+            counts = xp.sum(responsibilities, axis=1 - plan.axis)
+            moments = _contract.moments_block(
+                plan, prepared.components, prepared.shared, block, responsibilities
+            )
+            return (log_likelihood, n_rows, counts, *moments)
+
+        sums: tuple[Array, ...] = prepared.by_form(plan, x, summed)
+        return sums
 
 
-def _log_likelihood(plan: Plan, total: Array, shift: Array | None) -> Array:
-    logarithm = plan.xp.log(total)
-    return logarithm if shift is None else shift + logarithm
+@dataclass(frozen=True)
+class Slopes(_Weighted):
+    """The log-likelihood and its derivatives, for libraries that can differentiate densities.
+
+    By Fisher's identity (Salakhutdinov, Roweis and Ghahramani 2003) the derivatives by parameters
+    are those of the expected log-density of rows and components, responsibilities held fixed: they
+    are made of the expected statistics. Components of another family than the package's are
+    differentiated block by block.
+    """
+
+    by_x: bool
+    by_sample_weight: bool
+
+    def prepare(self, plan: Plan, parameters: Mixture) -> Prepared:
+        """Prepare weights and components."""
+        # Derivatives by rows are as exact as residuals are, which features cancel.
+        return super().prepare(replace(plan, many_rows=False) if self.by_x else plan, parameters)
+
+    def block(
+        self, plan: Plan, prepared: Prepared, *rows: Array
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Sums over a block of rows (x,) or (x, sample_weight), and derivatives by these."""
+        masked = self.masked(plan, prepared, rows)
+
+        def differentiated(prepared: Prepared) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+            return self._differentiated(plan, prepared, masked)
+
+        sums, by_rows = prepared.by_form(plan, masked.rows[0], differentiated)
+        return sums, by_rows
+
+    def _differentiated(
+        self, plan: Plan, prepared: Prepared, masked: _Masked
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        xp = plan.xp
+        block, pull = self._pulled(plan, prepared, masked.rows[0])
+        normalized = self.normalized(plan, prepared, block, masked)
+        responsibilities = masked.responsibilities(plan, normalized)
+        by_components = () if pull is None else pull(responsibilities)
+        by_rows: list[Array] = []
+        if self.by_x:
+            by_rows.append(masked.where_usable(plan, by_components[-1]))
+            by_components = by_components[:-1]
+        if self.by_sample_weight:
+            log_likelihood = _log_likelihood(plan, normalized)
+            by_rows.append(masked.where_usable(plan, log_likelihood))
+        if _contract.is_estimable(prepared.components):
+            by_components = _contract.moments_block(
+                plan, prepared.components, prepared.shared, block, responsibilities
+            )
+        rows_axis = 1 - plan.axis
+        counts = [xp.sum(responsibilities, axis=rows_axis)]
+        if normalized.ratios is not None:  # also of components without weight
+            ratios = masked.shared_out(plan, normalized.ratios, normalized.total)
+            counts.append(xp.sum(ratios, axis=rows_axis))
+        log_likelihood = xp.sum(masked.contributions(plan, normalized))
+        return (log_likelihood, *counts, *by_components), tuple(by_rows)
+
+    def _pulled(
+        self, plan: Plan, prepared: Prepared, x: Array
+    ) -> tuple[_contract.Evaluated, Callable[[Array], tuple[Array, ...]] | None]:
+        """An evaluated block, and how it is differentiated by components and rows if need be."""
+        arguments: tuple[Any, ...] = (x,) if self.by_x else ()
+        if not _contract.is_estimable(prepared.components):
+            arguments = (prepared.components, *arguments)
+        elif not arguments:
+            return self.evaluated(plan, prepared, x), None
+
+        def log_joint(*arguments: Any) -> Array:
+            rows = arguments[-1] if self.by_x else x
+            components = prepared.components
+            if not _contract.is_estimable(components):
+                components = arguments[0]
+            return self.evaluated(plan, prepared._replace(components=components), rows).log_joint
+
+        joint, pull = plan.pullback(log_joint, *arguments)
+        return _contract.Evaluated(x, joint), pull
+
+    def by_parameters(
+        self, plan: Plan, parameters: Mixture, sums: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        """Derivatives by weights and the components' arrays."""
+        xp = plan.xp
+        _, counts, *rest = sums
+        ratios = rest.pop(0) if self.zeros else None
+        by_components = tuple(rest)
+        old = parameters.components
+        own = _contract.is_estimable(old)
+
+        def expected(weights: Array, *components: Any) -> Array:
+            mixing = mixing_weights(plan, weights, zeros=self.zeros)
+            total = xp.sum(mixing.log * counts)
+            if mixing.gain is not None and ratios is not None:
+                total = total + xp.sum(mixing.gain * ratios)
+            for one in components:
+                total = total + _contract.expected(plan, one, old, counts, by_components)
+            return total
+
+        arguments = parameters if own else parameters[:1]
+        value, pull = plan.pullback(expected, *arguments)
+        slopes = pull(xp.ones_like(value))
+        return slopes if own else (*slopes, *by_components)
 
 
-def _contributions(
-    plan: Plan, total: Array, shift: Array | None, rows: tuple[Array, ...], blank: Array | None
-) -> Array:
-    log_likelihood = _log_likelihood(plan, total, shift)
-    if len(rows) == 1:
-        return log_likelihood
-    contributions = rows[1] * log_likelihood
-    return contributions if blank is None else plan.xp.where(blank, 0.0, contributions)
+class _Masked(NamedTuple):
+    """Rows (x,) or (x, sample_weight) of a block, and which of them take no part.
+
+    Blank is a row of weight zero whose density may not be asked for: its x is a harmless number.
+    """
+
+    rows: tuple[Array, ...]
+    zero: Array | None = None
+    blank: Array | None = None
+
+    def where_usable(self, plan: Plan, values: Array) -> Array:
+        """Values of rows, but 0 for blank ones."""
+        if self.blank is None:
+            return values
+        return plan.xp.where(_to_rows(plan, self.blank, values.ndim), 0.0, values)
+
+    def contributions(self, plan: Plan, normalized: LogNormalized) -> Array:
+        """Log-likelihoods (rows,) by their weights."""
+        log_likelihood = _log_likelihood(plan, normalized)
+        if len(self.rows) == 1:
+            return log_likelihood
+        return self.where_usable(plan, self.rows[1] * log_likelihood)
+
+    def weights(self, plan: Plan, like: Array) -> Array:
+        """Weights of rows; of blank ones without a derivative."""
+        if len(self.rows) == 1:
+            return plan.xp.ones_like(like)
+        return self.where_usable(plan, self.rows[1])
+
+    def responsibilities(self, plan: Plan, normalized: LogNormalized) -> Array:
+        """Responsibilities by the weights of their rows; may overwrite the shares."""
+        if len(self.rows) == 1:
+            return plan.quotient(normalized.shares, normalized.total)
+        return self.shared_out(plan, normalized.shares, normalized.total)
+
+    def shared_out(self, plan: Plan, shares: Array, total: Array) -> Array:
+        """Shares of a total (rows,), by the weights of rows."""
+        return shares * across(self.weights(plan, total) / total, plan.axis)
+
+
+def _log_likelihood(plan: Plan, normalized: LogNormalized) -> Array:
+    logarithm = plan.xp.log(normalized.total)
+    return logarithm if normalized.shift is None else normalized.shift + logarithm
 
 
 # Stands in for the numbers of a masked row: inside the support of continuous families on the line,

@@ -84,6 +84,7 @@ class LogNormalized(NamedTuple):
     shares: Array
     total: Array  # (rows,)
     shift: Array | None  # (rows,), or None for 0
+    ratios: Array | None = None  # shares_k / gain_k where weights may be zero
 
 
 def normalize(
@@ -117,9 +118,9 @@ def normalize(
     exponents = joint - across(shift, axis)
     if weights.gain is None:
         shares = plan.exp(exponents)
-    else:
-        # Zero times infinity is NaN: what zero multiplies is kept finite.
-        ceiling = _ceiling(xp, exponents.dtype)
-        exponents = xp.where(exponents > ceiling, ceiling, exponents)
-        shares = plan.exp(exponents) * along(weights.gain, axis)
-    return LogNormalized(shares, xp.sum(shares, axis=axis), shift)
+        return LogNormalized(shares, xp.sum(shares, axis=axis), shift)
+    # Zero times infinity is NaN: what zero multiplies is kept finite.
+    ceiling = _ceiling(xp, exponents.dtype)
+    ratios = plan.exp(xp.where(exponents > ceiling, ceiling, exponents))
+    shares = ratios * along(weights.gain, axis)
+    return LogNormalized(shares, xp.sum(shares, axis=axis), shift, ratios)

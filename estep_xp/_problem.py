@@ -21,7 +21,7 @@ from estep_xp._validation import (
     has_zeros,
     suspects,
 )
-from estep_xp.execution import RowKernel
+from estep_xp.execution import RowKernel, TotalKernel
 from estep_xp.families import _contract
 
 
@@ -74,10 +74,26 @@ def run(
     problem: Problem, kernel: RowKernel, block_size: int | None, workers: int | None
 ) -> tuple[Array, ...]:
     """Results of all rows, one array for each of the kernel's `tails`."""
+    how = _options(problem, block_size, workers)
+    return execution.map_rows(kernel, problem.space, problem.rows, problem.mixture, how)
+
+
+def run_total(
+    problem: Problem, kernel: TotalKernel, block_size: int | None, workers: int | None
+) -> tuple[Array, Array | None]:
+    """Sum of the results of all rows; and these, if they may tell of bad rows."""
+    how = _options(problem, block_size, workers)
+    total, results = execution.total(kernel, problem.space, problem.rows, problem.mixture, how)
+    if results is None and is_concrete(total) and not math.isfinite(to_host(total)):
+        (results,) = run(problem, kernel, block_size, workers)
+    return total, results
+
+
+def _options(problem: Problem, block_size: int | None, workers: int | None) -> execution.Options:
     how = execution.options(block_size, workers)
     if how.workers is None and not _contract.is_own(problem.mixture.components):
         how = how._replace(workers=1)  # code by others may not expect several threads
-    return execution.map_rows(kernel, problem.space, problem.rows, problem.mixture, how)
+    return how
 
 
 def check_rows(problem: Problem, results: Array) -> Suspects | None:

@@ -426,6 +426,8 @@ def test_forward_derivative_by_variances_in_other_units(record, backend, dtype, 
 
     expected = forward(1.0, "float64")
     tolerance = 2000 * np.finfo(dtype).eps * (1 + abs(expected))
+    # XLA takes subnormal numbers for zero: a row adds nothing to a second moment below them.
+    tolerance += N * D * float(np.finfo(dtype).smallest_normal) / unit * (1 + abs(expected))
     np.testing.assert_allclose(forward(unit, dtype), expected, rtol=0, atol=tolerance)
 
 

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from estep_xp._namespace import is_tracer
-from estep_xp.execution._kernel import Plan, RowKernel, SumKernel
+from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, TotalKernel
 from estep_xp.execution._options import Options, options
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "Plan",
     "RowKernel",
     "SumKernel",
+    "TotalKernel",
     "apply",
     "chosen",
     "compute",
@@ -36,6 +37,7 @@ __all__ = [
     "realized",
     "sampled",
     "sum_rows",
+    "total",
 ]
 
 # Imported on first use: the JAX driver imports JAX.
@@ -66,6 +68,17 @@ def sum_rows(
         kernel, space, rows, parameters, how
     )
     return results
+
+
+def total(
+    kernel: TotalKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, Array | None]:
+    """Add up a kernel's results for all rows: the sum, and the results where they were at hand."""
+    own = getattr(_driver(space.library), "total", None)
+    if own is not None:
+        return own(kernel, space, rows, parameters, how), None
+    (results,) = map_rows(kernel, space, rows, parameters, how)
+    return space.xp.sum(results), results
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

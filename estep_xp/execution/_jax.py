@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from estep_xp._summation import Sum
-from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel, each_component
+from estep_xp.execution._kernel import (
+    Granted,
+    Plan,
+    RowKernel,
+    SlopeKernel,
+    SumKernel,
+    TotalKernel,
+    each_component,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +39,7 @@ _UNROLLED = 64
 _MANY_ROWS = 1000
 
 # Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
-_BLOCK_NUMBERS = {"cpu": 1 << 17}
+_BLOCK_NUMBERS = {"cpu": 1 << 19}
 _MANY_BLOCK_NUMBERS = 1 << 23
 
 # Features that loops are written out for: the compiler makes one pass over rows and components of
@@ -37,14 +47,21 @@ _MANY_BLOCK_NUMBERS = 1 << 23
 # other grows with their square.
 _FEATURES_UNROLLED, _DEPENDENT_UNROLLED = 64, 8
 
+# Features whose products with each other are summed in less time than (x − μ) P and its products.
+_MOST_FEATURES = 64
+
 
 @dataclass(frozen=True)
 class JaxPlan(Plan):
     """Rows first; many components are looped over."""
 
+    one_form: bool = False
+
     def pays(self, d: int, *, products: bool) -> bool:
-        """Whether features make log-densities quicker."""
-        return self.many_rows and d > 1 and not products
+        """Whether features make log-densities quicker, or what is summed from them."""
+        if products and not (self.one_form and d <= _MOST_FEATURES):
+            return False
+        return self.many_rows and d > 1
 
     def granted(
         self,
@@ -76,6 +93,20 @@ class JaxPlan(Plan):
         """Whether loops over features are better written out, for all components at once."""
         return d <= (_FEATURES_UNROLLED if independent else _DEPENDENT_UNROLLED)
 
+    def pullback(
+        self, function: Callable[..., Array], *arguments: Any
+    ) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+        """Value of a function, and its derivatives by all real numbers in the arguments."""
+        leaves, structure = jax.tree.flatten(arguments)
+        real = [_is_real(leaf) for leaf in leaves]
+
+        def of_real(*numbers: Array) -> Array:
+            found = iter(numbers)
+            every = [next(found) if one else leaf for one, leaf in zip(real, leaves, strict=True)]
+            return function(*jax.tree.unflatten(structure, every))
+
+        return jax.vjp(of_real, *itertools.compress(leaves, real))
+
     def over_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
     ) -> Any:
@@ -86,10 +117,11 @@ class JaxPlan(Plan):
         return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
 
 
-def _plan(rows: tuple[Array, ...]) -> JaxPlan:
+def _plan(rows: tuple[Array, ...], *, sums: bool = False) -> JaxPlan:
     # Whether features are exact for all rows is a question to all devices, which otherwise need not
     # talk to each other.
-    return JaxPlan(jnp, many_rows=rows[0].shape[0] >= _MANY_ROWS and jax.device_count() == 1)
+    many_rows = rows[0].shape[0] >= _MANY_ROWS and jax.device_count() == 1
+    return JaxPlan(jnp, many_rows=many_rows, one_form=sums)
 
 
 def map_rows(
@@ -110,15 +142,34 @@ def sum_rows(
 ) -> tuple[Array, ...]:
     """Run `kernel` compiled, block by block within each device's share of the rows."""
     del space
-    n = rows[0].shape[0]
+    groups, size = _cut(kernel, rows, parameters, how.block_size)
+    results: tuple[Array, ...] = _compiled_sum_rows(kernel, groups, size, rows, parameters)
+    return results
+
+
+def total(
+    kernel: TotalKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> Array:
+    """Add up a kernel's results for all rows; value and derivative take one pass, in blocks."""
+    del space
+    if all(_is_numeric(leaf) for leaf in jax.tree.leaves(parameters)):
+        result: Array = _compiled_total(kernel, how.block_size, rows, parameters)
+        return result
+    return jnp.sum(_run(kernel, rows, parameters)[0])
+
+
+def _cut(
+    kernel: SumKernel | SlopeKernel,
+    rows: tuple[Array, ...],
+    parameters: Any,
+    block_size: int | None,
+) -> tuple[int, int]:
+    """Into how many groups rows are cut, and these into blocks of which size."""
     # Rows that are sharded evenly over the devices: each keeps to its own, and the devices meet in
     # one reduction at the end. Where there is a single device this is a single group.
     groups = _shards(rows[0])
-    size = how.block_size or _default_block_size(kernel, rows, parameters)
-    results: tuple[Array, ...] = _compiled_sum_rows(
-        kernel, groups, min(size, max(1, n // groups)), rows, parameters
-    )
-    return results
+    size = block_size or _default_block_size(kernel, rows, parameters)
+    return groups, min(size, max(1, rows[0].shape[0] // groups))
 
 
 def _shards(rows: Array) -> int:
@@ -229,79 +280,157 @@ def _compute(function: Callable[..., Any], *arrays: Array) -> Any:
 _map_rows = jax.jit(_run, static_argnums=0)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _total(
+    kernel: TotalKernel, block_size: int | None, rows: tuple[Array, ...], parameters: Any
+) -> Array:
+    del block_size  # the compiler makes a loop of its own
+    return jnp.sum(_run(kernel, rows, parameters)[0])
+
+
+@functools.partial(_total.defjvp, symbolic_zeros=True)
+def _total_jvp(
+    kernel: TotalKernel,
+    block_size: int | None,
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+) -> tuple[Array, Array]:
+    (rows, parameters), (by_rows, by_parameters) = primals, tangents
+    by_x, *by_sample_weight = [_is_given(tangent) for tangent in by_rows]
+    slopes = kernel.slopes(by_x=by_x, by_sample_weight=any(by_sample_weight))
+    groups, size = _cut(slopes, rows, parameters, block_size)
+    sums, slopes_by_rows = _fold_rows(slopes, groups, size, rows, parameters)
+    leaves, directions = jax.tree.leaves(parameters), jax.tree.leaves(by_parameters)
+    pairs = list(zip(filter(_is_given, by_rows), slopes_by_rows, strict=True))
+    if any(map(_is_given, directions)):
+        plan = _plan(rows, sums=True)
+        slopes_by_parameters = slopes.by_parameters(plan, parameters, sums)
+        real = itertools.compress(directions, map(_is_real, leaves))
+        pairs += zip(real, slopes_by_parameters, strict=True)
+    terms = [jnp.sum(slope * along) for along, slope in pairs if _is_given(along)]
+    return sums[0], functools.reduce(operator.add, terms)
+
+
+_compiled_total = jax.jit(_total, static_argnums=(0, 1))
+
+
 def _sum_rows(
     kernel: SumKernel, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
 ) -> tuple[Array, ...]:
-    return _add_blocks(_by_slices, kernel, groups, size, rows, parameters)
-
-
-@_sum_rows.defjvp
-def _sum_rows_jvp(
-    kernel: SumKernel, groups: int, size: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> tuple[Any, Any]:
-    # The derivative of a slice is an array of all rows, one for each block; that of a scan is not.
-    # But a scan copies the rows, so it is only for those who ask for derivatives.
-    function = functools.partial(_add_blocks, _by_scan, kernel, groups, size)
-    return jax.jvp(function, primals, tangents)
+    return _fold_rows(_Summing(kernel), groups, size, rows, parameters)[0]
 
 
 _compiled_sum_rows = jax.jit(_sum_rows, static_argnums=(0, 1, 2))
 
 
-def _add_blocks(
-    add_up: Callable[..., Sum],
-    kernel: SumKernel,
+class _Summing(NamedTuple):
+    """A kernel of sums, as one that has no results for rows beside them."""
+
+    kernel: SumKernel
+
+    def prepare(self, plan: Plan, parameters: Any) -> Any:
+        """What all rows share."""
+        return self.kernel.prepare(plan, parameters)
+
+    def block(
+        self, plan: Plan, prepared: Any, *rows: Array
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """The sums over a block."""
+        return self.kernel.sums(plan, prepared, *rows), ()
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _fold_rows(
+    kernel: Any, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Sums over all rows, and results for each."""
+    return _fold(_by_slices, kernel, groups, size, rows, parameters)
+
+
+@_fold_rows.defjvp
+def _fold_rows_jvp(
+    kernel: Any, groups: int, size: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    # The derivative of a slice is an array of all rows, one for each block; that of a scan is not.
+    # But a scan copies the rows, so it is only for those who ask for derivatives.
+    function = functools.partial(_fold, _by_scan, kernel, groups, size)
+    return jax.jvp(function, primals, tangents)
+
+
+def _fold(
+    looped: Callable[..., tuple[Sum, tuple[Array, ...]]],
+    kernel: Any,
     groups: int,
     size: int,
     rows: tuple[Array, ...],
     parameters: Any,
-) -> tuple[Array, ...]:
-    """Sums over all rows: in blocks of `size` within each of the groups, then over these."""
-    plan = _plan(rows)
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Blocks of `size` within each of the groups, whose sums are added up."""
+    plan = _plan(rows, sums=True)
     with jax.default_matmul_precision("highest"):
         prepared = kernel.prepare(plan, parameters)
-        sums = _in_groups(groups, lambda *block: _packed(kernel.sums(plan, prepared, *block)))
+
+        def packed(*block: Array) -> tuple[Array, tuple[Array, ...]]:
+            sums, by_rows = kernel.block(plan, prepared, *block)
+            return _packed(sums), by_rows
+
+        block = _in_groups(groups, packed)
         grouped = [a.reshape(groups, a.shape[0] // groups, *a.shape[1:]) for a in rows]
         n_blocks = grouped[0].shape[1] // size
-        rest = Sum.of(jnp, sums(*(array[:, n_blocks * size :] for array in grouped)))
-        whole = add_up(sums, rest, n_blocks, size, grouped) if n_blocks else rest
-        shapes = jax.eval_shape(lambda: kernel.sums(plan, prepared, *(a[:0] for a in rows)))
-    return _unpacked(jnp.sum(whole.value(jnp), axis=0), [one.shape for one in shapes])
+        rest, by_rows = block(*(array[:, n_blocks * size :] for array in grouped))
+        whole = Sum.of(jnp, rest)
+        if n_blocks:
+            whole, pieces = looped(block, whole, n_blocks, size, grouped)
+            by_rows = tuple(map(_joined, pieces, by_rows))
+        shapes, _ = jax.eval_shape(lambda: kernel.block(plan, prepared, *(a[:0] for a in rows)))
+    sums = _unpacked(jnp.sum(whole.value(jnp), axis=0), [one.shape for one in shapes])
+    return sums, tuple(a.reshape(-1, *a.shape[2:]) for a in by_rows)
 
 
-def _in_groups(groups: int, function: Callable[..., Array]) -> Callable[..., Array]:
+def _joined(pieces: Array, rest: Array) -> Array:
+    """Results of all rows in each group: those of blocks, which come first, and of the rest."""
+    whole = jnp.moveaxis(pieces, 0, 1)
+    return jnp.concatenate([whole.reshape(whole.shape[0], -1, *whole.shape[3:]), rest], axis=1)
+
+
+def _in_groups(groups: int, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` of each group."""
     if groups > 1:
         return jax.vmap(function)
-    # A batch of one takes longer than its one item: choices are lost, and matrix products slower.
-    return lambda *blocks: function(*(block[0] for block in blocks))[None]
+
+    def of_the_one(*blocks: Array) -> Any:
+        # A batch of one takes longer than its one item: choices are lost, and products slower.
+        return jax.tree.map(lambda a: a[None], function(*(block[0] for block in blocks)))
+
+    return of_the_one
 
 
 def _by_slices(
-    sums: Callable[..., Array], start: Sum, n_blocks: int, size: int, grouped: list[Array]
-) -> Sum:
-    def add(i: Array, so_far: Sum) -> Sum:
-        block = (jax.lax.dynamic_slice_in_dim(a, i * size, size, axis=1) for a in grouped)
-        return so_far.plus(sums(*block))
+    block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[Array]
+) -> tuple[Sum, tuple[Array, ...]]:
+    def add(so_far: Sum, i: Array) -> tuple[Sum, tuple[Array, ...]]:
+        rows = (jax.lax.dynamic_slice_in_dim(a, i * size, size, axis=1) for a in grouped)
+        sums, by_rows = block(*rows)
+        return so_far.plus(sums), by_rows
 
-    total: Sum = jax.lax.fori_loop(0, n_blocks, add, start)
-    return total
+    results: tuple[Sum, tuple[Array, ...]] = jax.lax.scan(add, start, jnp.arange(n_blocks))
+    return results
 
 
 def _by_scan(
-    sums: Callable[..., Array], start: Sum, n_blocks: int, size: int, grouped: list[Array]
-) -> Sum:
+    block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[Array]
+) -> tuple[Sum, tuple[Array, ...]]:
     @jax.checkpoint
-    def add(so_far: Sum, block: tuple[Array, ...]) -> tuple[Sum, None]:
-        return so_far.plus(sums(*block)), None
+    def add(so_far: Sum, rows: tuple[Array, ...]) -> tuple[Sum, tuple[Array, ...]]:
+        sums, by_rows = block(*rows)
+        return so_far.plus(sums), by_rows
 
     def blocks(a: Array) -> Array:
         shape = (a.shape[0], n_blocks, size, *a.shape[2:])
         return jnp.moveaxis(a[:, : n_blocks * size].reshape(shape), 1, 0)
 
-    total, _ = jax.lax.scan(add, start, tuple(map(blocks, grouped)))
-    return total
+    results: tuple[Sum, tuple[Array, ...]] = jax.lax.scan(add, start, tuple(map(blocks, grouped)))
+    return results
 
 
 def _packed(sums: tuple[Array, ...]) -> Array:
@@ -315,11 +444,23 @@ def _unpacked(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]
     return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
-def _default_block_size(kernel: SumKernel, rows: tuple[Array, ...], parameters: Any) -> int:
+def _default_block_size(
+    kernel: SumKernel | SlopeKernel, rows: tuple[Array, ...], parameters: Any
+) -> int:
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
-    width = kernel.width(_plan(rows), parameters)
+    width = kernel.width(_plan(rows, sums=True), parameters)
     width += sum(math.prod(array.shape[1:]) for array in rows)
     return max(64, numbers // int(width))
+
+
+def _is_given(tangent: Any) -> bool:
+    """Whether a direction of differentiation is not known to be zero."""
+    zero = isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+    return not zero and jnp.issubdtype(tangent.dtype, jnp.floating)
+
+
+def _is_real(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
 
 
 def _is_numeric(leaf: Any) -> bool:

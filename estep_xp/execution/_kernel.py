@@ -37,6 +37,9 @@ class Plan:
     # Derivatives may be taken of everything: of 1 / σ they overflow where those of x / σ do not.
     differentiable = True
 
+    # One form of densities is chosen for all that is done with a block, not row by row.
+    one_form = False
+
     def over_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
     ) -> Any:
@@ -106,6 +109,15 @@ class Plan:
         """The flagged rows of a block."""
         raise NotImplementedError
 
+    def pullback(
+        self, function: Callable[..., Array], *arguments: Any
+    ) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+        """Value of a function, and what turns a derivative by it into those by the arguments.
+
+        That is one array for each of real numbers that the arguments hold, in their order.
+        """
+        raise NotImplementedError
+
 
 class Granted(NamedTuple):
     """Values of a block by the quicker of two forms, wherever it is good enough."""
@@ -160,6 +172,43 @@ class SumKernel(Protocol):
 
     def sums(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
         """The sums over a block of rows, which may be empty."""
+        ...
+
+
+class TotalKernel(RowKernel, Protocol):
+    """A number for each row, whose sum has derivatives that cost no more than the sum."""
+
+    def slopes(self, *, by_x: bool, by_sample_weight: bool) -> SlopeKernel:
+        """The kernel of its derivatives: by parameters, and those by rows that are wanted."""
+        ...
+
+
+class SlopeKernel(Protocol):
+    """The derivatives of a sum over rows. Hashable: what it is compiled for."""
+
+    @property
+    def breadth(self) -> int:
+        """Numbers that a row has in the widest results."""
+        ...
+
+    def width(self, plan: Plan, parameters: Any) -> int:
+        """Numbers that a row needs meanwhile, beyond itself."""
+        ...
+
+    def prepare(self, plan: Plan, parameters: Any) -> Any:
+        """What all rows share, computed once."""
+        ...
+
+    def block(
+        self, plan: Plan, prepared: Any, *rows: Array
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """The sums over a block, the first of them the one that is differentiated; and by rows."""
+        ...
+
+    def by_parameters(
+        self, plan: Plan, parameters: Any, sums: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        """Derivatives by the arrays of parameters, made of the sums over all rows."""
         ...
 
 

@@ -30,6 +30,14 @@ class Evaluated(NamedTuple):
     form: Any = None
 
 
+class Forms(NamedTuple):
+    """What all rows share, for two forms of the densities of a block."""
+
+    exact: Array  # (): whether the quicker one is
+    quick: Any
+    sure: Any
+
+
 class BlockFamily:
     """What one of the package's own families answers."""
 
@@ -65,6 +73,15 @@ class BlockFamily:
         self, plan: Plan, prepared: Any, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
         """What a block adds to the sums from which the family is estimated."""
+        raise NotImplementedError
+
+    def _forms(self, plan: Plan, prepared: Any, x: Array) -> Forms | None:
+        """Two ways to evaluate a block and to take its moments, where there is a quicker one."""
+        del plan, prepared, x
+        return None
+
+    def _expected(self, plan: Plan, old: Self, counts: Array, moments: tuple[Array, ...]) -> Array:
+        """Sum of expected log-densities (), given counts (k,) and moments about old components."""
         raise NotImplementedError
 
     @staticmethod
@@ -186,6 +203,13 @@ def evaluated(
     return Evaluated(x, log_prob + along(log_weights, plan.axis))
 
 
+def forms(plan: Plan, components: Components, prepared: Any, x: Array) -> Forms | None:
+    """Two ways to evaluate a block and to take its moments, where one has to be chosen."""
+    if not plan.one_form or not isinstance(components, BlockFamily):
+        return None
+    return components._forms(plan, prepared, x)
+
+
 def _log_prob_of(plan: Plan, components: Components, x: Array, k: int) -> Array:
     """Log-densities by another family than the package's."""
     if isinstance(components, Given):
@@ -216,6 +240,13 @@ def moments_block(
     return estimable(components)._moments_block(plan, prepared, block, responsibilities)
 
 
+def expected(
+    plan: Plan, components: Components, old: Components, counts: Array, moments: tuple[Array, ...]
+) -> Array:
+    """Sum of expected log-densities (), given counts (k,) and moments about old components."""
+    return estimable(components)._expected(plan, estimable(old), counts, moments)
+
+
 def estimable(components: Components) -> BlockFamily:
     """Return `components`, of a family that can be estimated; TypeError for any other."""
     if not isinstance(components, BlockFamily):
@@ -224,6 +255,11 @@ def estimable(components: Components) -> BlockFamily:
             "expected one of the package's families, such as FullGaussian"
         )
     return components
+
+
+def is_estimable(components: Components) -> bool:
+    """Whether components are of a family that can be estimated."""
+    return isinstance(components, BlockFamily)
 
 
 def is_own(components: Components) -> bool:

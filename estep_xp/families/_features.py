@@ -74,6 +74,10 @@ class Quadratic(Protocol):
         """Second moments about the means, of sums of these features, of z, and of 1."""
         ...
 
+    def packed(self, xp: Namespace, second: Array) -> Array:
+        """Sums (k, count) of these features of x minus the means, of such second moments."""
+        ...
+
 
 def natural(
     plan: Plan,
@@ -218,6 +222,10 @@ class _Squares:
         quadratic, linear, ones = sums
         return quadratic - (2.0 * linear - ones * means) * means
 
+    def packed(self, xp: Namespace, second: Array) -> Array:
+        del xp
+        return second
+
 
 class _Norm:
     """The squared length of a row: components of one variance."""
@@ -248,6 +256,10 @@ class _Norm:
     def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
         quadratic, linear, ones = sums
         return quadratic[:, 0] - xp.sum((2.0 * linear - ones * means) * means, axis=1)
+
+    def packed(self, xp: Namespace, second: Array) -> Array:
+        del xp
+        return second[:, None]
 
 
 class _Products:
@@ -288,6 +300,10 @@ class _Products:
         second = _unpacked(xp, quadratic, means.shape[1])
         cross = (linear - 0.5 * ones * means)[:, :, None] * means[:, None, :]
         return second - (cross + xp.matrix_transpose(cross))
+
+    def packed(self, xp: Namespace, second: Array) -> Array:
+        # Of a covariance matrix that components share it is one for all of them.
+        return _packed(xp, second if second.ndim == 3 else second[None, :, :])
 
 
 SQUARES, NORM, PRODUCTS = _Squares(), _Norm(), _Products()

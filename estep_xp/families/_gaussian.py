@@ -28,7 +28,7 @@ from estep_xp._validation import (
     check_precision_cholesky,
     check_shape,
 )
-from estep_xp.families._contract import BlockFamily, Evaluated
+from estep_xp.families._contract import BlockFamily, Evaluated, Forms
 from estep_xp.families._features import (
     PRODUCTS,
     Natural,
@@ -67,6 +67,7 @@ class Shared(NamedTuple):
 
     residual: Standardizer
     natural: Natural | None
+    certain: Array | None = None  # (): features are good for all rows, nobody need look again
 
 
 class Form(NamedTuple):
@@ -123,7 +124,7 @@ class Gaussian(BlockFamily):
         if log_weights is not None:
             log_normalizers = log_normalizers + log_weights
         residual = Standardizer(means, factors, log_normalizers)
-        return Shared(residual, self._natural(plan, residual) if self._width(plan) else None)
+        return Shared(residual, self._natural(plan, residual) if self._pays(plan) else None)
 
     def _standardizer(self, plan: Plan) -> Standardizer:
         """What rows need of the components."""
@@ -135,14 +136,29 @@ class Gaussian(BlockFamily):
             factors = 1.0 / factors
         return natural(plan, self._quadratic, means, factors, log_normalizers)
 
+    def _n_features(self) -> int:
+        return int(self.means.shape[1]) if self.means.ndim == 2 else 1
+
+    def _pays(self, plan: Plan) -> bool:
+        return plan.pays(self._n_features(), products=self._quadratic is PRODUCTS)
+
     def _width(self, plan: Plan) -> int:
-        d = self.means.shape[1] if self.means.ndim == 2 else 1
-        if not plan.pays(d, products=self._quadratic is PRODUCTS):
-            return 0
-        return self._quadratic.count(d) + d + 1
+        d = self._n_features()
+        features = self._quadratic.count(d) + d + 1 if self._pays(plan) else 0
+        residuals = self._n_components() * d if plan.one_form else 0
+        return max(features, residuals)
+
+    def _forms(self, plan: Plan, prepared: Shared, x: Array) -> Forms | None:
+        if prepared.natural is None:
+            return None
+        z = centred(plan, prepared.natural, x)
+        bounds = bounds_of(plan, self._quadratic, prepared.natural, z)
+        exact = plan.xp.all(bounds <= most_exact(plan.xp, z.dtype, z.shape[plan.axis]))
+        sure = prepared._replace(natural=None)
+        return Forms(exact, prepared._replace(certain=exact), sure)
 
     def _evaluated(self, plan: Plan, prepared: Shared, x: Array) -> Evaluated:
-        residual, natural = prepared
+        residual, natural, certain = prepared
 
         def surely(x: Array) -> Array:
             return self._log_joint(plan, residual, x)
@@ -151,6 +167,10 @@ class Gaussian(BlockFamily):
             return Evaluated(x, surely(x))
         kind, dtype = self._quadratic, x.dtype
         z = centred(plan, natural, x)
+        if certain is not None:
+            # Finite, for derivatives where both forms are computed.
+            features = features_of(plan, kind, natural, plan.xp.where(certain, z, 0.0))
+            return Evaluated(x, log_joint(plan, natural, features), form=Form(features, None))
         bounds = bounds_of(plan, kind, natural, z)
         limit = most_exact(plan.xp, z.dtype, z.shape[plan.axis])
 
@@ -195,7 +215,7 @@ class Gaussian(BlockFamily):
     def _moments_block(
         self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
-        residual, natural = prepared
+        residual, natural, _ = prepared
         x, form = block.x, block.form
         if form is None or natural is None:
             return self._moments_of(plan, residual, x, responsibilities)
@@ -239,6 +259,22 @@ class Gaussian(BlockFamily):
     def _second_moment(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
         """What the family needs of one component's second moment."""
         raise NotImplementedError
+
+    def _expected(self, plan: Plan, old: Self, counts: Array, moments: tuple[Array, ...]) -> Array:
+        # In features of x minus the old means: their sums are those very moments.
+        xp = plan.xp
+        first, second = moments
+        means, factors, log_normalizers = self._standardizer(plan)
+        if factors.ndim < 3:
+            factors = 1.0 / factors
+        kind = PRODUCTS if factors.ndim == 3 else self._quadratic
+        shifts = means - old.means
+        if means.ndim == 1:
+            shifts, factors, first, second = (a[:, None] for a in (shifts, factors, first, second))
+        quadratic, linear, half_norms = kind.parameters(xp, shifts, factors)
+        squares = kind.packed(xp, second)
+        total = xp.sum(quadratic[: squares.shape[0], :] * squares) + xp.sum(linear * first)
+        return total + xp.sum((log_normalizers - half_norms) * counts)
 
     @staticmethod
     def _moments(*sums: Array) -> GaussianMoments:
