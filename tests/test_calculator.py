@@ -25,7 +25,17 @@ import pytest
 import estep_xp as ex
 
 pytest.importorskip("starlette", reason="the page needs the extra calculator")
-from estep_xp._calculator import em, fields, picture, presets, recipe, sensitivity, sliders, upload
+from estep_xp._calculator import (
+    em,
+    fields,
+    picture,
+    presets,
+    recipe,
+    sensitivity,
+    sliders,
+    upload,
+    view,
+)
 from estep_xp._calculator.fields import WORKED, Fields
 from estep_xp._calculator.textbook import textbook_responsibilities
 from estep_xp._io.inputs import Inputs
@@ -271,8 +281,7 @@ def test_sliders_reach_where_parameters_stand(given):
 def test_extreme_numbers_have_no_sliders_and_no_picture():
     given = inputs([-1e308, 1e308], [0], [1e308])
     assert sliders.sliders_of(given) == []
-    results = ex.e_step([0.0], mixture(EXAMPLE))
-    assert picture.picture_of(given, results) is None
+    assert picture.picture_of(given, view.calculate(given).evaluation.results) is None
 
 
 # --- over HTTP ----------------------------------------------------------------------------------
