@@ -7,6 +7,8 @@ restart, or a copied link make no difference.
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -32,7 +34,8 @@ from starlette.responses import (
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from estep_xp._calculator.em import one_step, to_convergence
+import estep_xp as ex
+from estep_xp._calculator.em import Climb, one_step, to_convergence
 from estep_xp._calculator.fields import Fields, check, fields_of
 from estep_xp._calculator.picture import colour_of, picture_of
 from estep_xp._calculator.presets import presets
@@ -42,6 +45,7 @@ from estep_xp._calculator.sliders import sliders_of
 from estep_xp._calculator.upload import MOST_BYTES, read_upload
 from estep_xp._calculator.view import calculate, order_of, results_of, sensitivity_of
 from estep_xp._io.errors import InputError, one_line
+from estep_xp._io.inputs import Inputs
 from estep_xp._io.terminal import complain
 
 _STATIC = Path(__file__).parent / "_calculator" / "static"
@@ -64,7 +68,8 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
 }
-_FINE = {"cache-control": "no-store"}
+_FRESH = {"cache-control": "no-store"}
+_MOVES = {"step": one_step, "converge": to_convergence}
 _templates = Environment(
     loader=PackageLoader("estep_xp._calculator"), autoescape=True, undefined=StrictUndefined
 )
@@ -96,7 +101,7 @@ def create_app() -> Starlette:
 async def _page(request: Request) -> Response:
     """The whole page, filled in: a link shows its results at once."""
     fields = fields_of(request.query_params)
-    return HTMLResponse(await run_in_threadpool(_page_html, fields), headers=_FINE)
+    return HTMLResponse(await run_in_threadpool(_page_html, fields), headers=_FRESH)
 
 
 def _page_html(fields: Fields) -> str:
@@ -109,7 +114,8 @@ def _page_html(fields: Fields) -> str:
         presets=presets(),
         limit=MOST_BYTES,
         initial={"picture": picture},
-        version=version("estep_xp"),
+        version=ex.__version__,
+        plotly_version=version("plotly"),
     )
 
 
@@ -150,31 +156,40 @@ def _evaluate(
 
 async def _sensitivity(request: Request) -> Response:
     """The derivatives by JAX, on their own: it may take a second to come up."""
-    inputs, _ = check(_fields(await _form(request)))
-    if inputs is None or not find_spec("jax"):
+    form = await _form(request)
+    if not find_spec("jax"):
         return JSONResponse({})
     async with request.app.state.jax:  # 20 people who wait for one program need it compiled once
-        slopes = await run_in_threadpool(by_autodiff, inputs)
-    return JSONResponse({"html": _render("sensitivity", {"sensitivity": sensitivity_of(slopes)})})
+        return JSONResponse(await run_in_threadpool(_sensitivity_record, form))
+
+
+def _sensitivity_record(form: Mapping[str, str]) -> dict[str, Any]:
+    inputs, _ = check(_fields(form))
+    if inputs is None:
+        return {}
+    context = {"sensitivity": sensitivity_of(by_autodiff(inputs))}
+    return {"html": _render("sensitivity", context)}
 
 
 async def _em(request: Request) -> Response:
     """New parameters, and how the log-likelihood has risen."""
-    kinds: dict[str, Callable[..., Any]] = {"step": one_step, "converge": to_convergence}
-    kind = kinds.get(request.path_params["kind"])
-    if kind is None:
+    move = _MOVES.get(request.path_params["kind"])
+    if move is None:
         raise HTTPException(404)
-    fields = _fields(await _form(request))
+    return JSONResponse(await run_in_threadpool(_em_record, move, await _form(request)))
+
+
+def _em_record(move: Callable[[Fields, Inputs], Climb], form: Mapping[str, str]) -> dict[str, Any]:
+    fields = _fields(form)
     inputs, errors = check(fields)
     if inputs is None:
-        return JSONResponse({"errors": errors, "status": "Correct the marked field first."})
+        return {"errors": errors, "status": "Correct the marked field first."}
     try:
-        climb = await run_in_threadpool(kind, fields, inputs)
+        climb = move(fields, inputs)
     except ValueError as error:
-        return JSONResponse({"status": f"EM cannot go on from here: {error}."})
-    return JSONResponse(
-        {"fields": climb.fields._asdict(), "heights": climb.heights, "status": climb.summary}
-    )
+        return {"status": f"EM cannot go on from here: {error}."}
+    heights = [height if math.isfinite(height) else None for height in climb.heights]
+    return {"fields": climb.fields._asdict(), "heights": heights, "status": climb.summary}
 
 
 async def _upload(request: Request) -> Response:
@@ -182,19 +197,23 @@ async def _upload(request: Request) -> Response:
     content = await _body(request, MOST_BYTES)
     query = request.query_params
     column = query.get("column", "")
-    chosen = int(column) if column.isascii() and column.isdigit() else None
+    chosen = int(column) if re.fullmatch(r"[0-9]{1,9}", column) else None
     upload = await run_in_threadpool(read_upload, content, query.get("name", ""), chosen)
     return JSONResponse(upload._asdict())
 
 
 async def _csv(request: Request) -> Response:
     """The table as a file, all of its digits."""
-    inputs, errors = check(fields_of(request.query_params))
+    text = await run_in_threadpool(_csv_text, fields_of(request.query_params))
+    headers = {"content-disposition": f'attachment; filename="{FILE}"'} | _FRESH
+    return Response(text, media_type="text/csv", headers=headers)
+
+
+def _csv_text(fields: Fields) -> str:
+    inputs, errors = check(fields)
     if inputs is None:
         raise HTTPException(400, "; ".join(f"{field}: {text}" for field, text in errors.items()))
-    calculation = await run_in_threadpool(calculate, inputs)
-    headers = {"content-disposition": f'attachment; filename="{FILE}"'} | _FINE
-    return Response("".join(calculation.csv()), media_type="text/csv", headers=headers)
+    return "".join(calculate(inputs).csv())
 
 
 async def _static(request: Request) -> Response:
@@ -219,7 +238,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """Return the body of a request; one that is too long is not even read."""
+    """Return the body of a request; of one that is too long the rest is not read."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -25,7 +25,17 @@ import pytest
 import estep_xp as ex
 
 pytest.importorskip("starlette", reason="the page needs the extra calculator")
-from estep_xp._calculator import em, fields, picture, presets, recipe, sensitivity, sliders, upload
+from estep_xp._calculator import (
+    em,
+    fields,
+    picture,
+    presets,
+    recipe,
+    sensitivity,
+    sliders,
+    upload,
+    view,
+)
 from estep_xp._calculator.fields import WORKED, Fields
 from estep_xp._calculator.textbook import textbook_responsibilities
 from estep_xp._io.inputs import Inputs
@@ -232,6 +242,12 @@ UPLOADS = {
         None,
         ([], 0, "", "f.csv: must separate columns by commas, not semicolons"),
     ),
+    "not UTF-8": (b"a\xff\n1\n", None, ([r"a\udcff"], 0, "1", "")),
+    "too wide": (
+        b"1," * 1000 + b"1\n",
+        None,
+        ([], 0, "", "f.csv: has 1001 columns; at most 1000 are taken"),
+    ),
     "too long": (
         b"1\n" * 20_001,
         None,
@@ -265,8 +281,7 @@ def test_sliders_reach_where_parameters_stand(given):
 def test_extreme_numbers_have_no_sliders_and_no_picture():
     given = inputs([-1e308, 1e308], [0], [1e308])
     assert sliders.sliders_of(given) == []
-    results = ex.e_step([0.0], mixture(EXAMPLE))
-    assert picture.picture_of(given, results) is None
+    assert picture.picture_of(given, view.calculate(given).evaluation.results) is None
 
 
 # --- over HTTP ----------------------------------------------------------------------------------
@@ -339,6 +354,7 @@ def test_other_names_are_refused(address, host):
         ("POST", "/upload?name=a.csv", b"1\n" * 1_500_000, 413),
         ("POST", "/answer", b"\xff\xfe%zz&&&=", 200),
         ("POST", "/em/jump", b"", 404),
+        ("POST", f"/upload?column={'9' * 9000}", b"a\xff\n1\n", 200),
         ("GET", "/static/../page.html", None, 404),
         ("GET", "/static/%2e%2e%2fpage.html", None, 404),
         ("GET", "/responsibilities.csv?x=a", None, 400),
@@ -355,6 +371,7 @@ def test_odd_requests(address, method, path, body, status):
     [
         Fields("1e308 -1e308", "1e308, -1e308", "5e-324, 1e308", "1e308 1e308"),
         Fields("1e16", "1e308", "1e308", "5e-324"),
+        Fields("1e4 " * 5, "0", "1e-300", ""),
         Fields("0 " * 20_000, "1 " * 50, "1 " * 50, ""),
     ],
 )
@@ -464,6 +481,11 @@ def test_the_browser_opens_where_there_is_a_display(tmp_path, display):
             os.close(pipe)
 
 
+def test_help_has_an_example():
+    done = subprocess.run([*COMMAND, "--help"], env=ENVIRONMENT, capture_output=True, check=True)
+    assert b"estep-xp calculator --port 8000" in done.stdout
+
+
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn", "jinja2", "plotly"])
 def test_missing_packages_are_named(missing):
     script = (
@@ -516,7 +538,7 @@ def visit(browser, address):
         page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
         page.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
         if not drawn:  # the picture takes a second to come up, and the page does without
-            page.route("**/plotly.min.js", lambda route: route.fulfill(body=""))
+            page.route("**/plotly.min.js*", lambda route: route.fulfill(body=""))
         page.goto(f"{address}/{query}")
         if drawn:
             page.wait_for_selector("#picture .main-svg")

@@ -18,6 +18,7 @@ from estep_xp._io.results import Results
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _GREY = "#888888"
 _MOST_POINTS = 2000
+_WIDEST = 1e300  # an axis with room on both sides must be within the range of floats
 _NAMED = 3  # components that the text at a point names
 
 
@@ -43,7 +44,8 @@ def picture_of(inputs: Inputs, results: Results) -> dict[str, Any] | None:
             curves = density_curves(mixture, inputs.x)
         except ValueError:  # a grid over these numbers overflows
             return None
-    if not np.isfinite(curves.x).all() or not np.isfinite(curves.total).all():
+        span = curves.x[-1] - curves.x[0]
+    if not span < _WIDEST or not np.isfinite(curves.total).all():
         return None
     k = len(inputs.means)
     return {

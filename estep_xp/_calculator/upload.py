@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from estep_xp._calculator.fields import MOST_OBSERVATIONS, list_text
 from estep_xp._io.delimited import DelimitedFile
-from estep_xp._io.errors import InputError
+from estep_xp._io.errors import InputError, escaped
 from estep_xp._io.rows import good_blocks
 
 MOST_BYTES = 2_000_000
+_MOST_COLUMNS = 1000
 _MOST_TRIED = 10  # columns that are tried for numbers if none was chosen
 _LONGEST_NAME = 60
 
@@ -70,7 +71,11 @@ def _columns(content: bytes, path: Path) -> list[str]:
     if b";" in content.partition(b"\n")[0]:  # or "0,5;1" would be two columns, 0 and "5;1"
         raise InputError(str(path), "must separate columns by commas, not semicolons")
     with _open(content, path) as file:
-        return list(file.names or (f"column {j}" for j in range(file.n_columns)))
+        if file.n_columns > _MOST_COLUMNS:
+            expectation = f"has {file.n_columns} columns; at most {_MOST_COLUMNS} are taken"
+            raise InputError(str(path), expectation)
+        names = file.names or (f"column {j}" for j in range(file.n_columns))
+        return list(map(escaped, names))
 
 
 def _numbers(content: bytes, path: Path, column: int) -> list[float]:
