@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 import estep_xp as ex
@@ -15,18 +16,23 @@ from estep_xp._io import terminal
 from estep_xp._io.data import choose_columns, open_data
 from estep_xp._io.errors import InputError, escaped
 from estep_xp._io.evaluate import Evaluator
-from estep_xp._io.files import refuse_to_overwrite
+from estep_xp._io.extras import require
+from estep_xp._io.files import refuse_to_overwrite, replacing, writing
+from estep_xp._io.fit_report import fit_json, fit_text, fit_warning
+from estep_xp._io.fitting import Choices, fit_rows
 from estep_xp._io.inputs import read_inputs
-from estep_xp._io.model import read_model
+from estep_xp._io.model import encode_model, read_model, require_model_name
+from estep_xp._io.options import number_option, whole_option
+from estep_xp._io.plot import Picture, require_plot_format, write_plot
 from estep_xp._io.process import exit_code_of
-from estep_xp._io.progress import progress
+from estep_xp._io.progress import progress, shows_progress
 from estep_xp._io.report import Calculation, Style, summary_json, summary_text, summary_warning
 from estep_xp._io.results import open_results, require_format
 from estep_xp._io.rows import good_blocks
 from estep_xp._io.stream import rows_per_block, stream
+from estep_xp._io.table import read_table
 
 app = typer.Typer(
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
@@ -39,20 +45,51 @@ class Backend(StrEnum):
     jax = "jax"
 
 
+class Family(StrEnum):
+    """The family of the components."""
+
+    univariate = "univariate"
+    spherical = "spherical"
+    diagonal = "diagonal"
+    tied = "tied"
+    full = "full"
+
+
 BackendOption = Annotated[
-    Backend, typer.Option(help="Array library that computes, in 64-bit floats.")
+    Backend,
+    typer.Option(
+        metavar="NAME", help="Array library that computes, in 64-bit floats: numpy or jax."
+    ),
 ]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES", help="Columns to use: names, or numbers from 0, with commas between."
+    ),
+]
+ArrayOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 _CALCULATE = (
     'estep-xp calculate --x "0.5, 1.2, 3.8" --means "2, 6" --variances "1, 1.5" '
     '--weights "0.45, 0.55"'
 )
+_COMPLETION = "estep-xp --install-completion"
+_FIT = "estep-xp fit examples/data/faithful.csv --components 2 --family full --output model.json"
 _RUN = (
     "estep-xp run examples/data/faithful.csv --model examples/data/faithful.json --output out.csv"
 )
 
 
-@app.callback(invoke_without_command=True, epilog=f"Example:\n\n{_CALCULATE}")
+@app.callback(
+    invoke_without_command=True,
+    epilog=f"Example:\n\n{_CALCULATE}\n\nCompletion in your shell:\n\n{_COMPLETION}",
+)
 def top(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
@@ -87,6 +124,13 @@ def calculate(
     backend: BackendOption = Backend.numpy,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Draw densities and responsibilities: .png or .svg."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the picture if it exists.")
+    ] = False,
 ) -> None:
     """Responsibilities of a few numbers under a univariate Gaussian mixture.
 
@@ -94,10 +138,17 @@ def calculate(
     """
     if as_json and as_csv:
         raise InputError("--csv", "excludes --json; give one of them")
+    if plot is not None:
+        require_plot_format(Path(plot))
+        refuse_to_overwrite(Path(plot), force=force)
     inputs = read_inputs(terminal.get() if x == "-" else x, means, variances, weights)
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
     evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend.value)
     calculation = Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
+    if plot is not None:
+        mixture = ex.Mixture(np.asarray(calculation.normalized_weights), components)
+        picture = Picture(inputs.x, mixture, calculation.evaluation.results, calculation.title)
+        write_plot(Path(plot), picture)
     if calculation.warning:
         terminal.complain(calculation.warning)
     if as_json:
@@ -110,24 +161,15 @@ def calculate(
 
 @app.command(epilog=f"Example:\n\n{_RUN}")
 def run(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
-    ],
+    data: DataArgument,
     model: Annotated[str, typer.Option(metavar="MODEL.json", help="The mixture.")],
     output: Annotated[
         str, typer.Option(metavar="OUT", help="Where results go: .csv, .npy or .parquet.")
     ],
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES", help="Columns to use: names, or numbers from 0, with commas between."
-        ),
-    ] = None,
-    array: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
-    ] = None,
+    columns: ColumnsOption = None,
+    array: ArrayOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")] = False,
+    quiet: QuietOption = False,
     backend: BackendOption = Backend.numpy,
     as_json: JsonOption = False,
 ) -> None:
@@ -159,6 +201,101 @@ def run(
         terminal.put(line)
 
 
+@app.command(epilog=f"Example:\n\n{_FIT}")
+def fit(
+    data: DataArgument,
+    components: Annotated[str, typer.Option(metavar="K", help="Number of components.")],
+    family: Annotated[
+        Family,
+        typer.Option(metavar="F", help=f"Kind of components: {', '.join(Family)}."),
+    ],
+    output: Annotated[
+        str, typer.Option(metavar="MODEL", help="Where the mixture goes: .json, which run reads.")
+    ],
+    columns: ColumnsOption = None,
+    array: ArrayOption = None,
+    seed: Annotated[
+        str, typer.Option(metavar="N", help="Seed of the start: the same gives the same model.")
+    ] = "0",
+    init: Annotated[
+        str, typer.Option(metavar="N", help="Number of starts, the best of which counts.")
+    ] = "1",
+    tol: Annotated[
+        str,
+        typer.Option(metavar="T", help="Stop when the log-likelihood per row rises by less."),
+    ] = "1e-6",
+    max_iter: Annotated[
+        str, typer.Option(metavar="N", help="Stop after so many iterations in any case.")
+    ] = "1000",
+    variance_floor: Annotated[
+        str, typer.Option(metavar="V", help="Added to all variances: none becomes zero.")
+    ] = "1e-6",
+    force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
+    quiet: QuietOption = False,
+    backend: BackendOption = Backend.numpy,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a Gaussian mixture to the rows of a file by expectation-maximisation.
+
+    MODEL appears when the fit is done, and only then.
+    """
+    choices = Choices(
+        family.value,
+        whole_option("--components", components, least=1),
+        whole_option("--seed", seed, least=0),
+        whole_option("--init", init, least=1),
+        number_option("--tol", tol),
+        whole_option("--max-iter", max_iter, least=1),
+        number_option("--variance-floor", variance_floor),
+        backend.value,
+    )
+    source_path, output_path = Path(data), Path(output)
+    require_model_name(output_path)
+    refuse_to_overwrite(output_path, source_path, force=force)
+    with ExitStack() as stack:
+        source = open_data(source_path, array, stack)
+        d = 1 if family == Family.univariate else None
+        chosen = choose_columns(source, source_path, columns, d, f"--family {family.value}")
+        names = None if source.names is None else [source.names[column] for column in chosen]
+        # The output is opened first: where that fails, no fit is lost.
+        draft = stack.enter_context(replacing(output_path))
+        with progress(source, quiet=quiet) as advance:
+            rows = read_table(source, chosen, source_path, advance)
+        fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
+        with writing(output_path):
+            draft.write(encode_model(fitted.model))
+    warning = fit_warning(fitted, data)
+    if warning and not quiet:
+        terminal.complain(warning)
+    if as_json:
+        lines = iter([fit_json(fitted, names, output)])
+    else:
+        lines = fit_text(fitted, names, escaped(output), _style())
+    for line in lines:
+        terminal.put(line)
+
+
+@app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
+def calculator(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="P", help="Port; 0 or left out for one that is free."
+        ),
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+) -> None:
+    """The interactive page, served to this computer only, until Ctrl-C."""
+    for module in ("starlette", "uvicorn", "jinja2", "plotly"):
+        require(module, wanted_by="calculator", install='"estep_xp[calculator]"')
+    from estep_xp._calculator.server import serve
+    from estep_xp.calculator import create_app
+
+    serve(create_app(), port, browser=not no_browser)
+
+
 def main() -> int:
     """Run the command line and return its exit code."""
     return exit_code_of(_parse_and_run)
@@ -166,6 +303,8 @@ def main() -> int:
 
 def _parse_and_run() -> int:
     command: Any = typer.main.get_command(app)
+    for parameter in command.params:  # their long names would spoil the help on a narrow terminal
+        parameter.hidden = parameter.name in ("install_completion", "show_completion")
     result = command.main(sys.argv[1:], prog_name="estep-xp", standalone_mode=False)
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit
 

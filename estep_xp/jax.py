@@ -540,7 +540,7 @@ def _looked_at(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[Arr
     change, linear = jax.linearize(step, scaled)
     vector, unravel = ravel_pytree(change)
     probe = np.random.default_rng(0).standard_normal(vector.size)
-    _, regular = _solve(linear, linear(unravel(jnp.asarray(probe, vector.dtype))))
+    _, regular = _solve(linear, unravel(jnp.asarray(probe, vector.dtype)))
     return jnp.max(jnp.abs(vector)), regular
 
 

@@ -4,97 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import importlib.util
 import io
 import json
 import math
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
-DATA = ROOT / "examples" / "data"
-FAITHFUL = str(DATA / "faithful.csv")
-MODEL = str(DATA / "faithful.json")
-WAITING = str(DATA / "faithful_waiting.json")
-WORKED = ("--means", "2, 6", "--variances", "1, 1.5", "--weights", "0.45, 0.55")
-CHANGES_WHAT_IS_SHOWN = ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTHONUNBUFFERED")
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name not in CHANGES_WHAT_IS_SHOWN},
-    "PYTHONPATH": str(ROOT),
-    # Other people's deprecations, of click's names by typer, say, are not what is tested here.
-    "PYTHONWARNINGS": "error,ignore::DeprecationWarning",
-    "JAX_PLATFORMS": "cpu",
-}
-COMMAND = [sys.executable, "-m", "estep_xp"]
-needs_jax = pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None, reason="jax is not installed"
+from tests.commands import (
+    COMMAND,
+    FAITHFUL,
+    MODEL,
+    ON_A_FULL_DISK,
+    ROOT,
+    WAITING,
+    WORKED,
+    assert_refused,
+    bivariate,
+    needs_jax,
+    needs_pyarrow,
+    on_terminal,
+    probe,
+    run,
+    stalled,
+    start,
+    succeed,
+    univariate,
 )
-needs_pyarrow = pytest.mark.skipif(
-    importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed"
-)
-
-
-def start(*arguments, folder=None, environment=None, command=COMMAND, **options):
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        [*command, *arguments],
-        cwd=folder or ROOT,
-        env=ENVIRONMENT | (environment or {}),
-        **streams | options,
-    )
-
-
-def run(*arguments, stdin=None, **options):
-    """Run the command and return its exit code, standard output and standard error."""
-    if stdin is not None:
-        options["stdin"] = subprocess.PIPE
-    process = start(*arguments, **options)
-    stdout, stderr = process.communicate(stdin, timeout=120)
-    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
-
-
-def succeed(*arguments, **options):
-    """Run the command, which must succeed without a word on standard error; return its output."""
-    code, stdout, stderr = run(*arguments, **options)
-    assert (code, stderr) == (0, "")
-    return stdout
-
-
-def univariate(x, means, variances, weights):
-    """Return responsibilities and log-likelihood of one observation, from the formula."""
-    total = math.fsum(weights)
-    joint = [
-        math.log(w / total) - 0.5 * (math.log(2 * math.pi * v) + (x - m) ** 2 / v)
-        for m, v, w in zip(means, variances, weights, strict=True)
-    ]
-    top = max(joint)
-    log_p = top + math.log(math.fsum(math.exp(value - top) for value in joint))
-    return [math.exp(value - log_p) for value in joint], log_p
-
-
-def bivariate(x, y, model):
-    """Return responsibilities and log-likelihood of one row, from the formula for 2 x 2."""
-    joint = []
-    for w, (a, b), ((p, q), (_, r)) in zip(
-        model["weights"], model["means"], model["covariances"], strict=True
-    ):
-        u, v, determinant = x - a, y - b, p * r - q * q
-        squared = (r * u * u - 2 * q * u * v + p * v * v) / determinant
-        joint.append(math.log(w) - math.log(2 * math.pi) - 0.5 * (math.log(determinant) + squared))
-    top = max(joint)
-    log_p = top + math.log(math.fsum(math.exp(value - top) for value in joint))
-    log_p -= math.log(math.fsum(model["weights"]))
-    shares = [math.exp(value - top) for value in joint]
-    return [share / math.fsum(shares) for share in shares], log_p
-
 
 # --- calculate ----------------------------------------------------------------------------------
 
@@ -242,18 +183,12 @@ BAD = {
     "too few weights": (("--weights", "1"), "weights: value 2 is missing; there must be 2 values"),
     "too many weights": (("--weights", "1 1 1"), "weights: value 3 is 1; there must be 2 values"),
     "empty weights": (("--weights", ""), "weights: value 1 is empty; must be a number"),
+    "JSON": (("--x", "[1, 2]"), "x: value 1 is [1; must be a number"),
+    "percent": (("--means", "50%, 6"), "means: value 1 is 50%; must be a number"),
+    "NaN variance": (("--variances", "1, nan"), "variances: value 2 is nan; must be a finite num"),
+    "infinite weight": (("--weights", "1, inf"), "weights: value 2 is inf; must be a finite numb"),
     "two forms": (("--json", "--csv"), "--csv: excludes --json; give one of them"),
 }
-
-
-def assert_refused(outcome, code, message):
-    """Check that a command said why on one line, and nothing else."""
-    found, stdout, stderr = outcome
-    assert (found, stdout) == (code, "")
-    assert stderr.startswith(message)
-    assert stderr.count("\n") == 1
-    assert stderr.endswith("\n")
-    assert "\x1b" not in stderr
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -305,6 +240,7 @@ def test_standard_input_can_be_bad_or_closed():
         ((), "estep-xp calculate --x"),
         (("calculate", "-h"), "estep-xp calculate --x"),
         (("run", "--help"), "estep-xp run examples/data/faithful.csv --model"),
+        (("fit", "--help"), "estep-xp fit examples/data/faithful.csv --components"),
     ],
 )
 def test_help_has_an_example(arguments, example):
@@ -315,26 +251,32 @@ def test_help_has_an_example(arguments, example):
     assert max(map(len, succeed(*arguments, environment=poor).splitlines())) <= 60
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("estep-xp ", {"calculate", "run", "fit"}),
+        ("estep-xp ca", {"calculate"}),
+        ("estep-xp fit --fam", {"--family"}),
+        ("estep-xp fit x.csv --family ", {"univariate", "spherical", "diagonal", "tied", "full"}),
+    ],
+)
+def test_completion_of_commands_options_and_choices(words, expected):
+    position = str(len(words.split(" ")) - 1)
+    asked = {"_ESTEP_XP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
+    assert expected <= set(succeed(environment=asked).split())
+
+
+def test_the_script_that_makes_a_shell_complete():
+    script = succeed(environment={"_ESTEP_XP_COMPLETE": "source_bash"})
+    assert "complete -o default -F _estep_xp_completion estep-xp" in script
+    assert "_ESTEP_XP_COMPLETE=complete_bash" in script
+    shown = succeed("--show-completion", command=["bash", "-c", '"$@"; exit $?', "-", *COMMAND])
+    assert shown.strip() == script.strip()
+    assert "estep-xp --install-completion" in succeed("--help")
+
+
 def test_version():
     assert re.fullmatch(r"estep-xp \d+\.\d+\.\d+\n", succeed("--version"))
-
-
-PROBE = """
-import sys
-from estep_xp.__main__ import main
-{before}
-sys.argv = ["estep-xp", *{arguments!r}]
-code = main()
-heavy = ("jax", "pyarrow", "plotly", "matplotlib", "torch", "dask", "scipy", "pandas")
-print([name for name in heavy if name in sys.modules], file=sys.stderr)
-sys.exit(code)
-"""
-
-
-def probe(*arguments, before=""):
-    """Run the command in a process that is prepared, and says what it has imported."""
-    script = PROBE.format(arguments=arguments, before=before)
-    return run(command=[sys.executable, "-c", script])
 
 
 def test_plain_use_imports_nothing_heavy():
@@ -504,6 +446,16 @@ BAD_RUNS = {
     "header only": ({"x.csv": "a,b\n"}, {}, 2, "x.csv: holds no rows"),
     "semicolons": ({"x.csv": "a;b\n1;2\n"}, {}, 2, "x.csv: has 1 column (a;b); the model has 2"),
     "three columns": ({"x.csv": "1,2,3\n"}, {}, 2, "x.csv: has 3 columns; the model has 2 featur"),
+    "NaN": ({"x.csv": "1,2\nnan,4\n"}, {}, 2, "x.csv line 2: value 1 is nan; must be a finite nu"),
+    "a URL": ({}, {"DATA": "http://x.org/x.csv"}, 2, "http:/x.org/x.csv: no such file"),
+    "data is a directory": ({}, {"DATA": "folder.csv"}, 2, "folder.csv: must be a file, not a dir"),
+    "model is a directory": ({}, {"--model": "."}, 2, ".: must be a file, not a directory"),
+    "output is the model": (
+        {"m.csv": "{}"},
+        {"--model": "m.csv", "--output": "m.csv", "--force": None},
+        2,
+        "m.csv: is m.csv itself; write the output to another file",
+    ),
     "no such column": ({}, {"--columns": "a,z"}, 2, "--columns: value 2 is z; must be a, b or a"),
     "too few columns": ({}, {"--columns": "a"}, 2, "--columns: has 1 column; the model has 2 fea"),
     "array": ({}, {"--array": "x"}, 2, "--array: is for .npz archives; x.csv is none"),
@@ -571,31 +523,12 @@ def test_force_replaces_and_the_new_file_has_the_umasks_rights(tmp_path):
 
 @contextlib.contextmanager
 def stalled_run(folder, suffix=".csv"):
-    """Start a run that has written a part of its results and waits for more data.
-
-    The data come through a named pipe that is kept open, so no timing decides where it stands.
-    """
-    data, out = folder / "data.csv", folder / f"out{suffix}"
-    os.mkfifo(data)
+    """Start a run that has written a part of its results and waits for more data."""
+    out = folder / f"out{suffix}"
     out.write_text("old")
-    arguments = ("run", str(data), "--model", WAITING, "--output", str(out), "--force")
-    process = start(*arguments)
-    pipe = os.open(data, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        content = memoryview(b"55.5\n" * 900_000)
-        deadline = time.monotonic() + 60
-        while content or not list(folder.glob(".estep_xp-*")):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            try:
-                content = content[os.write(pipe, content) :]
-            except BlockingIOError:
-                time.sleep(0.001)
+    arguments = ("--model", WAITING, "--output", str(out), "--force")
+    with stalled(folder, "run", *arguments) as process:
         yield process, out
-    finally:
-        os.close(pipe)
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".npy", pytest.param(".parquet", marks=needs_pyarrow)])
@@ -627,10 +560,7 @@ def test_a_full_disk(tmp_path, suffix):
     out = tmp_path / f"out{suffix}"
     out.write_text("old")
     arguments = ("run", FAITHFUL, "--model", MODEL, "--output", str(out), "--force")
-
-    # Limited by a shell: Python code between fork and exec would run beside JAX's threads.
-    limited = ("sh", "-c", 'ulimit -f 6; exec "$@"', "sh", *COMMAND)  # in blocks of 512 bytes
-    assert_refused(run(*arguments, command=limited), 1, f"{out}: File too large")
+    assert_refused(run(*arguments, command=ON_A_FULL_DISK), 1, f"{out}: File too large")
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
 
@@ -647,41 +577,48 @@ def test_head_ends_it_quietly(form):
     assert process.wait(60) == 141
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signals_while_observations_are_read(name, code):
+    process = start("calculate", "--x", "-", *WORKED, stdin=subprocess.PIPE, bufsize=0)
+    process.stdin.write(b"0.5 " * 100_000)  # more than the pipe holds: somebody reads it
+    process.send_signal(getattr(signal, name))
+    assert process.stdout.read() + process.stderr.read() == b""
+    assert process.wait(60) == code
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_run_of_two_million_rows_needs_little_memory(tmp_path):
+    data, model = tmp_path / "x.npy", tmp_path / "model.json"
+    rng = np.random.default_rng(1)
+    x = np.lib.format.open_memmap(data, mode="w+", dtype=np.float64, shape=(2_000_000, 8))
+    x[:] = rng.normal(size=(100_000, 8))[np.arange(2_000_000) % 100_000]
+    del x
+    unit = [[float(i == j) for i in range(8)] for j in range(8)]
+    record = {"family": "full", "weights": [1, 1, 1], "means": unit[:3], "covariances": [unit] * 3}
+    model.write_text(json.dumps(record))
+    out = tmp_path / "out.npy"
+    process = start("run", str(data), "--model", str(model), "--output", str(out), "--json")
+    peak = 0
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max(peak, *map(int, re.findall(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)), 0)
+        time.sleep(0.001)
+    stdout, stderr = process.communicate()
+    assert stderr == b""
+    assert json.loads(stdout)["n_observations"] == 2_000_000
+    assert 10_000 < peak < 400_000  # kB
+    out.unlink()
+    data.unlink()
+
+
 def test_a_full_or_closed_standard_output():
     arguments = ("calculate", "--x", "0.5", *WORKED)
     with Path("/dev/full").open("wb") as full:
         assert_refused(run(*arguments, stdout=full), 1, "standard output: No space left on device")
     closed = ["bash", "-c", 'exec "$@" >&-', "-", *COMMAND]
     assert_refused(run(*arguments, command=closed), 1, "standard output: is closed")
-
-
-def on_terminal(*arguments, columns=80, stdout=True, environment=None):
-    """Run the command on a pseudo-terminal and return what it shows, and its other output.
-
-    Standard error is the terminal, and so is standard output unless `stdout` is false.
-    """
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = start(
-        *arguments,
-        environment={"TERM": "xterm"} | (environment or {}),
-        stdout=theirs if stdout else subprocess.PIPE,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = bytearray()
-    with contextlib.suppress(OSError):  # how a terminal says that everybody has gone
-        while piece := os.read(ours, 1 << 16):
-            shown += piece
-    os.close(ours)
-    other, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    return shown.decode().replace("\r\n", "\n"), (other or b"").decode()
 
 
 def test_colour_only_on_terminals_that_want_it():
@@ -731,6 +668,15 @@ def test_progress_is_for_terminals(tmp_path):
     )
     assert shown.isascii()
     assert not re.search(r"\x1b\[[\d;]*m", shown)
+
+
+def test_a_terminal_of_nothing_but_ascii():
+    poor = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    shown, _ = on_terminal("calculate", "--help", columns=60, environment=poor)
+    assert shown.isascii()
+    assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines())) <= 60
+    plain = succeed("calculate", "--x", "0.5", *WORKED)
+    assert succeed("calculate", "--x", "0.5", *WORKED, environment=poor) == plain
 
 
 def test_characters_that_a_stream_cannot_show_are_escaped(tmp_path):

@@ -15,15 +15,18 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp._io import arrays, delimited, rows
+from estep_xp._io import arrays, delimited, rows, table
+from estep_xp._io.curves import density_curves
 from estep_xp._io.data import choose_columns, open_data
 from estep_xp._io.errors import FaceError, InputError, SystemFailure, one_line, shown
 from estep_xp._io.files import replacing
 from estep_xp._io.inputs import read_inputs
 from estep_xp._io.model import Model, read_model, write_model
 from estep_xp._io.numbers import parse_values
+from estep_xp._io.options import number_option, whole_option
 from estep_xp._io.process import exit_code_of
 from estep_xp._io.results import Results, open_results
+from estep_xp._io.table import read_table
 
 MINUS = "\N{MINUS SIGN}"
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
@@ -136,6 +139,39 @@ def test_weights_left_out_are_equal():
 )
 def test_tokens_are_shown_safely(token, expected):
     assert shown(token) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("3", 3), (" +3 ", 3), ("0", 0), ("007", 7)])
+def test_whole_numbers_as_options(text, expected):
+    assert whole_option("--seed", text, least=0) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1.0", "1e3", "1_0", "x", "9" * 30, "\N{SUPERSCRIPT TWO}"]
+)
+def test_options_that_are_no_whole_number(text):
+    with pytest.raises(InputError, match=r"^--seed: is .*; must be a whole number, 0 or more$"):
+        whole_option("--seed", text, least=0)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0", 0.0), ("1e-6", 1e-6), (" .5 ", 0.5)])
+def test_numbers_as_options(text, expected):
+    assert number_option("--tol", text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("-1", "--tol: is -1; must not be negative"),
+        ("inf", "--tol: is inf; must be a finite number"),
+        ("", "--tol: is empty; must be a number"),
+        ("1 2", "--tol: is 1 2; must be a number"),
+    ],
+)
+def test_options_that_are_no_number(text, message):
+    with pytest.raises(InputError) as error:
+        number_option("--tol", text)
+    assert str(error.value) == message
 
 
 # --- data ---------------------------------------------------------------------------------------
@@ -496,6 +532,78 @@ def test_missing_files_and_directories(tmp_path, suffix):
         assert str(error.value) == f"{path}: {message}"
 
 
+# --- whole tables -------------------------------------------------------------------------------
+
+
+def table_of(path, columns=None, array=None):
+    with ExitStack() as stack:
+        source = open_data(path, array, stack)
+        chosen = choose_columns(source, path, columns, None)
+        counts = []
+        found = read_table(source, chosen, path, counts.append)
+        assert counts[-1] == len(found)
+    return found
+
+
+@pytest.mark.parametrize("block", [1, 33, 1 << 20])
+@pytest.mark.parametrize(
+    ("stored", "columns", "is_mapped"),
+    [
+        (X, None, True),
+        (np.asfortranarray(X), None, True),
+        (X[:, 0], None, True),
+        (X, "0,1", True),
+        (X, "1,0", False),
+        (X, "1", False),
+        (X.astype(">f8"), None, False),
+        (np.arange(20).reshape(10, 2), None, False),
+    ],
+)
+def test_tables_of_arrays_are_mapped_where_they_can_be(
+    tmp_path, monkeypatch, stored, columns, is_mapped, block
+):
+    monkeypatch.setattr(table, "_BLOCK", block)
+    expected = stored.reshape(10, -1)
+    if columns is not None:
+        expected = expected[:, list(map(int, columns.split(",")))]
+    np.save(tmp_path / "x.npy", stored)
+    found = table_of(tmp_path / "x.npy", columns)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float64
+    assert isinstance(found, np.memmap) is is_mapped
+    np.savez(tmp_path / "x.npz", a=stored)
+    found = table_of(tmp_path / "x.npz", columns)
+    np.testing.assert_array_equal(found, expected)
+    assert not isinstance(found, np.memmap)
+
+
+def test_tables_of_texts(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "1,2\n3,4\n" * 1000)
+    assert table_of(path).tolist() == [[1, 2], [3, 4]] * 1000
+    assert table_of(path, "b").tolist() == [[2], [4]] * 1000
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([[1, 2], [3, math.nan]]), "row 1: value 2 is nan; must be a finite number"),
+        (X[:0], "holds no rows"),
+        (np.empty((3, 0)), "has no columns"),
+    ],
+)
+def test_bad_tables(tmp_path, array, message):
+    for name, save in (("x.npy", np.save), ("x.npz", np.savez)):
+        save(tmp_path / name, array)
+        with pytest.raises(InputError, match=message):
+            table_of(tmp_path / name)
+    np.save(tmp_path / "x.npy", X)
+    content = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(content[:-1])
+    with pytest.raises(InputError, match="ends before its last row"):
+        table_of(tmp_path / "x.npy")
+
+
 # --- MODEL.json ---------------------------------------------------------------------------------
 
 THIRD = 1 / 3
@@ -722,6 +830,33 @@ def test_a_directory_that_is_not_there(tmp_path):
     assert str(error.value) == f"{path}: No such file or directory"
     assert isinstance(error.value, FaceError)
     assert error.value.exit_code == 1
+
+
+# --- curves -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [2, 500])
+def test_curves_show_every_component_and_observation(k):
+    means = np.linspace(-1e6, 1e6, k)
+    mixture = ex.Mixture(np.arange(k) + 1.0, ex.UnivariateGaussian(means, np.full(k, 1e-4)))
+    curves = density_curves(mixture, np.array([-3e6, 5.0]))
+    assert (np.diff(curves.x) > 0).all()
+    assert curves.x[0] == -3e6
+    assert np.isin(means, curves.x).all()
+    peaks = (np.arange(k) + 1) / (k * (k + 1) / 2) / math.sqrt(2 * math.pi * 1e-4)
+    np.testing.assert_allclose(curves.weighted.max(axis=1), peaks, rtol=1e-12)
+    np.testing.assert_allclose(curves.total, curves.weighted.sum(axis=0), rtol=1e-12)
+    shares = curves.responsibilities[np.searchsorted(curves.x, means)]
+    np.testing.assert_allclose(shares, np.eye(k), atol=1e-12)
+
+
+def test_curves_of_the_widest_mixture():
+    means = np.array([-1.7e308, 1.7e308])
+    mixture = ex.Mixture([1.0, 0.0], ex.UnivariateGaussian(means, np.ones(2)))
+    curves = density_curves(mixture, np.zeros(1))
+    assert np.isfinite(curves.x).all()
+    assert np.isfinite(curves.weighted).all()
+    assert not curves.weighted[1].any()
 
 
 # --- the end of a process -----------------------------------------------------------------------

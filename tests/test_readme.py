@@ -72,6 +72,13 @@ def test_two_set_up_commands_of_one_line():
     assert [block.count("\n") for block in blocks("bash")] == [1, 1]
 
 
+def test_pictures_are_there():
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert pictures
+    for picture in pictures:
+        assert (ROOT / picture).is_file(), picture
+
+
 def test_python_recipes(tmp_path):
     pytest.importorskip("jax", reason="the README differentiates in JAX")
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")

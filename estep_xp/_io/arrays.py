@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,9 @@ _HEADERS = {
 class ArrayFile:
     """An array of rows in a file; see :class:`~estep_xp._io.rows.Source`.
 
-    It is read, not mapped into memory: a file that shrinks meanwhile is an error, not a crash, and
-    members of archives are read in the same way. Python objects in a file are never loaded.
+    Its blocks are read, not mapped into memory: a file that shrinks meanwhile is an error, not a
+    crash, and members of archives are read in the same way. Python objects in a file are never
+    loaded.
 
     Parameters
     ----------
@@ -67,6 +69,28 @@ class ArrayFile:
                 bad.add_not_finite(block, columns, self.position)
                 self.position += len(block)
                 yield block
+
+    def mapped(self, columns: Sequence[int]) -> NDArray[np.float64] | None:
+        """Return the chosen columns of all rows, mapped into memory.
+
+        None where that cannot be: in an archive, for numbers other than 64-bit floats, and for
+        columns that would have to be copied.
+        """
+        file = self._file
+        if not (isinstance(file, io.BufferedReader) and file.seekable()):
+            return None
+        if self._dtype != np.float64 or list(columns) != list(range(self.n_columns)):
+            return None
+        order: Literal["F", "C"] = "F" if self._by_column else "C"
+        shape = (self._n_rows, self.n_columns)
+        start = file.tell()
+        try:
+            with reading(self._path):
+                return np.memmap(file, np.float64, "r", start, shape, order)
+        except ValueError:  # nothing to map, or less than there should be: reading it says what
+            return None
+        finally:
+            file.seek(start)
 
     def _read_rows(self, columns: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Yield blocks of an array that is stored row by row."""

@@ -56,7 +56,11 @@ def open_data(path: Path, array: str | None, stack: ExitStack) -> Source:
 
 
 def choose_columns(
-    source: Source, path: Path, chosen: str | None, n_features: int
+    source: Source,
+    path: Path,
+    chosen: str | None,
+    n_features: int | None,
+    owner: str = "the model",
 ) -> Sequence[int]:
     """Return the indices of the columns to read.
 
@@ -68,8 +72,10 @@ def choose_columns(
         Its name, for errors.
     chosen : str or None
         Names, or numbers counted from 0, separated by commas; all columns if None.
-    n_features : int
-        How many columns the mixture is about.
+    n_features : int or None
+        How many columns the mixture is about; None if any number will do.
+    owner : str
+        What says so, for the error.
 
     Raises
     ------
@@ -82,7 +88,9 @@ def choose_columns(
     else:
         columns = _find_columns(source, chosen)
         field = "--columns"
-    if len(columns) == n_features:
+    if not columns:
+        raise InputError(field, "has no columns")
+    if n_features is None or len(columns) == n_features:
         return columns
     found, hint = _counted(len(columns), "column"), ""
     if chosen is None and source.names is not None:
@@ -91,7 +99,7 @@ def choose_columns(
             hint = "; semicolons do not separate columns"
     if chosen is None and len(columns) > n_features:
         hint = "; choose with --columns"
-    raise InputError(field, f"has {found}; the model has {_counted(n_features, 'feature')}{hint}")
+    raise InputError(field, f"has {found}; {owner} has {_counted(n_features, 'feature')}{hint}")
 
 
 def _find_columns(source: Source, chosen: str) -> list[int]:

@@ -35,13 +35,15 @@ class DelimitedFile:
     ----------
     path : Path
         The file's name, for errors.
-    file : BufferedReader
+    file : BufferedReader or BufferedRandom
         The file.
     delimiter : str
         What separates the fields of a line.
     """
 
-    def __init__(self, path: Path, file: io.BufferedReader, delimiter: str) -> None:
+    def __init__(
+        self, path: Path, file: io.BufferedReader | io.BufferedRandom, delimiter: str
+    ) -> None:
         self._path = path
         self._file = file
         self._delimiter = delimiter

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
+from estep_xp._io.backend import converter
 from estep_xp._io.errors import InputError
-from estep_xp._io.extras import require
 from estep_xp._io.results import Results
 
 
@@ -56,11 +56,7 @@ class Evaluator:
     """
 
     def __init__(self, mixture: ex.Mixture, backend: str) -> None:
-        self._convert: Any = np.asarray
-        if backend == "jax":
-            jax = require("jax", wanted_by="--backend jax", install='"estep_xp[jax]"')
-            jax.config.update("jax_enable_x64", True)
-            self._convert = jax.numpy.asarray
+        self._convert = converter(backend)
         components: Any = mixture.components
         converted = type(components)(*map(self._convert, components))
         self._univariate = components.means.ndim == 1

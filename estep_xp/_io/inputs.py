@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estep_xp._io.errors import InputError
 from estep_xp._io.numbers import (
     Values,
     parse_values,
@@ -52,16 +54,40 @@ def read_inputs(x: str, means: str, variances: str, weights: str | None = None) 
     InputError
         At the first value that can't be; it names field, value and expectation.
     """
-    observations = parse_values("x", x)
-    centres = parse_values("means", means)
-    spreads = parse_values("variances", variances)
-    require_positive(spreads)
-    require_as_many(spreads, centres)
-    if weights is None:
-        shares = Values("weights", [1.0] * len(centres.numbers), [])
+    inputs, errors = check_inputs(x, means, variances, weights)
+    if inputs is None:
+        raise errors[0]
+    return inputs
+
+
+def check_inputs(
+    x: str, means: str, variances: str, weights: str | None = None
+) -> tuple[Inputs | None, list[InputError]]:
+    """Return what the four texts of :func:`read_inputs` say, or else one error a bad field."""
+    errors: list[InputError] = []
+
+    def checked(field: str, text: str, *checks: Callable[[Values], None]) -> Values | None:
+        try:
+            values = parse_values(field, text)
+            for check in checks:
+                check(values)
+        except InputError as error:
+            errors.append(error)
+            return None
+        return values
+
+    def require_fit(values: Values) -> None:
+        if centres is not None:  # with bad means nobody knows how many there must be
+            require_as_many(values, centres)
+
+    observations = checked("x", x)
+    centres = checked("means", means)
+    spreads = checked("variances", variances, require_positive, require_fit)
+    if weights is not None:
+        shares = checked("weights", weights, require_weights, require_fit)
     else:
-        shares = parse_values("weights", weights)
-        require_weights(shares)
-        require_as_many(shares, centres)
-    fields = (observations, centres, spreads, shares)
-    return Inputs(*(np.asarray(values.numbers, dtype=np.float64) for values in fields))
+        count = 0 if centres is None else len(centres.numbers)
+        shares = Values("weights", [1.0] * count, [])
+    fields = [observations, centres, spreads, shares]
+    numbers = [np.asarray(one.numbers, dtype=np.float64) for one in fields if one is not None]
+    return (None if errors else Inputs(*numbers)), errors

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import estep_xp as ex
 from estep_xp._io.errors import InputError, shown
-from estep_xp._io.files import reading, replacing
+from estep_xp._io.files import reading, replacing, writing
 from estep_xp._io.numbers import parse_number
 
 FORMAT = "estep_xp.mixture"
@@ -36,6 +36,11 @@ _FAMILIES = {
     "tied": _Family(ex.TiedGaussian, ex.TiedGaussian.from_covariance, "kd", "dd", False),
     "full": _Family(ex.FullGaussian, ex.FullGaussian.from_covariances, "kd", "kdd", False),
 }
+
+
+def components_of(family: str) -> type[Any]:
+    """Return the class of the components of a family, by its name in the file."""
+    return _FAMILIES[family].components
 
 
 class Model(NamedTuple):
@@ -84,22 +89,33 @@ class Model(NamedTuple):
         return 1 if self.means.ndim == 1 else int(self.means.shape[1])
 
 
-def write_model(path: Path, model: Model) -> None:
-    """Write `model` to `path`, replacing what is there: the same numbers give the same bytes.
-
-    Raises
-    ------
-    SystemFailure
-        If it cannot be written.
-    """
+def encode_model(model: Model) -> bytes:
+    """Return the content of a file that holds `model`: the same numbers give the same bytes."""
     record = {"format": FORMAT, "version": VERSION, "family": model.family}
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
     for key in ("weights", "means", "covariances"):
         # repr, which json.dumps uses, writes the shortest digits that read back as the same float.
         numbers = json.dumps(getattr(model, key).tolist(), allow_nan=False)
         lines.append(f"  {json.dumps(key)}: {numbers}")
-    with replacing(path) as file:
-        file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def write_model(path: Path, model: Model) -> None:
+    """Write `model` to `path`, replacing what is there.
+
+    Raises
+    ------
+    SystemFailure
+        If it cannot be written.
+    """
+    with replacing(path) as file, writing(path):
+        file.write(encode_model(model))
+
+
+def require_model_name(path: Path) -> None:
+    """Raise InputError unless the name is one for a model's file."""
+    if path.suffix.lower() != ".json":
+        raise InputError(str(path), "must end in .json, which is the format of models")
 
 
 def read_model(path: Path) -> Model:

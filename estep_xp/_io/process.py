@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import sys
 import time
@@ -72,6 +73,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     if hasattr(error, "format_message"):  # from the parser: typer's own exceptions, or click's
         command = getattr(getattr(error, "ctx", None), "command_path", "estep-xp")
         message = error.format_message().removesuffix(".").replace("Value error, ", "")
+        message = re.sub(r"^Invalid value for '(\S+)': ", r"\1: ", message)
         return f"{message}; see {command} --help", getattr(error, "exit_code", 2)
     if isinstance(error, MemoryError):
         return "out of memory", 1

@@ -12,6 +12,11 @@ from estep_xp._io.rows import Source
 from estep_xp._io.terminal import is_terminal, wants_colour
 
 
+def shows_progress(*, quiet: bool) -> bool:
+    """Return whether a bar is welcome: on a terminal that can redraw a line, unless told not to."""
+    return not quiet and is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+
+
 @contextmanager
 def progress(source: Source, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Show how far `source` has been read while the block runs.
@@ -28,7 +33,7 @@ def progress(source: Source, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     callable
         To be called with the number of rows done.
     """
-    if quiet or not is_terminal(sys.stderr) or os.environ.get("TERM") == "dumb":
+    if not shows_progress(quiet=quiet):
         yield lambda _: None
         return
     # Only here: its import takes longer than a small file.

@@ -70,10 +70,21 @@ class Calculation(NamedTuple):
         first = f"the first is value {impossible[0] + 1}"
         return _density_warning("x", len(impossible), len(self.x), "observations", first)
 
+    @property
+    def title(self) -> str:
+        """What stands above a picture of it, in one line."""
+        n = len(self.x)
+        n_possible = n - int(np.count_nonzero(self.evaluation.results.labels < 0))
+        title = "1 observation" if n == 1 else f"{n} observations"
+        if n_possible < n:
+            return f"{title}, {n - n_possible} of zero density not shown"
+        total = decimal(self.evaluation.total_log_likelihood).replace("-", "\N{MINUS SIGN}")
+        return f"{title}, log-likelihood {total}"
+
     def json(self) -> str:
         """Return everything as one JSON object."""
         results, mean_max_responsibility, log_likelihood = self.evaluation
-        return _strict_json(
+        return strict_json(
             {
                 "n_observations": len(self.x),
                 "n_components": len(self.weights),
@@ -94,13 +105,13 @@ class Calculation(NamedTuple):
     def text(self, style: Style) -> Iterator[str]:
         """Yield lines for a person: figures, and a table with one row an observation."""
         results, mean_max_responsibility, log_likelihood = self.evaluation
-        weights = _GAP.join(map(_decimal, self.normalized_weights))
+        weights = _GAP.join(map(decimal, self.normalized_weights))
         figures = {
             "Observations": str(len(self.x)),
             "Components": str(len(self.weights)),
             "Weights": weights,
         }
-        yield from _figures(figures, style)
+        yield from figure_lines(figures, style)
         labels = [str(label) if label >= 0 else "-" for label in results.labels.tolist()]
         values = [repr(value).removesuffix(".0") for value in self.x.tolist()]
         for group in _groups(len(self.weights), max(map(len, values)), style.columns):
@@ -108,10 +119,10 @@ class Calculation(NamedTuple):
             yield from _table(values, results.responsibilities, labels, group, style)
         yield "\n"
         figures = {
-            "Average max responsibility": _decimal(mean_max_responsibility),
-            "Log-likelihood": _decimal(log_likelihood),
+            "Average max responsibility": decimal(mean_max_responsibility),
+            "Log-likelihood": decimal(log_likelihood),
         }
-        yield from _figures(figures, style)
+        yield from figure_lines(figures, style)
 
 
 def summary_warning(summary: Summary, data: str) -> str | None:
@@ -124,7 +135,7 @@ def summary_warning(summary: Summary, data: str) -> str | None:
 
 def summary_json(summary: Summary, output: str) -> str:
     """Return the summary of a run as one JSON object."""
-    return _strict_json(
+    return strict_json(
         {
             "n_observations": summary.n_rows,
             "n_components": len(summary.rows_per_component),
@@ -142,11 +153,11 @@ def summary_text(summary: Summary, output: str, style: Style) -> Iterator[str]:
         "Rows": str(summary.n_rows),
         "Components": str(len(summary.rows_per_component)),
         "Rows per component": _GAP.join(map(str, summary.rows_per_component)),
-        "Average max responsibility": _decimal(summary.mean_max_responsibility),
-        "Log-likelihood": _decimal(summary.log_likelihood),
+        "Average max responsibility": decimal(summary.mean_max_responsibility),
+        "Log-likelihood": decimal(summary.log_likelihood),
         "Output": output,
     }
-    return _figures(figures, style)
+    return figure_lines(figures, style)
 
 
 def _density_warning(field: str, count: int, n: int, noun: str, first: str) -> str:
@@ -157,7 +168,7 @@ def _density_warning(field: str, count: int, n: int, noun: str, first: str) -> s
     )
 
 
-def _figures(figures: dict[str, str], style: Style) -> Iterator[str]:
+def figure_lines(figures: dict[str, str], style: Style) -> Iterator[str]:
     """Yield one figure a line, continued below itself where it is long."""
     indent = len("Average max responsibility") + len(_GAP)
     for name, value in figures.items():
@@ -188,12 +199,12 @@ def _table(
 ) -> Iterator[str]:
     """Yield a table of some components, one row an observation."""
     value_width = max(map(len, values))
-    width = max(len(_heading(group[-1])), len(_decimal(1.0)))
+    width = max(len(_heading(group[-1])), len(decimal(1.0)))
     headings = [f"{_heading(j):>{width}}" for j in group]
     yield style.strong(_GAP.join([f"{'x':>{value_width}}", *headings, "label"])) + "\n"
     rows = responsibilities[:, group].tolist()
     for value, row, label in zip(values, rows, labels, strict=True):
-        cells = [f"{_decimal(number):>{width}}" for number in row]
+        cells = [f"{decimal(number):>{width}}" for number in row]
         if label != "-" and int(label) in group:
             winner = int(label) - group[0]
             cells[winner] = style.strong(cells[winner])
@@ -204,12 +215,12 @@ def _heading(component: int) -> str:
     return f"component {component}"
 
 
-def _decimal(number: float) -> str:
+def decimal(number: float) -> str:
     """Return `number` with six decimals, or as short as possible if it is beyond those."""
     return f"{number:.6f}" if abs(number) < 1e15 else repr(number)
 
 
-def _strict_json(record: dict[str, Any]) -> str:
+def strict_json(record: dict[str, Any]) -> str:
     """Return `record` as JSON; what JSON cannot write, NaN and infinity, is null."""
     return json.dumps(_without_nonfinite(record), allow_nan=False) + "\n"
 

@@ -133,7 +133,7 @@ class _NpyWriter:
     def write(self, block: Results) -> None:
         rows = np.empty(len(block.labels), dtype=self._dtype)
         rows["responsibilities"], rows["label"], rows["log_likelihood"] = block
-        self._file.write(rows.tobytes())
+        self._file.write(rows.view(np.uint8).data)
         self._count += len(rows)
 
     def finish(self) -> None:

@@ -1,0 +1,1 @@
+"""What the page consists of; :mod:`estep_xp.calculator` puts it together."""
