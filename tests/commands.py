@@ -8,6 +8,7 @@ import importlib.util
 import math
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -142,6 +143,19 @@ def stalled(folder, command, *arguments):
         os.close(pipe)
         process.kill()
         process.communicate()
+
+
+def interrupt(process, name):
+    """Send a signal until the process ends, as an impatient person does.
+
+    It must not disturb the tidying up; and Python sees one that comes just before a read only when
+    the read is over.
+    """
+    deadline = time.monotonic() + 60
+    while process.poll() is None:
+        assert time.monotonic() < deadline
+        process.send_signal(getattr(signal, name))
+        time.sleep(0.0005)
 
 
 PROBE = """

@@ -26,6 +26,7 @@ from tests.commands import (
     WORKED,
     assert_refused,
     bivariate,
+    interrupt,
     needs_jax,
     needs_pyarrow,
     on_terminal,
@@ -536,9 +537,7 @@ def stalled_run(folder, suffix=".csv"):
 def test_signals_end_a_run_tidily(tmp_path, name, code, suffix):
     with stalled_run(tmp_path, suffix) as (process, out):
         assert out.read_text() == "old"
-        while process.poll() is None:  # impatience must not disturb the tidying up
-            process.send_signal(getattr(signal, name))
-            time.sleep(0.0005)
+        interrupt(process, name)
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (code, b"", b"")
     assert out.read_text() == "old"
@@ -581,9 +580,9 @@ def test_head_ends_it_quietly(form):
 def test_signals_while_observations_are_read(name, code):
     process = start("calculate", "--x", "-", *WORKED, stdin=subprocess.PIPE, bufsize=0)
     process.stdin.write(b"0.5 " * 100_000)  # more than the pipe holds: somebody reads it
-    process.send_signal(getattr(signal, name))
+    interrupt(process, name)
     assert process.stdout.read() + process.stderr.read() == b""
-    assert process.wait(60) == code
+    assert process.returncode == code
     for stream in (process.stdin, process.stdout, process.stderr):
         stream.close()
 

@@ -24,6 +24,8 @@ from tests.commands import (
 )
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+# Other people's deprecations, of pyparsing's names by an older matplotlib, are not tested here.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 X = ("--x", "0.5, 1.2, 3.8")
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -865,7 +865,8 @@ def test_curves_of_the_widest_mixture():
 @pytest.fixture
 def handlers():
     """Numbers of the signals that end a process, whose handlers are put back afterwards."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     yield before
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -74,7 +74,8 @@ class ArrayFile:
         """Return the chosen columns of all rows, mapped into memory.
 
         None where that cannot be: in an archive, for numbers other than 64-bit floats, and for
-        columns that would have to be copied.
+        columns that would have to be copied. The price of it: the system ends a process whose
+        mapped file is cut short.
         """
         file = self._file
         if not (isinstance(file, io.BufferedReader) and file.seekable()):

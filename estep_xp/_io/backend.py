@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import estep_xp as ex
 from estep_xp._io.extras import require
 
 
@@ -27,3 +28,9 @@ def converter(backend: str) -> Any:
     jax = require("jax", wanted_by="--backend jax", install='"estep_xp[jax]"')
     jax.config.update("jax_enable_x64", True)
     return jax.numpy.asarray
+
+
+def converted(mixture: ex.Mixture, convert: Any) -> ex.Mixture:
+    """Return the same mixture on the arrays that `convert` makes."""
+    components: Any = mixture.components
+    return ex.Mixture(convert(mixture.weights), type(components)(*map(convert, components)))

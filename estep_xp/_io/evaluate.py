@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp._io.backend import converter
+from estep_xp._io.backend import converted, converter
 from estep_xp._io.errors import InputError
 from estep_xp._io.results import Results
 
@@ -58,9 +58,9 @@ class Evaluator:
     def __init__(self, mixture: ex.Mixture, backend: str) -> None:
         self._convert = converter(backend)
         components: Any = mixture.components
-        converted = type(components)(*map(self._convert, components))
         self._univariate = components.means.ndim == 1
-        self._mixture = ex.Mixture(self._convert(scaled(mixture.weights)), converted)
+        mixture = mixture._replace(weights=scaled(mixture.weights))
+        self._mixture = converted(mixture, self._convert)
 
     def __call__(self, x: NDArray[np.float64]) -> Evaluation:
         """Return the E-step on `x`, of shape (n, d), or (n,) if the mixture is univariate.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp._io.backend import converter
+from estep_xp._io.backend import converted, converter
 from estep_xp._io.errors import InputError
 from estep_xp._io.model import Model, components_of
 
@@ -99,7 +99,8 @@ def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progres
         has = f"{field} has {len(rows)} row{'s' if len(rows) > 1 else ''}"
         raise InputError("--components", f"is {k}; {has}, and there must be one for each")
     univariate = choices.family == "univariate"
-    x = converter(choices.backend)(rows[:, 0] if univariate else rows)
+    convert = converter(choices.backend)
+    x = convert(rows[:, 0] if univariate else rows)
     try:
         result = ex.fit(
             x,
@@ -111,12 +112,27 @@ def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progres
             seed=choices.seed,
             progress=progress,
         )
-        model = Model.from_mixture(result.mixture)
-        model.mixture()  # its covariances must be ones that the file's reader takes
     except ValueError as error:
         raise InputError(field, _in_options(str(error))) from error
-    total, bic = float(result.log_likelihood), float(result.bic(x))
+    model = Model.from_mixture(result.mixture)
+    # What is said about the fit is said about the mixture as the file has it.
+    result = result._replace(mixture=converted(_reread(model, field), convert))
+    total = float(ex.log_likelihood(x, result.mixture))
+    bic = float(result.bic(x))
     return Fit(model, len(rows), int(result.n_iter), bool(result.converged), total, bic)
+
+
+def _reread(model: Model, field: str) -> ex.Mixture:
+    """Return the mixture that a reader of the model's file gets."""
+    try:
+        mixture: ex.Mixture = model.mixture()
+    except ValueError as error:
+        raise InputError(
+            field,
+            "covariances are too close to singular to be written down; raise --variance-floor, or "
+            "drop features that depend on each other",
+        ) from error
+    return mixture
 
 
 def _in_options(message: str) -> str:

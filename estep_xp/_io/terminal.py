@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 from estep_xp._io.errors import InputError, SystemFailure, one_line
 
@@ -47,8 +47,13 @@ def get() -> str:
     """
     if sys.stdin is None:
         raise InputError("standard input", "is closed")
+    # Piece by piece: within one large read, Python looks at no signal that came between two pieces.
+    stdin: Any = sys.stdin.buffer
+    pieces: list[bytes] = []
     try:
-        return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        while piece := stdin.read1(1 << 16):
+            pieces.append(piece)
+        return b"".join(pieces).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise InputError("standard input", f"{error.strerror or error}") from error
 
