@@ -415,8 +415,8 @@ def test_equinox_layer(tmp_path):
         densities = norm.logpdf(script.waits[:, None], means, jnp.exp(0.5 * log_variances))
         return -logsumexp(weights + densities, axis=1).mean()
 
-    value, expected = eqx.filter_value_and_grad(plain_loss)(model)
-    gradient = eqx.filter_grad(script.loss)(model)
+    value, expected = eqx.filter_jit(eqx.filter_value_and_grad(plain_loss))(model)
+    gradient = eqx.filter_jit(eqx.filter_grad(script.loss))(model)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), gradient, expected
     )
