@@ -8,25 +8,29 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-needs_jax = pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None, reason="jax is not installed"
-)
-needs_dask = pytest.mark.skipif(
-    importlib.util.find_spec("dask") is None, reason="dask is not installed"
-)
 
 
-def run(script: str, folder: Path) -> list[str]:
+def needs(module: str) -> pytest.MarkDecorator:
+    missing = importlib.util.find_spec(module) is None
+    return pytest.mark.skipif(missing, reason=f"{module} is not installed")
+
+
+needs_jax = needs("jax")
+
+
+def run(script: str, folder: Path, *arguments: str) -> list[str]:
     """Run an example far from its folder, warnings as errors, and return the lines it prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / script)],
+        [sys.executable, "-W", "error", str(EXAMPLES / script), *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
@@ -39,14 +43,26 @@ def run(script: str, folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+def imported(script: str) -> ModuleType:
+    """Import an example that has functions to test by themselves."""
+    spec = importlib.util.spec_from_file_location(script, EXAMPLES / f"{script}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def numbers(lines: list[str], beginning: str) -> list[float]:
     """Numbers of the one line that begins so."""
     (line,) = [line for line in lines if line.startswith(beginning)]
     return [float(word) for word in re.findall(r"-?\d+\.?\d*(?:e[-+]\d+)?", line[len(beginning) :])]
 
 
+def geyser() -> np.ndarray:
+    return np.loadtxt(EXAMPLES / "data" / "faithful.csv", delimiter=",", skiprows=1)
+
+
 def waiting() -> np.ndarray:
-    return np.loadtxt(EXAMPLES / "data" / "faithful.csv", delimiter=",", skiprows=1, usecols=1)
+    return geyser()[:, 1]
 
 
 def log_joint(weights: list[float], log_densities: list[np.ndarray]) -> np.ndarray:
@@ -66,9 +82,17 @@ def responsibilities(joint: np.ndarray) -> np.ndarray:
 
 
 def textbook_em(
-    x: np.ndarray, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, n_iter: int
+    x: np.ndarray,
+    weights: np.ndarray,
+    means: np.ndarray,
+    covariances: np.ndarray,
+    n_iter: int,
+    kept: np.ndarray | float = 1.0,
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Run EM as the textbooks have it; returns the log-likelihood, the weights and the means."""
+    """Run EM as the textbooks have it; returns the log-likelihood, the weights and the means.
+
+    Covariances are multiplied by `kept`: the identity keeps variances only.
+    """
     for i in range(n_iter + 1):
         densities = [
             stats.multivariate_normal(mean, covariance).logpdf(x)
@@ -78,7 +102,7 @@ def textbook_em(
         if i < n_iter:
             r = responsibilities(joint)
             weights, means = r.mean(axis=0), r.T @ x / r.sum(axis=0)[:, None]
-            covariances = [np.cov(x.T, aweights=column, ddof=0) for column in r.T]
+            covariances = [kept * np.cov(x.T, aweights=column, ddof=0) for column in r.T]
     return logsumexp(joint, axis=1).sum(), weights, means
 
 
@@ -160,7 +184,7 @@ def test_own_family(tmp_path):
     assert numbers(lines, "gradient by scales:") == pytest.approx(by_scales, abs=1e-6)
 
 
-@needs_dask
+@needs("dask")
 def test_out_of_core(tmp_path):
     lines = run("out_of_core.py", tmp_path)
     n, d, chunk = 2_000_000, 4, 250_000
@@ -191,6 +215,15 @@ def test_out_of_core(tmp_path):
         assert megabytes < limit
 
 
+def geyser_by_em(n_iter: int, kept: np.ndarray | float = 1.0) -> tuple:
+    """EM of two components on Old Faithful's eruptions, from short and long waits."""
+    x = geyser()
+    parts = [x[x[:, 1] < 68], x[x[:, 1] >= 68]]
+    means = np.stack([part.mean(axis=0) for part in parts])
+    covariances = kept * np.stack([np.cov(part.T) for part in parts])
+    return textbook_em(x, np.asarray([0.5, 0.5]), means, covariances, n_iter, kept)
+
+
 @needs_jax
 def test_multi_device(tmp_path):
     lines = run("multi_device.py", tmp_path)
@@ -200,14 +233,242 @@ def test_multi_device(tmp_path):
     assert "e_step exchanges: none" in lines
     assert "expected_statistics exchanges: all-reduce" in lines
 
-    x = np.loadtxt(EXAMPLES / "data" / "faithful.csv", delimiter=",", skiprows=1)
-    parts = [x[x[:, 1] < 68], x[x[:, 1] >= 68]]
-    means = np.stack([part.mean(axis=0) for part in parts])
-    covariances = np.stack([np.cov(part.T) for part in parts])
-    total, weights, means = textbook_em(x, np.asarray([0.5, 0.5]), means, covariances, n_iter=40)
+    total, weights, means = geyser_by_em(n_iter=40)
     for name in ("eight devices", "one device"):
         log_likelihood, n_iter = numbers(lines, f"{name}: log-likelihood")
         assert log_likelihood == pytest.approx(total, abs=272 * 1e-6)
         assert 0 < n_iter < 40
         assert sorted(numbers(lines, f"{name}: weights")) == pytest.approx(weights, abs=1e-4)
         assert sorted(numbers(lines, f"{name}: mean waits")) == pytest.approx(means[:, 1], abs=1e-3)
+
+
+# GradBench's objective, twice: as its text has it, in 50 digits, and as JAX users write it.
+
+
+def gradbench_exactly(alphas, means, icf, x, gamma, m):
+    """The objective by its definition, of lists of mpmath numbers."""
+    d, k, n = len(means[0]), len(means), len(x)
+
+    def logarithm_of_sum(terms):
+        return mpmath.log(sum(map(mpmath.exp, terms)))
+
+    total = -n * d * mpmath.log(2 * mpmath.pi) / 2 - n * logarithm_of_sum(alphas)
+    for row in x:
+        terms = []
+        for alpha, mean, numbers in zip(alphas, means, icf, strict=True):
+            below = iter(numbers[d:])
+            centred = [a - b for a, b in zip(row, mean, strict=True)]
+            product = [mpmath.exp(q) * c for q, c in zip(numbers, centred, strict=False)]
+            for column in range(d):
+                for i in range(column + 1, d):
+                    product[i] += next(below) * centred[column]
+            terms.append(alpha + sum(numbers[:d]) - sum(p * p for p in product) / 2)
+        total += logarithm_of_sum(terms)
+
+    degrees = d + m + 1
+    constant = degrees * d * mpmath.log(gamma / mpmath.sqrt(2))
+    constant -= d * (d - 1) * mpmath.log(mpmath.pi) / 4
+    constant -= sum(mpmath.loggamma(mpmath.mpf(degrees - j) / 2) for j in range(d))
+    for numbers in icf:
+        squares = [mpmath.exp(2 * q) for q in numbers[:d]] + [b * b for b in numbers[d:]]
+        total += m * sum(numbers[:d]) - mpmath.mpf(gamma) ** 2 / 2 * sum(squares)
+    return total + k * constant
+
+
+def gradbench_plainly(alphas, means, icf, x, gamma, m):
+    """The objective in the formulas that JAX's users write."""
+    import jax.numpy as jnp
+    from jax.scipy import special
+
+    (n, d), k = x.shape, len(alphas)
+    q, below = icf[:, :d], icf[:, d:]
+    columns, rows = np.triu_indices(d, 1)
+    factors = jnp.zeros((k, d, d)).at[:, rows, columns].set(below) + jnp.exp(q)[:, None] * np.eye(d)
+    product = jnp.einsum("kij,nkj->nki", factors, x[:, None] - means)
+    terms = alphas + q.sum(axis=1) - 0.5 * (product**2).sum(axis=2)
+    constant = (d + m + 1) * d * jnp.log(gamma / jnp.sqrt(2.0))
+    constant -= special.multigammaln(0.5 * (d + m + 1), d)
+    prior = k * constant - 0.5 * gamma**2 * (factors**2).sum() + m * q.sum()
+    sums = special.logsumexp(terms, axis=1).sum() - n * special.logsumexp(alphas)
+    return sums - 0.5 * n * d * jnp.log(2 * jnp.pi) + prior
+
+
+def gradbench_arguments(d: int, k: int, n: int, *, ill: bool) -> list[np.ndarray]:
+    """Normal and uniform numbers; if ill, precision matrices of condition number 1e16."""
+    random = np.random.default_rng([d, k, n])
+    icf = random.standard_normal((k, d * (d + 1) // 2))
+    if ill:
+        icf[:, :d], icf[:, d:] = np.linspace(-9.21, 9.21, d), 0.1 * icf[:, d:]
+        factors = np.zeros((k, d, d))
+        factors[:, *np.tril_indices(d, -1)] = icf[:, d:]  # in whatever order: it is small
+        factors += np.exp(icf[:, :d])[:, None] * np.eye(d)
+        assert (np.linalg.cond(factors) > 0.9e8).all()  # its square is the precisions'
+    return [
+        random.standard_normal(k),
+        random.random((k, d)),
+        icf,
+        random.standard_normal((n, d)),
+    ]
+
+
+def assert_gradients_agree(actual, expected):
+    """Each number within 1e-9 of itself, or of a millionth of the largest beside it."""
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-15 * np.abs(other).max())
+
+
+@needs_jax
+@pytest.mark.parametrize("ill", [False, True])
+def test_gradbench_gmm_in_50_digits(ill):
+    import jax
+
+    arguments = gradbench_arguments(d=3, k=3, n=6, ill=ill)
+    script = imported("gradbench_gmm")
+    differentiated = jax.value_and_grad(script.objective, argnums=(0, 1, 2))
+    value, gradient = jax.jit(differentiated)(*arguments, 1.5, 2)
+
+    with mpmath.workdps(50):
+        shapes = [array.shape for array in arguments]
+        flat = [mpmath.mpf(number) for array in arguments for number in array.ravel().tolist()]
+
+        def of_flat(flat):
+            found = iter(flat)
+            vector, *matrices = (
+                np.asarray([next(found) for _ in range(np.prod(shape))], object).reshape(shape)
+                for shape in shapes
+            )
+            lists = [vector.tolist(), *(matrix.tolist() for matrix in matrices)]
+            return gradbench_exactly(*lists, 1.5, 2)
+
+        h = mpmath.mpf(10) ** -15
+
+        def slope(i):
+            ends = [of_flat([*flat[:i], flat[i] + step, *flat[i + 1 :]]) for step in (h, -h)]
+            return (ends[0] - ends[1]) / (2 * h)
+
+        free = sum(array.size for array in arguments[:3])
+        slopes = np.asarray([float(slope(i)) for i in range(free)])
+        assert float(value) == pytest.approx(float(of_flat(flat)), rel=1e-13)
+    ends = np.cumsum([array.size for array in arguments[:2]])
+    expected = [
+        part.reshape(shape) for part, shape in zip(np.split(slopes, ends), shapes, strict=False)
+    ]
+    assert_gradients_agree(gradient, expected)
+
+
+@needs_jax
+@pytest.mark.parametrize(("d", "k"), [(2, 5), (12, 7)])
+@pytest.mark.parametrize("ill", [False, True])
+def test_gradbench_gmm_beside_plain_autodiff(d, k, ill):
+    import jax
+
+    arguments = gradbench_arguments(d, k, 1000, ill=ill)
+    functions = imported("gradbench_gmm").objective, gradbench_plainly
+    ours, plain = (
+        jax.jit(jax.value_and_grad(function, argnums=(0, 1, 2)))(*arguments, 1.0, 0)
+        for function in functions
+    )
+    assert float(ours[0]) == pytest.approx(float(plain[0]), rel=1e-9)
+    assert_gradients_agree(ours[1], plain[1])
+
+
+@needs_jax
+def test_gradbench_gmm(tmp_path):
+    lines = run("gradbench_gmm.py", tmp_path, "2x5", "3x4")
+    script = imported("gradbench_gmm")
+    for line, (d, k) in zip(lines[1:3], [(2, 5), (3, 4)], strict=True):
+        *size, value, plain, with_gradient, ratio = map(float, line.split())
+        assert size == [d, k]
+        expected = gradbench_plainly(*script.instance(d, k), 1.0, 0)
+        assert value == pytest.approx(float(expected), abs=1e-5)
+        assert ratio == pytest.approx(with_gradient / plain, rel=0.05)
+    assert len(lines) == 3 + len(script.PUBLISHED)
+
+
+@needs("optax")
+def test_optax_fit(tmp_path):
+    lines = run("optax_fit.py", tmp_path)
+    total, weights, means = geyser_by_em(n_iter=60)
+    assert numbers(lines, "start: log-likelihood")[0] < total - 100
+    for name in ("L-BFGS", "EM"):
+        assert numbers(lines, f"{name}: log-likelihood")[0] == pytest.approx(total, abs=1e-4)
+        assert sorted(numbers(lines, f"{name}: weights")) == pytest.approx(weights, abs=1e-3)
+        assert sorted(numbers(lines, f"{name}: mean waits")) == pytest.approx(means[:, 1], abs=0.02)
+
+
+@needs("equinox")
+def test_equinox_layer(tmp_path):
+    lines = run("equinox_layer.py", tmp_path)
+    script = imported("equinox_layer")
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+    from jax.scipy.special import logsumexp
+    from jax.scipy.stats import norm
+
+    model = script.initial_model()
+
+    def plain_loss(model):
+        """Minus the mean log-likelihood by its formula."""
+        weights = jax.nn.log_softmax(jax.vmap(lambda t: model.network(t[None]))(script.durations))
+        means, log_variances = model.components
+        densities = norm.logpdf(script.waits[:, None], means, jnp.exp(0.5 * log_variances))
+        return -logsumexp(weights + densities, axis=1).mean()
+
+    value, expected = eqx.filter_jit(eqx.filter_value_and_grad(plain_loss))(model)
+    gradient = eqx.filter_jit(eqx.filter_grad(script.loss))(model)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), gradient, expected
+    )
+    parts = expected.network, expected.components
+    for name, part in zip(("network", "components"), parts, strict=True):
+        leaves = [np.ravel(leaf) for leaf in jax.tree.leaves(part)]
+        (length,) = numbers(lines, f"gradient by the {name}:")
+        assert length == pytest.approx(np.linalg.norm(np.concatenate(leaves)), abs=1e-6)
+        assert length > 0.01
+
+    (before,) = numbers(lines, "before training: log-likelihood")
+    _, after = numbers(lines, "after ")
+    (still,) = numbers(lines, "same weights for all rows: log-likelihood")
+    assert before == pytest.approx(-272 * float(value), abs=1e-4)
+    # What a duration tells of the next wait is worth more than a nat for two rows.
+    assert after > still + 136 > before
+    means = numbers(lines, "means")
+    assert sorted(means) == pytest.approx([54.5, 79.9], abs=0.5)
+    short, long = np.argmin(means), np.argmax(means)
+    assert numbers(lines, "weights at quantile 0.1:")[short] > 0.9
+    assert numbers(lines, "weights at quantile 0.9:")[long] > 0.9
+
+
+@needs("numpyro")
+def test_numpyro_factor(tmp_path):
+    lines = run("numpyro_factor.py", tmp_path)
+    x = waiting()
+    for name in ("weights", "means", "deviations"):
+        mode, mean, deviation = (
+            np.asarray(numbers(lines, f"{name}: {what}"))
+            for what in ("most likely", "posterior mean", "posterior deviation")
+        )
+        # Near, in posterior deviations; these are near the standard errors, and not far too narrow.
+        assert (np.abs(mean - mode) < 0.5 * deviation).all()
+        assert (deviation > 0.01 * mode.max() / np.sqrt(len(x))).all()
+    weights, means, deviations = (
+        np.asarray(numbers(lines, f"{name}: most likely"))
+        for name in ("weights", "means", "deviations")
+    )
+    joint = gaussian(x, list(weights), list(means), list(deviations**2))
+    r = responsibilities(joint)
+    assert weights == pytest.approx(r.mean(axis=0), abs=1e-3)
+    assert means == pytest.approx(r.T @ x / r.sum(axis=0), abs=1e-3)
+
+
+@needs("torch")
+def test_torch_autograd(tmp_path):
+    lines = run("torch_autograd.py", tmp_path)
+    total, weights, means = geyser_by_em(n_iter=100, kept=np.eye(2))
+    assert numbers(lines, "start: log-likelihood")[0] < total - 100
+    assert all(slope != 0 for slope in numbers(lines, "gradient by the mean waits"))
+    for name in ("L-BFGS", "EM"):
+        assert numbers(lines, f"{name}: log-likelihood")[0] == pytest.approx(total, abs=1e-4)
+        assert sorted(numbers(lines, f"{name}: weights")) == pytest.approx(weights, abs=1e-3)
+        assert sorted(numbers(lines, f"{name}: mean waits")) == pytest.approx(means[:, 1], abs=0.02)

@@ -81,6 +81,7 @@ def test_pictures_are_there():
 
 def test_python_recipes(tmp_path):
     pytest.importorskip("jax", reason="the README differentiates in JAX")
+    pytest.importorskip("optax", reason="the README has a recipe with optax")
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     done = run(
         [sys.executable, "-W", "error", "-c", RUN_BLOCKS], tmp_path, json.dumps(blocks("python"))
