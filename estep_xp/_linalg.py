@@ -20,12 +20,8 @@ def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) ->
     matrix. It is NaN, too, where what is left of a variance given other features is not more than
     a share `least` of it.
     """
-    # Unit diagonals: in float32 the squares of a factor of variances 1e-30 would underflow. By
-    # reciprocals, one after the other: so would the derivative of a quotient.
-    scale = 1.0 / xp.sqrt(xp.linalg.diagonal(covariances))
-    correlations = covariances * xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
-    # Libraries read one triangle, or both: they all get the same derivatives from the mean.
-    symmetric = 0.5 * correlations + 0.5 * xp.matrix_transpose(correlations)
+    # Unit diagonals: in float32 the squares of a factor of variances 1e-30 would underflow.
+    symmetric, scale = correlations(xp, covariances)
     lower = xp.linalg.cholesky(symmetric)
     if least > 0:
         pivots = xp.linalg.diagonal(lower)
@@ -33,6 +29,15 @@ def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) ->
         lower = xp.where(good[..., None, None], lower, math.nan)
     inverse = inverse_lower(xp, lower)
     return xp.matrix_transpose(inverse * xp.expand_dims(scale, axis=-2))
+
+
+def correlations(xp: Namespace, covariances: Array) -> tuple[Array, Array]:
+    """Correlations (..., d, d), exactly symmetric, and the reciprocal deviations (..., d)."""
+    # Reciprocals, one after the other: the derivative of a quotient would underflow.
+    scale = 1.0 / xp.sqrt(xp.linalg.diagonal(covariances))
+    scaled = covariances * xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
+    # Libraries read one triangle, or both: they all get the same derivatives from the mean.
+    return 0.5 * scaled + 0.5 * xp.matrix_transpose(scaled), scale
 
 
 def covariances_of(xp: Namespace, factors: Array) -> Array:

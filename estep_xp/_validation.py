@@ -7,12 +7,14 @@ in the results instead of giving a plausible wrong number.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from estep_xp import _linalg
 from estep_xp._namespace import Space, is_concrete, is_tracer, to_host
 
 if TYPE_CHECKING:
@@ -193,26 +195,39 @@ def first_indefinite(covariances: Array, least: float = 0.0) -> tuple[int, ...] 
 
     Nor may, in units of its variances, what is left of one variance given the others be `least`.
     """
-    host = to_host(covariances)
-    for index in np.ndindex(*host.shape[:-2]):
-        variances = np.diagonal(host[index])
-        if not (variances > 0).all():
-            return index
-        scale = np.sqrt(variances)
-        try:
-            lower = np.linalg.cholesky(host[index] / np.outer(scale, scale))
-        except np.linalg.LinAlgError:
-            return index
-        if not (np.diagonal(lower) ** 2 > least).all():
-            return index
-    return None
+    bad = np.argwhere(~(_least_pivots(to_host(covariances)) > least))
+    return tuple(bad[0].tolist()) if len(bad) else None
+
+
+def _least_pivots(covariances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What is left of a variance given others, the least share (...); -inf if not definite."""
+    pivots = np.full(covariances.shape[:-2], -np.inf)
+    for index in np.ndindex(*pivots.shape):
+        if not (np.diagonal(covariances[index]) > 0).all():
+            continue
+        with contextlib.suppress(np.linalg.LinAlgError):
+            lower = np.linalg.cholesky(_linalg.correlations(np, covariances[index])[0])
+            pivots[index] = np.min(np.diagonal(lower) ** 2)
+    return pivots
 
 
 def check_definite(
-    name: str, covariances: Array, remedy: str = "add to its diagonal", least: float = 0.0
+    name: str,
+    covariances: Array,
+    remedy: str = "add to its diagonal",
+    least: float = 0.0,
+    *,
+    failed: bool = False,
 ) -> None:
-    """Raise ValueError naming the first concrete matrix that is not positive definite."""
+    """Raise ValueError naming the first concrete matrix that is not positive definite.
+
+    If a library has `failed` to factorise them and by our own rounding all are definite, it is the
+    one that is so by least.
+    """
     index = first_indefinite(covariances, least)
+    if index is None and failed:
+        pivots = _least_pivots(to_host(covariances))
+        index = tuple(map(int, np.unravel_index(np.argmin(pivots), pivots.shape)))
     if index is not None:
         label = name + "".join(f"[{i}]" for i in index)
         raise ValueError(

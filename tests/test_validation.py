@@ -63,6 +63,27 @@ def test_every_function_looks(backend, argument):
             components.log_prob(given["x"])
 
 
+@pytest.mark.backends("numpy", "array_api_strict", "jax", "torch")
+def test_matrices_at_the_edge_of_definiteness(backend):
+    """By rounding some can be factorised and some cannot: those are named in our own words."""
+    rng = np.random.default_rng(0)
+    means = backend.asarray(np.zeros((2, 3)))
+    refusals = []
+    for _ in range(60):
+        rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+        scale = 10.0 ** rng.uniform(-3, 3, (3, 1))
+        matrix = scale * (rotation * [10.0 ** rng.uniform(-18, -15), 1, 1]) @ rotation.T * scale.T
+        covariances = backend.asarray(np.stack([np.eye(3), 0.5 * (matrix + matrix.T)]))
+        try:
+            factors = ex.FullGaussian.from_covariances(means, covariances).precision_cholesky
+        except ValueError as error:
+            refusals.append(f"{type(error).__name__}: {error}")
+        else:
+            assert np.isfinite(backend.to_numpy(factors)).all()
+    words = "ValueError: covariances[1] is not positive definite"
+    assert 0 < sum(text.startswith(words) for text in refusals) == len(refusals) < 60
+
+
 def test_covariances_of_a_bad_factor():
     factors = FACTORS.copy()
     factors[1, 0, 0] = -1.0

@@ -411,8 +411,8 @@ def factorized(
         factors = execution.compute(_linalg.precision_cholesky, space, covariances)
     except (ValueError, RuntimeError):
         # Where a library's own cholesky raises: it does not say which matrix.
-        check_definite(name, covariances)
+        check_definite(name, covariances, failed=True)
         raise
     if is_concrete(factors) and not np.isfinite(to_host(factors)).all():
-        check_definite(name, covariances)
+        check_definite(name, covariances, failed=True)
     return means, factors

@@ -85,7 +85,8 @@ class _ByVariances(Gaussian):
         return covariances
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str, *, failed: bool) -> None:
+        del failed  # there is nothing to factorise
         bad = np.argwhere(~((covariances > 0) & (covariances < np.inf)))
         if len(bad):
             index = tuple(bad[0].tolist())
@@ -122,8 +123,9 @@ class _ByFactors(Gaussian):
         return _linalg.precision_cholesky(xp, covariances, least_pivot(xp, covariances))
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
-        check_definite("covariances", covariances, remedy, least_pivot(np, covariances))
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str, *, failed: bool) -> None:
+        least = least_pivot(np, covariances)
+        check_definite("covariances", covariances, remedy, least, failed=failed)
 
     def _scales(self, xp: Namespace) -> Array:
         return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)
