@@ -16,6 +16,7 @@ from tests.benchmarks.problems import (
     FAMILIES,
     FIT_JAX,
     FIT_NUMPY,
+    GRADIENTS,
     JAX,
     NUMPY,
     NUMPY_FLOAT32,
@@ -32,6 +33,7 @@ TABLES = {
     "JAX": JAX,
     "fit, NumPy": FIT_NUMPY,
     "fit, JAX": FIT_JAX,
+    "Gradient": GRADIENTS,
     "Growth": GROWTHS,
     "Two workers": WORKERS,
     "Memory": MEMORY * 2,  # NumPy and JAX

@@ -22,19 +22,24 @@ def blocking(function: Any, *args: Any) -> Call:
 
 def plain_residuals(case: Case) -> Call:
     """As one writes it down: residuals, standardised, squared and summed."""
+    return _plain(case, plain_log_joint(case.problem.family))
+
+
+def plain_log_joint(family: str) -> Any:
+    """That formula, a function of the arrays of `arrays_of`."""
     import jax.numpy as jnp
 
     def distances(x, means, factors):
         residuals = x[:, None, :] - means
-        if case.problem.family == "full":
+        if family == "full":
             residuals = jnp.einsum("nkd,kde->nke", residuals, factors)
-        elif case.problem.family == "tied":
+        elif family == "tied":
             residuals = jnp.einsum("nkd,de->nke", residuals, factors)
         else:
             residuals = residuals * factors
         return jnp.sum(residuals**2, axis=-1)
 
-    return _plain(case, distances)
+    return _log_joint(family, distances)
 
 
 def plain_expanded(case: Case) -> Call:
@@ -51,27 +56,35 @@ def plain_expanded(case: Case) -> Call:
         constant = jnp.sum(means**2 * precisions, axis=-1)
         return x**2 @ precisions.T - 2.0 * x @ (means * precisions).T + constant
 
-    return _plain(case, distances)
+    return _plain(case, _log_joint(case.problem.family, distances))
 
 
-def _plain(case: Case, distances: Any) -> Call:
-    import jax
+def _log_joint(family: str, distances: Any) -> Any:
     import jax.numpy as jnp
 
-    @jax.jit
-    def e_step(x, weights, means, factors):
+    def log_joint(x, weights, means, factors):
         diagonal = factors
-        if case.problem.family not in _PER_COMPONENT:
+        if family not in _PER_COMPONENT:
             diagonal = jnp.diagonal(factors, axis1=-2, axis2=-1)
         log_determinants = jnp.sum(jnp.log(jnp.broadcast_to(diagonal, means.shape)), axis=-1)
         constants = jnp.log(weights) + log_determinants - 0.5 * x.shape[1] * math.log(2 * math.pi)
-        log_joint = constants - 0.5 * distances(x, means, factors)
-        return jax.nn.softmax(log_joint, axis=1), jax.nn.logsumexp(log_joint, axis=1)
+        return constants - 0.5 * distances(x, means, factors)
 
-    return blocking(e_step, *_arrays(case))
+    return log_joint
 
 
-def _arrays(case: Case) -> list[Any]:
+def _plain(case: Case, log_joint: Any) -> Call:
+    import jax
+
+    @jax.jit
+    def e_step(*arrays):
+        q = log_joint(*arrays)
+        return jax.nn.softmax(q, axis=1), jax.nn.logsumexp(q, axis=1)
+
+    return blocking(e_step, *arrays_of(case))
+
+
+def arrays_of(case: Case) -> list[Any]:
     """Rows (n, d), weights, means (k, d), factors (k, d), (k, 1) or matrices."""
     import jax.numpy as jnp
 

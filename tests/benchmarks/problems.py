@@ -168,5 +168,30 @@ JAX = (
     *_both("full", 20_000, 64, 32, 2.2, 1.7),
 )
 
+
+class Gradient(NamedTuple):
+    """A line of the table of gradients and what it set out for."""
+
+    problem: Problem
+    # Value and gradient over the value, at most; plain autodiff over ours, and plain value over
+    # ours, at least.
+    goals: tuple[float, float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.problem.name
+
+
+GRADIENTS = (
+    Gradient(problem("full", 100_000, 2, 5), (2.3, 2, 1.2)),
+    Gradient(problem("full", 100_000, 8, 16), (2.5, 6, 2)),
+    Gradient(problem("full", 10_000, 32, 50), (2.7, 4, 2)),
+    Gradient(problem("full", 10_000, 64, 25), (3.3, 3, 2)),
+    Gradient(problem("tied", 100_000, 8, 16)),
+    Gradient(problem("diagonal", 100_000, 8, 16)),
+    Gradient(problem("spherical", 100_000, 8, 16)),
+    Gradient(problem("univariate", 100_000, 1, 10)),
+)
+
 FIT_NUMPY = (problem("diagonal", 100_000, 8, 16, 5), problem("full", 100_000, 8, 16, 10))
 FIT_JAX = (problem("full", 100_000, 8, 16, 4, "float32"),)

@@ -24,7 +24,7 @@ def printed(report: Record) -> str:
         lines = [record for record in records if record["section"] == section]
         if not lines:
             continue
-        table = {"Growth": _growth, "Memory": _memory}.get(section, _comparison)(lines)
+        table = _TABLES.get(section, _comparison)(lines)
         parts.append(f"### {section}\n\n{_markdown(table)}{_absent(lines)}")
     return "\n\n".join(parts)
 
@@ -82,6 +82,26 @@ def _ratios(line: Record) -> Record:
     return ratios | {"beside": line["against"], "goal": _number(line["goal"])}
 
 
+def _gradient(lines: list[Record]) -> list[Record]:
+    columns = {
+        "value and gradient, over the value": "over_value",
+        "plain over ours: value and gradient": "against_plain",
+        "plain over ours: value": "value_against_plain",
+    }
+    rows = []
+    for line in lines:
+        row = {"": line["line"], "value, ms": _ms(line["times"]["value"])}
+        row["value and gradient, ms"] = _ms(line["ours"])
+        goals = line["goals"] or (None,) * len(columns)
+        for (title, name), goal, word in zip(
+            columns.items(), goals, ("at most", "at least", "at least"), strict=True
+        ):
+            bound = "" if goal is None else f" ({word} {goal:g})"
+            row[title] = f"{_number(line[name])}{bound}"
+        rows.append(row)
+    return rows
+
+
 def _growth(lines: list[Record]) -> list[Record]:
     rows = []
     for line in lines:
@@ -126,3 +146,6 @@ def _markdown(rows: list[Record]) -> str:
     lines = [columns, ["---"] * len(columns)]
     lines += [[str(row.get(column, "–")) for column in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+_TABLES = {"Gradient": _gradient, "Growth": _growth, "Memory": _memory}
