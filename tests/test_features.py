@@ -289,3 +289,56 @@ def test_derivatives_are_those_of_the_residual_form(record, far):
 
 
 assert {name_of(record) for record in families.RECORDS} == set(FAMILIES)
+
+
+def second_moments(x, weights, means, factors):
+    """Σ r (x − μ) (x − μ)ᵀ of full components, and a scale for each entry, in 80-bit numbers."""
+    x, means, factors = (np.asarray(a, np.longdouble) for a in (x, means, factors))
+    residuals = x[:, None, :] - means
+    standardised = np.einsum("nkd,kde->nke", residuals, factors)
+    logs = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(1) + np.log(weights)
+    joint = logs - 0.5 * (standardised**2).sum(-1)
+    shares = np.exp(joint - joint.max(axis=1, keepdims=True))
+    weighted = residuals * (shares / shares.sum(axis=1, keepdims=True))[:, :, None]
+    moments = np.einsum("nkd,nke->kde", weighted, residuals)
+    deviations = np.sqrt(np.diagonal(moments, axis1=1, axis2=2))
+    return moments, deviations[:, :, None] * deviations[:, None, :]
+
+
+@jax_too
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="long double is a double here")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("spread", [0.3, 3.0, 30.0, 3e3])
+def test_jax_sums_moments_by_features_where_they_are_exact(spread, dtype):
+    """Between the first and the last of these, log-joints by features are not exact any more."""
+    record = next(one for one in families.RECORDS if one.family is ex.FullGaussian)
+    x, weights, params = draw(record, spread, d=_jax_limit() + 4)
+    x, weights = x.astype(dtype), weights.astype(dtype)
+    params = {name: np.asarray(a, dtype) for name, a in params.items()}
+    exact, scale = second_moments(x, weights, *params.values())
+    actual = in_jax(ex.expected_statistics, x, weights, params, record, dtype).moments.second
+    eps = float(np.finfo(dtype).eps)
+    allowed = max(_features._CANCELLED * eps, _features._LOST)
+    # And what the rounding of the responsibilities makes: they go by the largest log-joint.
+    np.testing.assert_array_less(np.abs(actual - exact), (allowed + 100 * eps) * scale)
+
+
+@jax_too
+def test_jax_sums_moments_of_rows_out_of_reach_by_residuals():
+    """A row whose squares overflow is no part of a component that it does not belong to."""
+    record = next(one for one in families.RECORDS if one.family is ex.FullGaussian)
+    d = _jax_limit() + 4
+    x = np.random.default_rng(0).standard_normal((N, d))
+    x[7] = 1e155
+    factors = np.stack([np.eye(d), 1e-150 * np.eye(d)])
+    params = {"means": np.zeros((2, d)), "precision_cholesky": factors}
+    actual = in_jax(ex.expected_statistics, x, np.ones(2), params, record, "float64")
+    inner = np.delete(x, 7, axis=0)
+    np.testing.assert_allclose(actual.moments.second[0], inner.T @ inner, rtol=1e-10, atol=1e-9)
+
+
+def _jax_limit():
+    """Features up to which log-joints are made of them, too."""
+    from estep_xp.execution import _jax
+
+    return _jax._DEPENDENT_UNROLLED

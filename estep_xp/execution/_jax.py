@@ -41,13 +41,15 @@ _MANY_ROWS = 1000
 # Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
 _BLOCK_NUMBERS = {"cpu": 1 << 19}
 _MANY_BLOCK_NUMBERS = 1 << 23
+_LEAST_ROWS = 256  # products of fewer are slow
+_VECTORS = 64  # rows that fill whole vectors, and lines of the cache
 
 # Features that loops are written out for: the compiler makes one pass over rows and components of
 # such a loop, and a product of small matrices is slower. The work for features that depend on each
 # other grows with their square.
 _FEATURES_UNROLLED, _DEPENDENT_UNROLLED = 64, 8
 
-# Features whose products with each other are summed in less time than (x − μ) P and its products.
+# Features whose products with each other are summed in less time than residuals' products.
 _MOST_FEATURES = 64
 
 
@@ -62,6 +64,10 @@ class JaxPlan(Plan):
         if products and not (self.one_form and d <= _MOST_FEATURES):
             return False
         return self.many_rows and d > 1
+
+    def joins(self, d: int, *, products: bool) -> bool:
+        """Whether they make log-densities quicker, too, where they pay for sums."""
+        return not products or d <= _DEPENDENT_UNROLLED
 
     def granted(
         self,
@@ -450,7 +456,8 @@ def _default_block_size(
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
     width = kernel.width(_plan(rows, sums=True), parameters)
     width += sum(math.prod(array.shape[1:]) for array in rows)
-    return max(64, numbers // int(width))
+    size = max(_LEAST_ROWS, numbers // int(width))
+    return size - size % _VECTORS
 
 
 def _is_given(tangent: Any) -> bool:

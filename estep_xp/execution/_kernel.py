@@ -59,6 +59,11 @@ class Plan:
         del d, products
         return False
 
+    def joins(self, d: int, *, products: bool) -> bool:
+        """Whether they make log-densities quicker, too, where they pay for sums."""
+        del d, products
+        return True
+
     def chosen(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
         """What `if_true` gives if the flag is set; `if_false` is right, too, but takes longer."""
         del flag, if_true

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _GROWTH = 1.5
 _ALLOWED = 1e-12  # an absolute error in double precision that is fine wherever it occurs
+_CANCELLED, _LOST = 16.0, 1e-13  # in second moments: a factor of eps, or a relative error
 
 
 class Natural(NamedTuple):
@@ -39,6 +40,7 @@ class Natural(NamedTuple):
     parameters: Array  # (k, features)
     slopes: Array  # (squares,)
     least: Array  # (): B at the centre
+    near: Array | bool  # (): features cancel so little in second moments that these are exact
 
 
 class Quadratic(Protocol):
@@ -101,7 +103,18 @@ def natural(
     slopes, least = _bound(plan, kind, (rotated, unsigned), factors, log_normalizers)
     if plan.concrete and not least <= most_exact(xp, means.dtype, means.shape[1]):
         return None
-    return Natural(centre, means, rotation, xp.concat(parameters, axis=1), slopes, least)
+    near = factors.ndim == 3 and _are_near(xp, means, factors)
+    return Natural(centre, means, rotation, xp.concat(parameters, axis=1), slopes, least, near)
+
+
+def _are_near(xp: Namespace, means: Array, factors: Array) -> Array:
+    """Whether second moments about `means` (k, d), of sums about the centre, are exact.
+
+    A moment that is of the order of the variances loses as much as μ² is larger than they are.
+    """
+    eps = float(xp.finfo(means.dtype).eps)
+    cancelled = means * means * xp.sum(factors * factors, axis=-1)
+    return xp.max(cancelled) <= max(_CANCELLED, _LOST / eps)
 
 
 def _bound(

@@ -68,6 +68,7 @@ class Shared(NamedTuple):
     residual: Standardizer
     natural: Natural | None
     certain: Array | None = None  # (): features are good for all rows, nobody need look again
+    joint: bool = True  # for log-joints, too, not for moments alone
 
 
 class Form(NamedTuple):
@@ -153,12 +154,17 @@ class Gaussian(BlockFamily):
             return None
         z = centred(plan, prepared.natural, x)
         bounds = bounds_of(plan, self._quadratic, prepared.natural, z)
-        exact = plan.xp.all(bounds <= most_exact(plan.xp, z.dtype, z.shape[plan.axis]))
-        sure = prepared._replace(natural=None)
-        return Forms(exact, prepared._replace(certain=exact), sure)
+        d = z.shape[plan.axis]
+        joint = plan.joins(d, products=self._quadratic is PRODUCTS)
+        if joint:
+            exact = plan.xp.all(bounds <= most_exact(plan.xp, z.dtype, d))
+        else:  # what is finite is as exact as the others
+            exact = plan.xp.all(bounds < math.inf) & prepared.natural.near
+        quick = prepared._replace(certain=exact, joint=joint)
+        return Forms(exact, quick, prepared._replace(natural=None))
 
     def _evaluated(self, plan: Plan, prepared: Shared, x: Array) -> Evaluated:
-        residual, natural, certain = prepared
+        residual, natural, certain, _ = prepared
 
         def surely(x: Array) -> Array:
             return self._log_joint(plan, residual, x)
@@ -170,7 +176,8 @@ class Gaussian(BlockFamily):
         if certain is not None:
             # Finite, for derivatives where both forms are computed.
             features = features_of(plan, kind, natural, plan.xp.where(certain, z, 0.0))
-            return Evaluated(x, log_joint(plan, natural, features), form=Form(features, None))
+            joint = log_joint(plan, natural, features) if prepared.joint else surely(x)
+            return Evaluated(x, joint, form=Form(features, None))
         bounds = bounds_of(plan, kind, natural, z)
         limit = most_exact(plan.xp, z.dtype, z.shape[plan.axis])
 
@@ -215,7 +222,7 @@ class Gaussian(BlockFamily):
     def _moments_block(
         self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
-        residual, natural, _ = prepared
+        residual, natural = prepared[:2]
         x, form = block.x, block.form
         if form is None or natural is None:
             return self._moments_of(plan, residual, x, responsibilities)
