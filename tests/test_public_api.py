@@ -182,4 +182,4 @@ def test_examples_are_found_and_pass():
         for test in finder.find(entry, name, module=home, globs={}):
             attempted += runner.run(test).attempted
     assert runner.failures == 0
-    assert attempted >= len(ex.__all__) - 1
+    assert attempted >= len([name for name in CALLABLES if not {".", ":"} & set(name)])
