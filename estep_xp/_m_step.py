@@ -67,7 +67,7 @@ def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
     try:
         new: Mixture = execution.compute(maximize, space, *arguments)
     except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
-        _explain(space, arguments, failed=True)
+        _explain(space, arguments)
         raise
     if is_concrete(new.weights) and not _is_usable(new.components):
         _explain(space, arguments)
@@ -108,12 +108,12 @@ def _shares(xp: Namespace, counts: Array, floor: Any) -> tuple[Array, Array, Arr
     return weights, positive, lost, floors
 
 
-def _explain(space: Space, arguments: tuple[Any, ...], *, failed: bool = False) -> None:
-    """Raise for the first variance of the M-step that is not positive, or covariance matrix."""
+def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
+    """Raise for the first variance or covariance matrix of an M-step that can't be used."""
     covariances = execution.compute(_scattered, space, *arguments)
     if is_concrete(covariances):
         components: Any = arguments[0]
-        components._refuse(to_host(covariances), "raise variance_floor", failed=failed)
+        components._refuse(to_host(covariances), "raise variance_floor")
 
 
 def _check_sums(statistics: Statistics) -> None:

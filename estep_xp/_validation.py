@@ -190,15 +190,6 @@ def _asymmetric(xp: Namespace, matrices: Array) -> Array:
     return ~(xp.abs(matrices - mirrored) <= tolerance * size)
 
 
-def first_indefinite(covariances: Array, least: float = 0.0) -> tuple[int, ...] | None:
-    """Index of the first concrete matrix (..., d, d) that is not positive definite, if any.
-
-    Nor may, in units of its variances, what is left of one variance given the others be `least`.
-    """
-    bad = np.argwhere(~(_least_pivots(to_host(covariances)) > least))
-    return tuple(bad[0].tolist()) if len(bad) else None
-
-
 def _least_pivots(covariances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """What is left of a variance given others, the least share (...); -inf if not definite."""
     pivots = np.full(covariances.shape[:-2], -np.inf)
@@ -211,29 +202,22 @@ def _least_pivots(covariances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return pivots
 
 
-def check_definite(
-    name: str,
-    covariances: Array,
-    remedy: str = "add to its diagonal",
-    least: float = 0.0,
-    *,
-    failed: bool = False,
-) -> None:
-    """Raise ValueError naming the first concrete matrix that is not positive definite.
+def raise_indefinite(
+    name: str, covariances: Array, remedy: str = "add to its diagonal", least: float = 0.0
+) -> NoReturn:
+    """Raise ValueError naming the concrete matrix (..., d, d) that could not be factorised.
 
-    If a library has `failed` to factorise them and by our own rounding all are definite, it is the
-    one that is so by least.
+    It is the first that is not positive definite, or of which what is left of one variance given
+    the others is not more than a share `least` of it; if by our own rounding none is, the one that
+    comes nearest.
     """
-    index = first_indefinite(covariances, least)
-    if index is None and failed:
-        pivots = _least_pivots(to_host(covariances))
-        index = tuple(map(int, np.unravel_index(np.argmin(pivots), pivots.shape)))
-    if index is not None:
-        label = name + "".join(f"[{i}]" for i in index)
-        raise ValueError(
-            f"{label} is not positive definite; {remedy}, or drop features that depend on each "
-            "other"
-        )
+    pivots = _least_pivots(to_host(covariances))
+    bad = np.argwhere(~(pivots > least))
+    index = bad[0].tolist() if len(bad) else np.unravel_index(np.argmin(pivots), pivots.shape)
+    label = name + "".join(f"[{i}]" for i in index)
+    raise ValueError(
+        f"{label} is not positive definite; {remedy}, or drop features that depend on each other"
+    )
 
 
 def check_whole(name: str, value: Any, least: int) -> int:

@@ -41,8 +41,9 @@ _MANY_ROWS = 1000
 # Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
 _BLOCK_NUMBERS = {"cpu": 1 << 19}
 _MANY_BLOCK_NUMBERS = 1 << 23
-_LEAST_ROWS = 256  # products of fewer are slow
-_VECTORS = 64  # rows that fill whole vectors, and lines of the cache
+_LEAST_ROWS = 1024  # products of fewer are slow, and sums of many numbers are added up too often
+_UNEVEN = 0.25  # how far from it a size may be that leaves no rest
+_VECTOR, _LINES = 8, 64  # rows that fill a vector, and lines of the cache
 
 # Features that loops are written out for: the compiler makes one pass over rows and components of
 # such a loop, and a product of small matrices is slower. The work for features that depend on each
@@ -58,6 +59,8 @@ class JaxPlan(Plan):
     """Rows first; many components are looped over."""
 
     one_form: bool = False
+
+    gathers = True
 
     def pays(self, d: int, *, products: bool) -> bool:
         """Whether features make log-densities quicker, or what is summed from them."""
@@ -174,8 +177,9 @@ def _cut(
     # Rows that are sharded evenly over the devices: each keeps to its own, and the devices meet in
     # one reduction at the end. Where there is a single device this is a single group.
     groups = _shards(rows[0])
-    size = block_size or _default_block_size(kernel, rows, parameters)
-    return groups, min(size, max(1, rows[0].shape[0] // groups))
+    n = max(1, rows[0].shape[0] // groups)
+    size = block_size or _default_block_size(kernel, n, rows, parameters)
+    return groups, min(size, n)
 
 
 def _shards(rows: Array) -> int:
@@ -451,13 +455,22 @@ def _unpacked(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]
 
 
 def _default_block_size(
-    kernel: SumKernel | SlopeKernel, rows: tuple[Array, ...], parameters: Any
+    kernel: SumKernel | SlopeKernel, n: int, rows: tuple[Array, ...], parameters: Any
 ) -> int:
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
     width = kernel.width(_plan(rows, sums=True), parameters)
     width += sum(math.prod(array.shape[1:]) for array in rows)
-    size = max(_LEAST_ROWS, numbers // int(width))
-    return size - size % _VECTORS
+    return _even(n, max(_LEAST_ROWS, numbers // int(width)))
+
+
+def _even(n: int, size: int) -> int:
+    """A size of blocks near `size` that leaves no rest of `n` rows, or else whole cache lines."""
+    # A rest is compiled anew, and its blocks are no quicker for being small.
+    fewest = max(1, math.floor(n / size * (1.0 - _UNEVEN)))
+    for blocks in range(fewest, math.ceil(n / size * (1.0 + _UNEVEN)) + 1):
+        if n % (blocks * _VECTOR) == 0:
+            return n // blocks
+    return size - size % _LINES
 
 
 def _is_given(tangent: Any) -> bool:

@@ -110,11 +110,8 @@ class BlockFamily:
         raise NotImplementedError
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str, *, failed: bool) -> None:
-        """Raise ValueError for the first of these covariances that is none.
-
-        Of matrices that a library has `failed` to factorise, one is none.
-        """
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+        """Raise ValueError for the first of these covariances that has no usable factor."""
         raise NotImplementedError
 
     @classmethod

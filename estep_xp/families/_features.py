@@ -73,7 +73,10 @@ class Quadratic(Protocol):
         ...
 
     def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
-        """Second moments about the means, of sums of these features, of z, and of 1."""
+        """Second moments about the means, of sums of these features, of z, and of 1.
+
+        They are of shapes (count, k), (k, d) and (k, 1).
+        """
         ...
 
     def packed(self, xp: Namespace, second: Array) -> Array:
@@ -174,7 +177,20 @@ def features_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Array:
     if form.rotation is not None:
         z = _linalg.transform(xp, z, form.rotation, rows_last=axis == 0)
     ones = xp.ones_like(z[:1, :] if axis == 0 else z[:, :1])
+    if plan.gathers and kind is PRODUCTS:
+        return _gathered(xp, xp.concat([z, ones], axis=axis), axis)
     return plan.products([*kind.features(xp, z, axis), (z, None), (ones, None)])
+
+
+def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
+    """Products of all pairs of features, the features, and 1, which is the last of the values."""
+    d = values.shape[axis] - 1
+    pairs = [(i, j) for i in range(d) for j in range(i, d)]
+    places = [*pairs, *((i, d) for i in range(d + 1))]
+    first, second = (xp.asarray(list(one)) for one in zip(*places, strict=True))
+    rows_last = values if axis == 0 else xp.matrix_transpose(values)
+    products = xp.take(rows_last, first, axis=0) * xp.take(rows_last, second, axis=0)
+    return products if axis == 0 else xp.matrix_transpose(products)
 
 
 def log_joint(plan: Plan, form: Natural, features: Array) -> Array:
@@ -192,18 +208,25 @@ def moments(
     xp = plan.xp
     sums = sums_over_rows(plan, responsibilities, features)
     count = kind.count(form.means.shape[1])
-    quadratic, linear, ones = sums[:, :count], sums[:, count:-1], sums[:, -1:]
+    quadratic, linear, ones = (
+        sums[:count, :],
+        xp.matrix_transpose(sums[count:-1, :]),
+        sums[-1, :][:, None],
+    )
     first = linear - ones * form.means
     return first, kind.about(xp, (quadratic, linear, ones), form.means)
 
 
 def sums_over_rows(plan: Plan, responsibilities: Array, values: Array) -> Array:
-    """Sums (k, features) over the rows of a block, weighted by responsibilities."""
+    """Sums (features, k) over the rows of a block, weighted by responsibilities.
+
+    This way round, since there are more features than components: the product is quicker.
+    """
     xp = plan.xp
     r = xp.astype(responsibilities, values.dtype, copy=False)
-    if plan.axis == 0:  # this way round, since there are more features than components
-        return xp.matrix_transpose(xp.matmul(values, xp.matrix_transpose(r)))
-    return xp.matmul(xp.matrix_transpose(r), values)
+    if plan.axis == 0:
+        return xp.matmul(values, xp.matrix_transpose(r))
+    return xp.matmul(xp.matrix_transpose(values), r)
 
 
 class _Squares:
@@ -231,9 +254,8 @@ class _Squares:
         return _by_squares(xp, quadratic, linear, size)
 
     def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
-        del xp
         quadratic, linear, ones = sums
-        return quadratic - (2.0 * linear - ones * means) * means
+        return xp.matrix_transpose(quadratic) - (2.0 * linear - ones * means) * means
 
     def packed(self, xp: Namespace, second: Array) -> Array:
         del xp
@@ -268,7 +290,7 @@ class _Norm:
 
     def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
         quadratic, linear, ones = sums
-        return quadratic[:, 0] - xp.sum((2.0 * linear - ones * means) * means, axis=1)
+        return quadratic[0, :] - xp.sum((2.0 * linear - ones * means) * means, axis=1)
 
     def packed(self, xp: Namespace, second: Array) -> Array:
         del xp
@@ -304,7 +326,7 @@ class _Products:
         self, xp: Namespace, quadratic: Array, linear: Array, size: Array
     ) -> tuple[Array, Array]:
         # |2 y z| is at most y² + z²: row sums of the absolute matrix bound the products.
-        matrices = _unpacked(xp, quadratic, linear.shape[1])
+        matrices = _unpacked(xp, xp.matrix_transpose(quadratic), linear.shape[1])
         slopes = 0.5 * (xp.sum(matrices, axis=2) + xp.linalg.diagonal(matrices))
         return _by_squares(xp, slopes, linear, size)
 
@@ -335,10 +357,11 @@ def _packed(xp: Namespace, matrices: Array) -> Array:
 
 
 def _unpacked(xp: Namespace, triangles: Array, d: int) -> Array:
-    """Symmetric matrices (k, d, d) of upper triangles."""
+    """Symmetric matrices (k, d, d) of upper triangles (d (d + 1) / 2, k)."""
     places = [[_place(d, min(i, j), max(i, j)) for j in range(d)] for i in range(d)]
     flat = xp.asarray([place for row in places for place in row])
-    return xp.reshape(xp.take(triangles, flat, axis=1), (triangles.shape[0], d, d))
+    matrices = xp.reshape(xp.take(triangles, flat, axis=0), (d, d, triangles.shape[1]))
+    return xp.permute_dims(matrices, (2, 0, 1))
 
 
 def _place(d: int, row: int, column: int) -> int:

@@ -7,6 +7,7 @@ lie far from the origin, and (x − μ)² / σ² over- or underflows where x −
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import operator
@@ -21,12 +22,12 @@ from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import (
     check_array,
     check_covariances,
-    check_definite,
     check_finite,
     check_not_empty,
     check_positive,
     check_precision_cholesky,
     check_shape,
+    raise_indefinite,
 )
 from estep_xp.families._contract import BlockFamily, Evaluated, Forms
 from estep_xp.families._features import (
@@ -414,12 +415,10 @@ def factorized(
     sizes = {"k": k, "d": d}
     check_shape(name, covariances, tuple(sizes[s] for s in expected), ", to match means")
     covariances = check_covariances(space, name, covariances)
-    try:
+    factors: Array | None = None
+    # Where a library's own cholesky raises, it does not say which matrix.
+    with contextlib.suppress(ValueError, RuntimeError):
         factors = execution.compute(_linalg.precision_cholesky, space, covariances)
-    except (ValueError, RuntimeError):
-        # Where a library's own cholesky raises: it does not say which matrix.
-        check_definite(name, covariances, failed=True)
-        raise
-    if is_concrete(factors) and not np.isfinite(to_host(factors)).all():
-        check_definite(name, covariances, failed=True)
+    if factors is None or (is_concrete(factors) and not np.isfinite(to_host(factors)).all()):
+        raise_indefinite(name, covariances)
     return means, factors

@@ -14,7 +14,7 @@ from estep_xp import _linalg
 from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space
 from estep_xp._typing import Array, ArrayLike, Namespace
-from estep_xp._validation import check_definite, raise_bad_value
+from estep_xp._validation import raise_bad_value, raise_indefinite
 from estep_xp.families._features import (
     NORM,
     PRODUCTS,
@@ -85,8 +85,7 @@ class _ByVariances(Gaussian):
         return covariances
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str, *, failed: bool) -> None:
-        del failed  # there is nothing to factorise
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         bad = np.argwhere(~((covariances > 0) & (covariances < np.inf)))
         if len(bad):
             index = tuple(bad[0].tolist())
@@ -123,9 +122,9 @@ class _ByFactors(Gaussian):
         return _linalg.precision_cholesky(xp, covariances, least_pivot(xp, covariances))
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str, *, failed: bool) -> None:
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         least = least_pivot(np, covariances)
-        check_definite("covariances", covariances, remedy, least, failed=failed)
+        raise_indefinite("covariances", covariances, remedy, least)
 
     def _scales(self, xp: Namespace) -> Array:
         return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)
@@ -403,7 +402,7 @@ class TiedGaussian(_ByFactors, _MeansFactors):
         z = centred(plan, natural, x)
         total = xp.sum(responsibilities, axis=plan.axis)
         second = products(xp, z * across(total, plan.axis), z, plan.axis)
-        linear = sums_over_rows(plan, responsibilities, z)
+        linear = xp.matrix_transpose(sums_over_rows(plan, responsibilities, z))
         counts = xp.sum(plan.widened(responsibilities), axis=1 - plan.axis)[:, None]
         cross = xp.matmul(xp.matrix_transpose(linear - 0.5 * counts * natural.means), natural.means)
         second = second - (cross + xp.matrix_transpose(cross))
