@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _GROWTH = 1.5
 _ALLOWED = 1e-12  # an absolute error in double precision that is fine wherever it occurs
-_CANCELLED, _LOST = 16.0, 1e-13  # in second moments: a factor of eps, or a relative error
+_CANCELLED, _LOST = 16.0, 5e-14  # in second moments: a factor of eps, or a relative error
 
 
 class Natural(NamedTuple):
