@@ -50,6 +50,9 @@ _VECTOR, _LINES = 8, 64  # rows that fill a vector, and lines of the cache
 # other grows with their square.
 _FEATURES_UNROLLED, _DEPENDENT_UNROLLED = 64, 8
 
+# Features from which on the product of their products with parameters is quicker than such a loop.
+_LEAST_JOINED = 4
+
 # Features whose products with each other are summed in less time than residuals' products.
 _MOST_FEATURES = 64
 
@@ -70,7 +73,7 @@ class JaxPlan(Plan):
 
     def joins(self, d: int, *, products: bool) -> bool:
         """Whether they make log-densities quicker, too, where they pay for sums."""
-        return not products or d <= _DEPENDENT_UNROLLED
+        return not products or _LEAST_JOINED <= d <= _DEPENDENT_UNROLLED
 
     def granted(
         self,
