@@ -77,11 +77,12 @@ class MixtureKernel:
 
     def evaluated(self, plan: Plan, prepared: Prepared, x: Array) -> _contract.Evaluated:
         """Log-joints of a block, as `normalize` takes them."""
-        if self.lazy:
-            x = _contract.nan_where_infinite(plan, x)
-        return _contract.evaluated(
+        block = _contract.evaluated(
             plan, prepared.components, prepared.shared, prepared.weights.log, x
         )
+        if not self.lazy:
+            return block
+        return block._replace(log_joint=_contract.nan_where_infinite(plan, x, block.log_joint))
 
 
 @dataclass(frozen=True)

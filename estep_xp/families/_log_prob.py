@@ -43,8 +43,9 @@ class LogProb:
     def rows(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
         components, shared = prepared
-        x = _contract.nan_where_infinite(plan, rows[0]) if self.lazy else rows[0]
-        values = components._evaluated(plan, shared, x).log_joint
+        values = components._evaluated(plan, shared, rows[0]).log_joint
+        if self.lazy:
+            values = _contract.nan_where_infinite(plan, rows[0], values)
         return values, plan.xp.max(values, axis=plan.axis)
 
 
