@@ -512,6 +512,8 @@ def log_densities(kind):
         "shift--1e5": values - 1e5,
         "spread-1e4": values * 1e3,
         "tiny": values * np.array([0.0, 0.0, 1.0, 1.0]) - [0.0, 41.4465, 690.0, 80.0],
+        # Where exponentials take another path, and where they are subnormal and then zero.
+        "vanishing": 0.05 * values - [0.0, 511.0, 707.0, 745.0],
         "flat": 0 * values - 2e37,
         "huge": 0 * values + [2e37, 2e37, -2e37, 0.0],
     }[kind]
@@ -522,7 +524,17 @@ def log_densities(kind):
 @pytest.mark.parametrize("mixing", [(0.1, 0.2, 0.3, 0.4), (1.0, 0.0, 2.0, 1e-30)])
 @pytest.mark.parametrize(
     "kind",
-    ["plain", "minus-infinity", "shift-1e5", "shift--1e5", "spread-1e4", "tiny", "flat", "huge"],
+    [
+        "plain",
+        "minus-infinity",
+        "shift-1e5",
+        "shift--1e5",
+        "spread-1e4",
+        "tiny",
+        "vanishing",
+        "flat",
+        "huge",
+    ],
 )
 def test_posterior(backend, kind, mixing, dtype):
     densities = log_densities(kind).astype(dtype)

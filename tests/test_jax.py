@@ -22,6 +22,7 @@ jax = pytest.importorskip("jax", reason="jax is not installed")
 jnp = jax.numpy
 
 import estep_xp.jax as ej  # noqa: E402
+from estep_xp.execution import _jax  # noqa: E402
 
 families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 ROOT = Path(__file__).parent.parent
@@ -88,6 +89,17 @@ def test_gradient_of_many_rows(record, offset):
     assert_trees_close(slopes, expected[1][1], tolerance, tolerance)
     every = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(x, mixture, weight)
     assert_trees_close(every, expected[1], tolerance, tolerance)
+
+
+@pytest.mark.parametrize("n", [1, 999, 1001, 10_000, 100_000, 1_000_003, 10**7])
+def test_blocks_leave_no_rest_where_they_can(n):
+    size = _jax._even(n, 3000)
+    if n % size:
+        assert size <= 3000
+        assert size % 64 == 0
+        assert all(n % rows for rows in range(2400, 3800, 8))
+    else:
+        assert size == n or 1800 <= size <= 4000
 
 
 @families

@@ -469,7 +469,7 @@ def _default_block_size(
 def _even(n: int, size: int) -> int:
     """A size of blocks near `size` that leaves no rest of `n` rows, or else whole cache lines."""
     # A rest is compiled anew, and its blocks are no quicker for being small.
-    fewest = max(1, math.floor(n / size * (1.0 - _UNEVEN)))
+    fewest = max(1, math.ceil(n / size * (1.0 - _UNEVEN)))
     for blocks in range(fewest, math.ceil(n / size * (1.0 + _UNEVEN)) + 1):
         if n % (blocks * _VECTOR) == 0:
             return n // blocks
