@@ -77,7 +77,7 @@ class NumpyPlan(Plan):
         if x.size == 0 or np.minimum.reduce(x, axis=None) > _SLOW:
             return np.exp(x, out=x)
         # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
-        # And what it calls without one takes twice as long from e^-512 on; a square root does not.
+        # Without one it takes twice as long below e^-512; half the exponent, squared, does not.
         vanishing = x <= _SUBNORMAL
         subnormal = np.flatnonzero(vanishing & (x > _ZERO))
         exact = np.exp(np.take(x, subnormal))
