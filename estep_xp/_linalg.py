@@ -78,17 +78,17 @@ def outer(vectors: Array) -> Array:
 def squared_norms(
     xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool, cut: bool
 ) -> Array:
-    """Squared lengths (n,) of residuals times an upper triangular `factor` (d, d).
+    """Squared lengths (..., n) of residuals times upper triangular factors (..., d, d).
 
     Cut into pieces, a large factor is multiplied by fewer of the zeros below its diagonal.
     """
-    d = factor.shape[0]
+    d = factor.shape[-1]
     total: Array | None = None
     for start in range(0, d, _PIECE):
         end = start + _PIECE if cut and d - start >= 2 * _PIECE else d
-        rows = residuals[:end, :] if rows_last else residuals[:, :end]
-        piece = transform(xp, rows, factor[:end, start:end], rows_last=rows_last)
-        norms = xp.sum(piece * piece, axis=0 if rows_last else 1)
+        rows = residuals[..., :end, :] if rows_last else residuals[..., :end]
+        piece = transform(xp, rows, factor[..., :end, start:end], rows_last=rows_last)
+        norms = xp.sum(piece * piece, axis=-2 if rows_last else -1)
         total = norms if total is None else total + norms
         if end == d:
             break
@@ -96,7 +96,7 @@ def squared_norms(
 
 
 def transform(xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool) -> Array:
-    """Residuals times a `factor` (d, e): (n, e), or (e, n) with rows last."""
+    """Residuals times factors (..., d, e): (..., n, e), or (..., e, n) with rows last."""
     if rows_last:
         return xp.matmul(xp.matrix_transpose(factor), residuals)
     return xp.matmul(residuals, factor)

@@ -53,13 +53,13 @@ def mixing_weights(plan: Plan, weights: Array, *, zeros: bool) -> MixingWeights:
 
 
 def along(vector: Array, axis: int) -> Array:
-    """A vector (k,) set along `axis` of a matrix, ready to broadcast."""
-    return vector[:, None] if axis == 0 else vector[None, :]
+    """Vectors (..., k) set along `axis` of matrices, ready to broadcast."""
+    return vector[..., :, None] if axis == 0 else vector[..., None, :]
 
 
 def across(vector: Array, axis: int) -> Array:
-    """A vector (rows,) that lies across `axis` of a matrix, ready to broadcast."""
-    return vector[None, :] if axis == 0 else vector[:, None]
+    """Vectors (..., rows) that lie across `axis` of matrices, ready to broadcast."""
+    return along(vector, 1 - axis)
 
 
 def without_dead(joint: Array, weights: MixingWeights, axis: int) -> Array:

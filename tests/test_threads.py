@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info
 
 import estep_xp as ex
 from estep_xp.execution import _blas, _numpy, _options
+from estep_xp.execution._threads import in_order
 
 MIXTURE = ex.Mixture(
     [0.4, 0.6], ex.DiagonalGaussian([[0.0, 0.0, 1.0], [3.0, 1.0, -1.0]], np.ones((2, 3)))
@@ -85,12 +86,26 @@ def threads_of(n, **options):
     return names
 
 
+def meeting(count, **options):
+    """Those names, if as many blocks run at a time."""
+    barrier, names = threading.Barrier(count, timeout=60), set()
+
+    def meet():
+        name = threading.current_thread().name
+        if name not in names:
+            names.add(name)
+            barrier.wait()
+
+    evaluate(meet, **options)
+    return names
+
+
 def test_code_by_others_runs_in_threads_only_if_asked_to():
     caller = {threading.current_thread().name}
     with mock.patch.object(_numpy, "_THREADED_NUMBERS", 0):
         assert threads_of(4000, block_size=100, components=Foreign()) == caller
-        names = threads_of(4000, block_size=100, components=Foreign(), workers=2)
-    assert not names & caller
+        names = meeting(2, n=4000, block_size=100, components=Foreign(), workers=2)
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize("workers", [None, 1])
@@ -99,26 +114,57 @@ def test_few_rows_stay_in_the_thread_of_the_caller(workers):
 
 
 def test_many_rows_use_all_threads_that_the_process_may_use():
-    barrier = threading.Barrier(3, timeout=60)  # passes only if three blocks run at a time
-    names = set()
-
-    def meet():
-        if len(names) < 3:
-            barrier.wait()
-        names.add(threading.current_thread().name)
-
     with (
         mock.patch.object(_numpy, "available_threads", return_value=3),
         mock.patch.object(_numpy, "_THREADED_NUMBERS", 0),
     ):
-        evaluate(meet, n=3000, block_size=1000)
+        names = meeting(3, n=3000, block_size=1000)
     assert len(names) == 3
-    assert threading.current_thread().name not in names
+    assert threading.current_thread().name in names
 
 
 def test_minus_one_means_the_processors_of_this_process():
     with mock.patch.object(_options.os, "sched_getaffinity", return_value={0, 3, 7}, create=True):
         assert _options.options(None, -1).workers == 3
+
+
+def test_results_come_in_order_and_few_of_them_wait():
+    begun, slow = [], threading.Event()
+
+    def run(start):
+        begun.append(start)
+        if start == 0:
+            assert slow.wait(60)
+        elif len(begun) == 6:  # one is slow, five others are all that may begin before it ends
+            slow.set()
+        return -start
+
+    results = []
+    for result in in_order(run, range(50), 3):
+        assert len(begun) <= len(results) + 6 + 3
+        results.append(result)
+    assert results == [-start for start in range(50)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_first_error_by_row_is_raised_and_ends_all_threads(workers):
+    def run(start):
+        if start >= 5:
+            raise ArithmeticError(f"in block {start}")
+
+    before = threading.active_count()
+    with pytest.raises(ArithmeticError, match="in block 5"):
+        list(in_order(run, range(40), workers))
+    assert threading.active_count() == before
+
+
+def test_no_block_begins_once_nobody_wants_results():
+    before, begun = threading.active_count(), []
+    results = in_order(begun.append, range(1000), 3)
+    next(results)
+    results.close()
+    assert len(begun) < 20
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("function", [ex.e_step, ex.log_joint, ex.expected_statistics])

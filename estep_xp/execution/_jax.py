@@ -120,9 +120,10 @@ class JaxPlan(Plan):
         return jax.vjp(of_real, *itertools.compress(leaves, real))
 
     def over_components(
-        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
+        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
     ) -> Any:
         """f(a[j], b[j]) for each component j, stacked along the axis."""
+        del x
         if arrays[0].shape[0] <= _UNROLLED:
             return each_component(jnp, function, arrays, axis)
         stacked = jax.lax.map(lambda one: function(*one), arrays)

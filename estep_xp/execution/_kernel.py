@@ -44,12 +44,14 @@ class Plan:
     gathers = False
 
     def over_components(
-        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
+        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
     ) -> Any:
         """f(a[j], b[j]) of arrays (a, b) for each component j, stacked along the axis.
 
-        It is a tuple of such stacks where f gives a tuple.
+        It is a tuple of such stacks where f gives a tuple. What f does to rows x of a component it
+        also does with all of them at once, stacked along their first axis.
         """
+        del x
         return each_component(self.xp, function, arrays, axis)
 
     def exp(self, x: Array, *, underflow: bool = True) -> Array:

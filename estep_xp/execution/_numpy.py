@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,8 +12,9 @@ import numpy as np
 from estep_xp._namespace import numpy_namespace
 from estep_xp._summation import Sum
 from estep_xp.execution._blas import one_thread
-from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel
+from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel, each_component
 from estep_xp.execution._options import available_threads
+from estep_xp.execution._threads import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,11 +38,14 @@ _MANY_ROWS = 1000
 # Numbers, over all rows, from which on threads cost less than they save.
 _THREADED_NUMBERS = 1 << 19
 
+# Numbers of so few rows for all components that calls take longer than what they do.
+_FEW_NUMBERS = 1 << 15
+
 # Rows that are a single block without further ado: their call takes microseconds.
 _FEW_ROWS = 512
 
-# Exponents below which numpy.exp is slow, those of subnormal numbers, and those of zero.
-_SLOW, _SUBNORMAL, _ZERO = -511.0, -707.0, -745.2
+# Exponents below which numpy.exp is slow, since results are subnormal, and those of zero.
+_SUBNORMAL, _ZERO = -707.0, -745.2
 
 # Share of a block's rows up to which mending them takes less time than the sure form for all.
 _FEW_BAD = 0.5
@@ -64,6 +66,17 @@ class NumpyPlan(Plan):
     cuts_factors = True
     differentiable = False
 
+    def over_components(
+        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
+    ) -> Any:
+        """f(a[j], b[j]) for each component j; of few rows for all at once."""
+        if len(arrays[0]) * x.size > _FEW_NUMBERS:
+            return each_component(np, function, arrays, axis)
+        stacked = function(*arrays)
+        if isinstance(stacked, tuple):
+            return tuple(np.moveaxis(stack, 0, axis) for stack in stacked)
+        return np.moveaxis(stacked, 0, axis)
+
     def pays(self, d: int, *, products: bool) -> bool:
         """Whether features make log-densities quicker."""
         if self.single and d == 1:  # then double precision costs more than a product saves
@@ -74,19 +87,15 @@ class NumpyPlan(Plan):
         """Exponentials, written over `x`, at full speed where they underflow."""
         if not underflow or x.dtype != np.float64:
             return np.exp(x, out=x)
-        if x.size == 0 or np.minimum.reduce(x, axis=None) > _SLOW:
+        if x.size == 0 or np.minimum.reduce(x, axis=None) > _SUBNORMAL:
             return np.exp(x, out=x)
         # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
-        # Without one it takes twice as long below e^-512; half the exponent, squared, does not.
-        vanishing = x <= _SUBNORMAL
-        subnormal = np.flatnonzero(vanishing & (x > _ZERO))
-        exact = np.exp(np.take(x, subnormal))
+        # Half the exponent, squared, does not; and squares of zeros never underflow.
         x *= 0.5
-        np.exp(np.maximum(x, 0.5 * _SUBNORMAL, out=x), out=x)
-        np.square(x, out=x)
-        x *= ~vanishing
-        np.put(x, subnormal, exact)
-        return x
+        alive = x > 0.5 * _ZERO
+        np.exp(np.maximum(x, 0.5 * _ZERO, out=x), out=x)
+        x *= alive
+        return np.square(x, out=x)
 
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
         """Products of pairs of arrays, written where they belong."""
@@ -219,22 +228,7 @@ def _blocks(
     if large:
         _keep_freed_memory()
     with one_thread() if large or threads > 1 else nullcontext():
-        yield from _in_order(run, starts, threads)
-
-
-def _in_order(run: Callable[[int], Any], starts: range, threads: int) -> Iterator[Any]:
-    """Yield what blocks give, in their order, with few of them under way or waiting at a time."""
-    if threads == 1 or len(starts) <= 1:
-        yield from map(run, starts)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Any] = deque()
-        for start in starts:
-            waiting.append(pool.submit(run, start))
-            if len(waiting) == 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from in_order(run, starts, threads)
 
 
 def _rows_last(block: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:

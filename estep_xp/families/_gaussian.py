@@ -208,17 +208,18 @@ class Gaussian(BlockFamily):
 
         def log_density(mean: Array, factor: Array, log_normalizer: Array) -> Array:
             residuals = x - along(mean, features)
-            if factor.ndim == 2:
+            if factors.ndim == 3:
                 norms = _linalg.squared_norms(
                     xp, residuals, factor, rows_last=features == 0, cut=plan.cuts_factors
                 )
             else:
-                factor = along(factor, features) if factor.ndim == 1 else factor
+                by_feature = factors.ndim == 2
+                factor = along(factor, features) if by_feature else factor[..., None, None]
                 standardized = standardize(plan, residuals, factor)
-                norms = xp.sum(standardized * standardized, axis=features)
-            return log_normalizer - 0.5 * norms
+                norms = xp.sum(standardized * standardized, axis=features - 2)
+            return log_normalizer[..., None] - 0.5 * norms
 
-        return plan.over_components(log_density, tuple(prepared), plan.axis)
+        return plan.over_components(log_density, tuple(prepared), plan.axis, x)
 
     def _moments_block(
         self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
@@ -258,14 +259,15 @@ class Gaussian(BlockFamily):
             residuals = x - along(mean, features)
             weighted = residuals * across(share, features)
             second = self._second_moment(xp, weighted, residuals, features)
-            return xp.sum(weighted, axis=1 - features), second
+            return xp.sum(weighted, axis=-1 - features), second
 
-        sums: tuple[Array, ...] = plan.over_components(about, (prepared.means, by_component), 0)
+        arrays = (prepared.means, by_component)
+        sums: tuple[Array, ...] = plan.over_components(about, arrays, 0, x)
         return sums
 
     @staticmethod
     def _second_moment(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
-        """What the family needs of one component's second moment."""
+        """What the family needs of components' second moments."""
         raise NotImplementedError
 
     def _expected(self, plan: Plan, old: Self, counts: Array, moments: tuple[Array, ...]) -> Array:

@@ -31,17 +31,17 @@ class GaussianMoments(NamedTuple):
 
 
 def squares(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
-    """Diagonal (d,) of the second moment of a block with its features along an axis."""
-    return xp.sum(weighted * residuals, axis=1 - features)
+    """Diagonals (..., d) of second moments of blocks with their features along an axis."""
+    return xp.sum(weighted * residuals, axis=-1 - features)
 
 
 def trace(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
-    """Trace () of the second moment of a block."""
-    return xp.sum(squares(xp, weighted, residuals, features))
+    """Traces (...) of second moments of blocks."""
+    return xp.sum(squares(xp, weighted, residuals, features), axis=-1)
 
 
 def products(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
-    """Second moment (d, d) of a block with its features along an axis."""
+    """Second moments (..., d, d) of blocks with their features along an axis."""
     if features == 0:
         return xp.matmul(weighted, xp.matrix_transpose(residuals))
     return xp.matmul(xp.matrix_transpose(weighted), residuals)
