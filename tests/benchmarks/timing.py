@@ -47,10 +47,11 @@ def interleaved(
 ) -> tuple[float, dict[str, float]]:
     """Median seconds of a call of ours and of each of the others.
 
-    All of them have to be warm. pytest-benchmark records ours; in its setup the others have their
-    turn, so that a slow minute of the machine is slow for all.
+    pytest-benchmark records ours; in its setup the others have their turn, so that a slow minute of
+    the machine is slow for all. Each is called right after a call of its own that does not count.
     """
     others = {name: repeated(call, repeats) for name, call in others.items()}
+    ours = repeated(ours, repeats)
     every = _every(others)
     times: dict[str, list[float]] = {name: [] for name in others}
     done = 0
@@ -59,14 +60,21 @@ def interleaved(
         nonlocal done
         for name, call in others.items():
             if done % every[name] == 0:
-                time.sleep(pace.pause)
+                _settle(pace, call)
                 times[name].append(seconds(call))
         done += 1
-        time.sleep(pace.pause)
+        _settle(pace, ours)
 
-    benchmark.pedantic(repeated(ours, repeats), setup=turn_of_the_others, rounds=pace.rounds)
+    benchmark.pedantic(ours, setup=turn_of_the_others, rounds=pace.rounds)
     medians = {name: statistics.median(taken) / repeats for name, taken in times.items()}
     return statistics.median(benchmark.stats.stats.data) / repeats, medians
+
+
+def _settle(pace: Pace, call: Call) -> None:
+    """Let threads of others come to rest, and wake processors that did meanwhile."""
+    if pace.pause:
+        time.sleep(pace.pause)
+        call()  # a processor of a virtual machine takes milliseconds to wake up
 
 
 def _every(others: dict[str, Call]) -> dict[str, int]:
