@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
+from estep_xp.execution import _numpy
 from tests import oracle
 from tests.oracle import FAMILIES, mp
 
@@ -542,6 +543,19 @@ def test_posterior(backend, kind, mixing, dtype):
     expected = oracle.posterior(densities, mixing)
     arguments = backend.data(densities, dtype), backend.asarray(mixing, dtype)
     check_result(backend, backend.call(ex.posterior, *arguments), expected, dtype)
+
+
+@pytest.mark.parametrize("vanishing", [0, 1, 5, 60, 200])
+def test_exponentials_that_vanish(vanishing):
+    """They take other paths, where they are few of a block and where they are many."""
+    exponents = np.linspace(-700.0, 3.0, 200)
+    exponents[:vanishing] = np.linspace(-760.0, -706.0, vanishing)
+    exponents[:vanishing:7] = -math.inf
+    exponents[1::90] = math.nan
+    actual = _numpy._PLAIN.exp(exponents.reshape(4, 50).copy()).ravel()
+    expected = np.asarray([float(mp.exp(exponent)) for exponent in exponents])
+    np.testing.assert_allclose(actual, expected, rtol=1e-15, atol=5e-324)
+    np.testing.assert_array_equal(actual[exponents < -746.0], 0.0)
 
 
 def overflowing(family, dtype):

@@ -47,6 +47,9 @@ _FEW_ROWS = 512
 # Exponents below which numpy.exp is slow, since results are subnormal, and those of zero.
 _SUBNORMAL, _ZERO = -707.0, -745.2
 
+# Share of a block's exponentials up to which slow ones are best taken apart from the others.
+_FEW_SLOW = 0.03
+
 # Share of a block's rows up to which mending them takes less time than the sure form for all.
 _FEW_BAD = 0.5
 
@@ -90,6 +93,13 @@ class NumpyPlan(Plan):
         if x.size == 0 or np.minimum.reduce(x, axis=None) > _SUBNORMAL:
             return np.exp(x, out=x)
         # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
+        slow = x <= _SUBNORMAL
+        if np.count_nonzero(slow) < _FEW_SLOW * x.size:
+            places = np.flatnonzero(slow)
+            apart = np.exp(np.take(x, places))
+            np.put(x, places, 0.0)
+            np.put(np.exp(x, out=x), places, apart)
+            return x
         # Half the exponent, squared, does not; and squares of zeros never underflow.
         x *= 0.5
         alive = x > 0.5 * _ZERO
