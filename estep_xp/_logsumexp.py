@@ -59,7 +59,7 @@ def along(vector: Array, axis: int) -> Array:
 
 def across(vector: Array, axis: int) -> Array:
     """Vectors (..., rows) that lie across `axis` of matrices, ready to broadcast."""
-    return along(vector, 1 - axis)
+    return vector[..., None, :] if axis == 0 else vector[..., :, None]
 
 
 def without_dead(joint: Array, weights: MixingWeights, axis: int) -> Array:

@@ -90,7 +90,7 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     TypeError
         If concrete arrays of two libraries are given, or an argument is not made of real numbers.
     """
-    if all(type(a) is np.ndarray and a.dtype == np.float64 for a in arguments.values()):
+    if all(type(a) is np.ndarray and a.dtype == _PLAIN.dtype for a in arguments.values()):
         return _PLAIN  # the common case of scripts, kept quick: small calls take microseconds
     named = [(name, array) for name, value in arguments.items() for array in _arrays_in(value)]
     for name, array in named:

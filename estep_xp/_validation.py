@@ -8,6 +8,7 @@ in the results instead of giving a plausible wrong number.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -69,7 +70,7 @@ def check_values(
     """`array`, all of whose entries pass `test`; NaN in their place where values are lazy."""
     if is_concrete(array):
         host = to_host(array)
-        if host.size <= _FEW and all(test(math, value) for value in host.ravel().tolist()):
+        if host.size <= _FEW and all(map(functools.partial(test, math), host.ravel().tolist())):
             return array
         passed = test(np, host)
         if not passed.all():
@@ -146,17 +147,23 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
         good = good & xp.all(xp.tril(factors, k=-1) == 0, axis=(-2, -1))
         return xp.where(good[..., None, None], factors, math.nan)
     host = to_host(factors)
+    below, diagonals = _below(host.shape[-1]), np.diagonal(host, axis1=-2, axis2=-1)
+    if np.isfinite(host).all() and (diagonals > 0).all() and not host[..., below].any():
+        return factors
     on_diagonal = np.broadcast_to(np.eye(host.shape[-1], dtype=bool), host.shape)
     with np.errstate(invalid="ignore"):
         bad = np.argwhere(~np.isfinite(host) | (on_diagonal & (host <= 0)))
     if len(bad):
         expected = f"{name} must be finite, with a positive diagonal"
         _raise_first(name, host, bad, expected)
-    below = np.argwhere(np.tril(host, k=-1))
-    if len(below):
-        expected = f"{name} must be upper triangular: zero below its diagonal"
-        _raise_first(name, host, below, expected)
-    return factors
+    expected = f"{name} must be upper triangular: zero below its diagonal"
+    _raise_first(name, host, np.argwhere((host != 0) & below), expected)
+
+
+@functools.lru_cache(maxsize=8)
+def _below(d: int) -> np.ndarray[Any, Any]:
+    """Flags (d, d) of the entries below the diagonal; not to be written to."""
+    return np.tri(d, k=-1, dtype=bool)
 
 
 def check_covariances(space: Space, name: str, covariances: Array) -> Array:

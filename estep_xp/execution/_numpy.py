@@ -73,12 +73,9 @@ class NumpyPlan(Plan):
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
     ) -> Any:
         """f(a[j], b[j]) for each component j; of few rows for all at once."""
-        if len(arrays[0]) * x.size > _FEW_NUMBERS:
+        if axis != 0 or len(arrays[0]) * x.size > _FEW_NUMBERS:
             return each_component(np, function, arrays, axis)
-        stacked = function(*arrays)
-        if isinstance(stacked, tuple):
-            return tuple(np.moveaxis(stack, 0, axis) for stack in stacked)
-        return np.moveaxis(stacked, 0, axis)
+        return function(*arrays)
 
     def pays(self, d: int, *, products: bool) -> bool:
         """Whether features make log-densities quicker."""

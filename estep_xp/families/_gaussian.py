@@ -360,8 +360,8 @@ def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
 def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:
     """What rows need of components with precision Cholesky factors (k, d, d)."""
     xp = plan.xp
-    # Below the diagonal nothing is read, so the derivative there is zero.
-    factors = xp.triu(factors)
+    if plan.differentiable:  # by what is not read, too: the derivative is zero there
+        factors = xp.triu(factors)
     log_determinants = xp.sum(xp.log(xp.linalg.diagonal(factors)), axis=-1)
     return Standardizer(means, factors, log_determinants - 0.5 * means.shape[1] * _LOG_2PI)
 

@@ -172,9 +172,10 @@ class UnivariateGaussian(_ByVariances, _MeansVariances):
 
     def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
         # With a single feature all components are done at once, by broadcasting.
-        means, factors, log_normalizers = (along(vector, plan.axis) for vector in prepared)
-        standardized = standardize(plan, across(x, plan.axis) - means, factors)
-        return log_normalizers - 0.5 * (standardized * standardized)
+        axis, (means, factors, log_normalizers) = plan.axis, prepared
+        residuals = across(x, axis) - along(means, axis)
+        standardized = standardize(plan, residuals, along(factors, axis))
+        return along(log_normalizers, axis) - 0.5 * (standardized * standardized)
 
     def _moments_by_features(
         self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
