@@ -169,8 +169,12 @@ class LogLikelihood(_Weighted):
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block of rows (x,) or (x, sample_weight)."""
         masked = self.masked(plan, prepared, rows)
-        block = self.evaluated(plan, prepared, masked.rows[0])
-        return (masked.contributions(plan, self.normalized(plan, prepared, block, masked)),)
+
+        def contributions(prepared: Prepared) -> Array:
+            block = self.evaluated(plan, prepared, masked.rows[0])
+            return masked.contributions(plan, self.normalized(plan, prepared, block, masked))
+
+        return (prepared.by_weights(plan, contributions),)
 
     def slopes(self, *, by_x: bool, by_sample_weight: bool) -> Slopes:
         """The kernel of the sum's derivatives."""

@@ -107,10 +107,10 @@ def normalize(
         limit = _safe_limit(xp, joint.dtype)
         if bound < limit or plan.within(joint, -limit, limit):
             shares = plan.exp(joint, underflow=False)
-            return LogNormalized(shares, xp.sum(shares, axis=axis), None)
+            return LogNormalized(shares, plan.total(shares), None)
     # Components without weight take no part in the maximum: one of them may be the most likely by
     # far, and would underflow all others.
-    shift = xp.max(without_dead(joint, weights, axis), axis=axis)
+    shift = plan.greatest(without_dead(joint, weights, axis))
     empty = shift == -math.inf
     if masked is not None:
         joint = xp.where(across(masked & empty, axis), 0.0, joint)
@@ -118,9 +118,9 @@ def normalize(
     exponents = joint - across(shift, axis)
     if weights.gain is None:
         shares = plan.exp(exponents)
-        return LogNormalized(shares, xp.sum(shares, axis=axis), shift)
+        return LogNormalized(shares, plan.total(shares), shift)
     # Zero times infinity is NaN: what zero multiplies is kept finite.
     ceiling = _ceiling(xp, exponents.dtype)
     ratios = plan.exp(xp.where(exponents > ceiling, ceiling, exponents))
     shares = ratios * along(weights.gain, axis)
-    return LogNormalized(shares, xp.sum(shares, axis=axis), shift, ratios)
+    return LogNormalized(shares, plan.total(shares), shift, ratios)

@@ -91,6 +91,31 @@ def test_gradient_of_many_rows(record, offset):
     assert_trees_close(every, expected[1], tolerance, tolerance)
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_that_no_cache_holds(dtype, compiled):
+    """Their densities are computed anew for each use; NumPy's are held to the oracle."""
+    n = _jax._BEYOND_CACHE
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 5, n - 6), [1e3, -1e3, 30, 0, 1.5, 1e6]]).astype(dtype)
+    components = ex.UnivariateGaussian(
+        np.asarray([0.0, 1e3, 3, 3], dtype), np.asarray([1, 1e-2, 0.5, 0.5], dtype)
+    )
+    mixture = ex.Mixture(np.asarray([0.5, 0, 0.2, 0.3], dtype), components)
+    expected, total = ex.e_step(x, mixture), ex.log_likelihood(x, mixture)
+    wrap = jax.jit if compiled else lambda function: function
+    arguments = jax.tree.map(jnp.asarray, (x, mixture))
+    actual = wrap(ex.e_step)(*arguments)
+    eps = float(np.finfo(dtype).eps)
+    largest = np.maximum(np.abs(expected.log_likelihood), 1.0)[:, None]
+    likely = expected.responsibilities > np.finfo(dtype).smallest_normal
+    error = np.abs(actual.responsibilities / np.where(likely, expected.responsibilities, 1.0) - 1)
+    assert np.all(np.where(likely, error, 0.0) <= 40 * eps * (10.0 + 2.0 * largest))
+    assert np.abs(np.sum(actual.responsibilities, axis=1) - 1).max() <= 20 * eps
+    np.testing.assert_allclose(actual.log_likelihood, expected.log_likelihood, rtol=40 * eps)
+    np.testing.assert_allclose(wrap(ex.log_likelihood)(*arguments), total, rtol=100 * eps)
+
+
 @pytest.mark.parametrize("n", [1, 999, 1001, 10_000, 100_000, 1_000_003, 10**7])
 def test_blocks_leave_no_rest_where_they_can(n):
     size = _jax._even(n, 3000)

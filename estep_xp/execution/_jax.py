@@ -50,6 +50,10 @@ _VECTOR, _LINES = 8, 64  # rows that fill a vector, and lines of the cache
 # other grows with their square.
 _FEATURES_UNROLLED, _DEPENDENT_UNROLLED = 64, 8
 
+# Of so many numbers, not rows of features, that no cache holds their densities: components up to
+# which these are computed anew wherever they are used.
+_BEYOND_CACHE, _FOLDED = 1 << 18, 32
+
 # Features from which on the product of their products with parameters is quicker than such a loop.
 _LEAST_JOINED = 4
 
@@ -62,6 +66,7 @@ class JaxPlan(Plan):
     """Rows first; many components are looped over."""
 
     one_form: bool = False
+    inline: bool = False  # densities are quicker to compute anew than to keep
 
     gathers = True
 
@@ -101,6 +106,23 @@ class JaxPlan(Plan):
             lambda: jnp.full(shape.shape, jnp.nan, shape.dtype),
         )
 
+    def greatest(self, values: Array) -> Array:
+        """The largest number of each row (rows,)."""
+        return self._folded(jnp.maximum, jnp.max, values)
+
+    def total(self, values: Array) -> Array:
+        """The sum of each row (rows,)."""
+        return self._folded(jnp.add, jnp.sum, values)
+
+    def _folded(
+        self, function: Callable[..., Array], whole: Callable[..., Array], values: Array
+    ) -> Array:
+        k = values.shape[1]
+        if not self.inline or k > _FOLDED:
+            return whole(values, axis=1)
+        # The compiler makes it part of the loop that the values come from, and keeps none of them.
+        return functools.reduce(function, [values[:, j] for j in range(k)])
+
     def by_features(self, d: int, *, independent: bool) -> bool:
         """Whether loops over features are better written out, for all components at once."""
         return d <= (_FEATURES_UNROLLED if independent else _DEPENDENT_UNROLLED)
@@ -134,7 +156,8 @@ def _plan(rows: tuple[Array, ...], *, sums: bool = False) -> JaxPlan:
     # Whether features are exact for all rows is a question to all devices, which otherwise need not
     # talk to each other.
     many_rows = rows[0].shape[0] >= _MANY_ROWS and jax.device_count() == 1
-    return JaxPlan(jnp, many_rows=many_rows, one_form=sums)
+    inline = rows[0].ndim == 1 and rows[0].shape[0] >= _BEYOND_CACHE
+    return JaxPlan(jnp, many_rows=many_rows, one_form=sums, inline=inline)
 
 
 def map_rows(
@@ -299,7 +322,14 @@ def _total(
     kernel: TotalKernel, block_size: int | None, rows: tuple[Array, ...], parameters: Any
 ) -> Array:
     del block_size  # the compiler makes a loop of its own
-    return jnp.sum(_run(kernel, rows, parameters)[0])
+
+    def of_rows() -> Array:
+        return _run(kernel, rows, parameters)[0]
+
+    plan = _plan(rows)
+    # In one loop with their sum, the numbers would be left to a single thread.
+    witness = jax.tree.leaves(parameters)[0]
+    return jnp.sum(plan.kept(of_rows, witness) if plan.inline else of_rows())
 
 
 @functools.partial(_total.defjvp, symbolic_zeros=True)

@@ -87,6 +87,14 @@ class Plan:
         del d, independent
         return False
 
+    def greatest(self, values: Array) -> Array:
+        """The largest number of each row (rows,) of a block of components by rows."""
+        return self.xp.max(values, axis=self.axis)
+
+    def total(self, values: Array) -> Array:
+        """The sum of each row (rows,) of such a block."""
+        return self.xp.sum(values, axis=self.axis)
+
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
         """Products a * b (features by rows) of pairs of arrays, or a where b is None, in one."""
         return self.xp.concat([a if b is None else a * b for a, b in pairs], axis=self.axis)
