@@ -21,6 +21,9 @@ class Pace(NamedTuple):
 
 QUICK = Pace(rounds=2, pause=0.0, quick=True)
 
+# Seconds that a virtual machine's processors may take to wake up.
+_AWAKE = 0.05
+
 # What takes so many times longer than the quickest is called in every third round only.
 _SLOW = 3.0
 
@@ -48,7 +51,7 @@ def interleaved(
     """Median seconds of a call of ours and of each of the others.
 
     pytest-benchmark records ours; in its setup the others have their turn, so that a slow minute of
-    the machine is slow for all. Each is called right after a call of its own that does not count.
+    the machine is slow for all. Each is called right after calls of its own that do not count.
     """
     others = {name: repeated(call, repeats) for name, call in others.items()}
     ours = repeated(ours, repeats)
@@ -74,7 +77,9 @@ def _settle(pace: Pace, call: Call) -> None:
     """Let threads of others come to rest, and wake processors that did meanwhile."""
     if pace.pause:
         time.sleep(pace.pause)
-        call()  # a processor of a virtual machine takes milliseconds to wake up
+        start = time.perf_counter()
+        while time.perf_counter() - start < _AWAKE:
+            call()
 
 
 def _every(others: dict[str, Call]) -> dict[str, int]:
