@@ -95,16 +95,16 @@ class JaxPlan(Plan):
         """Decide when the compiled program runs."""
         return chosen(flag, if_true, if_false)
 
-    def kept(self, compute: Callable[[], Array], witness: Array) -> Array:
+    def kept(self, compute: Callable[[], Any], witness: Array) -> Any:
         """What `compute` gives, computed once however often it is used."""
         # The compiler would rather compute it anew for each of its uses than keep it, and barriers
         # it takes down. A choice it has to leave alone: here between all and nothing but NaN.
-        shape = jax.eval_shape(compute)
-        return jax.lax.cond(
-            jnp.any(witness == witness),
-            compute,
-            lambda: jnp.full(shape.shape, jnp.nan, shape.dtype),
-        )
+        shapes = jax.eval_shape(compute)
+
+        def nothing() -> Any:
+            return jax.tree.map(lambda one: jnp.full(one.shape, jnp.nan, one.dtype), shapes)
+
+        return jax.lax.cond(jnp.any(witness == witness), compute, nothing)
 
     def greatest(self, values: Array) -> Array:
         """The largest number of each row (rows,)."""

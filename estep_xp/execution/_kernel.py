@@ -74,10 +74,10 @@ class Plan:
         del flag, if_true
         return if_false()
 
-    def kept(self, compute: Callable[[], Array], witness: Array) -> Array:
-        """What `compute` gives, computed once however often it is used.
+    def kept(self, compute: Callable[[], Any], witness: Array) -> Any:
+        """Arrays that `compute` gives, computed once however often they are used.
 
-        It is NaN throughout where the witness is.
+        They are NaN throughout where the witness is.
         """
         del witness
         return compute()

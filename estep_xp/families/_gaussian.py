@@ -343,16 +343,25 @@ def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
     """Squared lengths of standardised residuals, feature by feature for all components at once."""
     means, factors, _ = prepared
     features, d = plan.axis, means.shape[1]
-    columns = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
-    residuals = [column - along(means[:, j], features) for j, column in enumerate(columns)]
-    total: Any = 0.0
-    for j in range(d):
+
+    def columns() -> tuple[Any, ...]:
+        centres = [means[:, j] for j in range(d)]
         if factors.ndim == 3:
-            terms = [residuals[i] * along(factors[:, i, j], features) for i in range(j + 1)]
+            return centres, [[factors[:, i, j] for i in range(j + 1)] for j in range(d)]
+        return centres, [factors[:, j] if factors.ndim == 2 else factors for j in range(d)]
+
+    # Numbers of all components side by side: that is how loops over components read them.
+    centres, scales = plan.kept(columns, means)
+    rows = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
+    residuals = [row - along(centre, features) for row, centre in zip(rows, centres, strict=True)]
+    total: Any = 0.0
+    for j, scale in enumerate(scales):
+        if factors.ndim == 3:
+            pairs = zip(residuals[: j + 1], scale, strict=True)
+            terms = [residual * along(factor, features) for residual, factor in pairs]
             standardized = functools.reduce(operator.add, terms)
         else:
-            factor = along(factors[:, j] if factors.ndim == 2 else factors, features)
-            standardized = standardize(plan, residuals[j], factor)
+            standardized = standardize(plan, residuals[j], along(scale, features))
         total = total + standardized * standardized
     return total
 
