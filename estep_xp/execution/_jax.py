@@ -46,16 +46,13 @@ _UNEVEN = 0.25  # how far from it a size may be that leaves no rest
 _VECTOR, _LINES = 8, 64  # rows that fill a vector, and lines of the cache
 
 # Features that loops are written out for: the compiler makes one pass over rows and components of
-# such a loop, and a product of small matrices is slower. The work for features that depend on each
-# other grows with their square.
-_FEATURES_UNROLLED, _DEPENDENT_UNROLLED = 64, 8
+# such a loop, and a product of matrices is slower. The work for features that depend on each other
+# grows with their square, and so does the time to compile it, which few rows are not worth.
+_FEATURES_UNROLLED, _DEPENDENT_UNROLLED, _FEW_UNROLLED = 64, 16, 8
 
 # Of so many numbers, not rows of features, that no cache holds their densities: components up to
 # which these are computed anew wherever they are used.
 _BEYOND_CACHE, _FOLDED = 1 << 18, 32
-
-# Features from which on the product of their products with parameters is quicker than such a loop.
-_LEAST_JOINED = 4
 
 # Features whose products with each other are summed in less time than residuals' products.
 _MOST_FEATURES = 64
@@ -70,15 +67,17 @@ class JaxPlan(Plan):
 
     gathers = True
 
-    def pays(self, d: int, *, products: bool) -> bool:
+    def pays(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker, or what is summed from them."""
-        if products and not (self.one_form and d <= _MOST_FEATURES):
-            return False
-        return self.many_rows and d > 1
+        if not self.one_form:
+            return (
+                self.many_rows and not products and not self.by_features(d, independent=independent)
+            )
+        return self.many_rows and d > 1 and not (products and d > _MOST_FEATURES)
 
-    def joins(self, d: int, *, products: bool) -> bool:
+    def joins(self, *, products: bool) -> bool:
         """Whether they make log-densities quicker, too, where they pay for sums."""
-        return not products or _LEAST_JOINED <= d <= _DEPENDENT_UNROLLED
+        return not products
 
     def granted(
         self,
@@ -125,7 +124,9 @@ class JaxPlan(Plan):
 
     def by_features(self, d: int, *, independent: bool) -> bool:
         """Whether loops over features are better written out, for all components at once."""
-        return d <= (_FEATURES_UNROLLED if independent else _DEPENDENT_UNROLLED)
+        if independent:
+            return d <= _FEATURES_UNROLLED
+        return d <= (_DEPENDENT_UNROLLED if self.many_rows else _FEW_UNROLLED)
 
     def pullback(
         self, function: Callable[..., Array], *arguments: Any

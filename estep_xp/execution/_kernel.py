@@ -59,14 +59,14 @@ class Plan:
         del underflow
         return self.xp.exp(x)
 
-    def pays(self, d: int, *, products: bool) -> bool:
+    def pays(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker, of all pairs of d features or of d alone."""
-        del d, products
+        del d, products, independent
         return False
 
-    def joins(self, d: int, *, products: bool) -> bool:
+    def joins(self, *, products: bool) -> bool:
         """Whether they make log-densities quicker, too, where they pay for sums."""
-        del d, products
+        del products
         return True
 
     def chosen(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:

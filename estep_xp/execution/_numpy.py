@@ -77,8 +77,9 @@ class NumpyPlan(Plan):
             return each_component(np, function, arrays, axis)
         return function(*arrays)
 
-    def pays(self, d: int, *, products: bool) -> bool:
+    def pays(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker."""
+        del independent
         if self.single and d == 1:  # then double precision costs more than a product saves
             return False
         return self.many_rows and (not products or d <= _MOST_FEATURES)

@@ -59,7 +59,7 @@ class Standardizer(NamedTuple):
     """
 
     means: Array  # (k, d), or (k,) for one feature
-    factors: Array  # of each component: one for all features (), one each (d,), or P (d, d)
+    factors: Array  # (k,): one for all features of a component; (k, d); P (k, d, d) or (1, d, d)
     log_normalizers: Array  # (k,)
 
 
@@ -87,6 +87,7 @@ class Gaussian(BlockFamily):
     means: Array
 
     _quadratic: ClassVar[Quadratic]  # the features that this kind of covariance needs
+    _is_independent: ClassVar[bool]  # features of an observation are
 
     def log_prob(self, x: ArrayLike) -> Array:
         """Log-density of each row under each component.
@@ -142,7 +143,8 @@ class Gaussian(BlockFamily):
         return int(self.means.shape[1]) if self.means.ndim == 2 else 1
 
     def _pays(self, plan: Plan) -> bool:
-        return plan.pays(self._n_features(), products=self._quadratic is PRODUCTS)
+        products = self._quadratic is PRODUCTS
+        return plan.pays(self._n_features(), products=products, independent=self._is_independent)
 
     def _width(self, plan: Plan) -> int:
         d = self._n_features()
@@ -156,7 +158,7 @@ class Gaussian(BlockFamily):
         z = centred(plan, prepared.natural, x)
         bounds = bounds_of(plan, self._quadratic, prepared.natural, z)
         d = z.shape[plan.axis]
-        joint = plan.joins(d, products=self._quadratic is PRODUCTS)
+        joint = plan.joins(products=self._quadratic is PRODUCTS)
         if joint:
             exact = plan.xp.all(bounds <= most_exact(plan.xp, z.dtype, d))
         else:  # what is finite is as exact as the others
@@ -219,7 +221,10 @@ class Gaussian(BlockFamily):
                 norms = xp.sum(standardized * standardized, axis=features - 2)
             return log_normalizer[..., None] - 0.5 * norms
 
-        return plan.over_components(log_density, tuple(prepared), plan.axis, x)
+        if factors.ndim == 3:  # one P may be that of all components
+            factors = xp.broadcast_to(factors, (prepared.means.shape[0], d, d))
+        arrays = prepared._replace(factors=factors)
+        return plan.over_components(log_density, tuple(arrays), plan.axis, x)
 
     def _moments_block(
         self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
@@ -367,7 +372,7 @@ def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
 
 
 def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:
-    """What rows need of components with precision Cholesky factors (k, d, d)."""
+    """What rows need of components with precision Cholesky factors (k, d, d) or (1, d, d)."""
     xp = plan.xp
     if plan.differentiable:  # by what is not read, too: the derivative is zero there
         factors = xp.triu(factors)

@@ -67,6 +67,7 @@ class _ByVariances(Gaussian):
 
     __slots__ = ()
 
+    _is_independent = True
     variances: Array
 
     def _free(self, xp: Namespace) -> tuple[Array, ...]:
@@ -102,6 +103,7 @@ class _ByFactors(Gaussian):
 
     __slots__ = ()
 
+    _is_independent = False
     precision_cholesky: Array
 
     def _free(self, xp: Namespace) -> tuple[Array, ...]:
@@ -382,9 +384,11 @@ class TiedGaussian(_ByFactors, _MeansFactors):
     _quadratic = NORM  # of rows that are standardised first
 
     def _standardizer(self, plan: Plan) -> Standardizer:
-        k, d = self.means.shape
-        factors = plan.xp.broadcast_to(self.precision_cholesky, (k, d, d))
-        return by_factors(plan, self.means, factors)
+        means, factor, log_normalizer = by_factors(
+            plan, self.means, self.precision_cholesky[None, :, :]
+        )
+        log_normalizers = plan.xp.broadcast_to(log_normalizer, means.shape[:1])
+        return Standardizer(means, factor, log_normalizers)
 
     def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
         means, factors, log_normalizers = residual
