@@ -149,8 +149,9 @@ class Gaussian(BlockFamily):
     def _width(self, plan: Plan) -> int:
         d = self._n_features()
         features = self._quadratic.count(d) + d + 1 if self._pays(plan) else 0
-        residuals = self._n_components() * d if plan.one_form else 0
-        return max(features, residuals)
+        if plan.one_form and not plan.by_features(d, independent=self._is_independent):
+            return max(features, self._n_components() * d)  # residuals
+        return features
 
     def _forms(self, plan: Plan, prepared: Shared, x: Array) -> Forms | None:
         if prepared.natural is None:
