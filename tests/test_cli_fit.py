@@ -391,9 +391,9 @@ def test_covariances_that_run_would_refuse_are_not_written(monkeypatch):
 
 def test_what_is_printed_is_what_run_finds(tmp_path):
     """Also where rounding of the covariances costs more than EM's last step."""
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(3)
     z = rng.normal(size=60)  # the second feature is three times the first but for its last digits
-    np.save(tmp_path / "x.npy", np.column_stack([z, 3 * z]) + 3e-8 * rng.normal(size=(60, 2)))
+    np.save(tmp_path / "x.npy", np.column_stack([z, 3 * z]) + 1e-6 * rng.normal(size=(60, 2)))
     options = ("--variance-floor", "1e-16", "--max-iter", "20", "--quiet")
     arguments = ("x.npy", *FULL, *options, "--output", "m.json", "--json")
     found = json.loads(succeed("fit", *arguments, folder=tmp_path))

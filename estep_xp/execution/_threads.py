@@ -24,10 +24,12 @@ def in_order(run: Callable[[int], Any], starts: Sequence[int], threads: int) -> 
         yield from map(run, starts)
         return
     crew = _Crew(run, starts, _AHEAD * threads)
-    helpers = [threading.Thread(target=crew.help, daemon=True) for _ in range(threads - 1)]
-    for helper in helpers:
-        helper.start()
+    helpers: list[threading.Thread] = []
     try:
+        for _ in range(threads - 1):
+            helper = threading.Thread(target=crew.help, daemon=True)
+            helper.start()
+            helpers.append(helper)
         yield from crew.results()
     finally:  # also when an exception flies, or nobody wants the rest
         crew.stop()
