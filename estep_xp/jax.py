@@ -504,7 +504,15 @@ def _scales(mixture: Mixture) -> Mixture:
 
 def _solved(linear: Callable[[Any], Any], right: Any) -> Any:
     """The solution of linear equations, which is linear in their right side."""
-    return jax.lax.custom_linear_solve(linear, right, _solution, transpose_solve=_solution)
+    # As one vector: JAX 0.5 cannot transpose a solution of which a part is not used.
+    vector, unravel = ravel_pytree(right)
+
+    def of_vector(vector: Array) -> Array:
+        return ravel_pytree(linear(unravel(vector)))[0]
+
+    return unravel(
+        jax.lax.custom_linear_solve(of_vector, vector, _solution, transpose_solve=_solution)
+    )
 
 
 def _solution(linear: Callable[[Any], Any], right: Any) -> Any:
