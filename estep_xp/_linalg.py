@@ -7,8 +7,12 @@ precision = P Pᵀ, so that (x − μ) P is standardised.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from estep_xp._typing import Array, Namespace
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
 
 _PIECE = 32  # columns of a factor
 
@@ -75,20 +79,18 @@ def outer(vectors: Array) -> Array:
     return vectors[..., :, None] * vectors[..., None, :]
 
 
-def squared_norms(
-    xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool, cut: bool
-) -> Array:
+def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
     """Squared lengths (..., n) of residuals times upper triangular factors (..., d, d).
 
     Cut into pieces, a large factor is multiplied by fewer of the zeros below its diagonal.
     """
-    d = factor.shape[-1]
+    xp, rows_last, d = plan.xp, plan.axis == 0, factor.shape[-1]
     total: Array | None = None
     for start in range(0, d, _PIECE):
-        end = start + _PIECE if cut and d - start >= 2 * _PIECE else d
+        end = start + _PIECE if plan.cuts_factors and d - start >= 2 * _PIECE else d
         rows = residuals[..., :end, :] if rows_last else residuals[..., :end]
         piece = transform(xp, rows, factor[..., :end, start:end], rows_last=rows_last)
-        norms = xp.sum(piece * piece, axis=-2 if rows_last else -1)
+        norms = plan.sum_of_squares(piece, -2 if rows_last else -1)
         total = norms if total is None else total + norms
         if end == d:
             break

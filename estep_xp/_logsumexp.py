@@ -67,6 +67,11 @@ def without_dead(joint: Array, weights: MixingWeights, axis: int) -> Array:
     return joint if weights.mask is None else joint + along(weights.mask, axis)
 
 
+def _unshifted(plan: Plan, joint: Array, least: float) -> LogNormalized:
+    shares = plan.exp(joint, least=least)
+    return LogNormalized(shares, plan.total(shares), None)
+
+
 @functools.cache
 def _safe_limit(xp: Namespace, dtype: Any) -> float:
     return _SAFE * math.log(float(xp.finfo(dtype).max))
@@ -103,21 +108,23 @@ def normalize(
     multiplies must have a finite derivative.
     """
     xp, axis = plan.xp, plan.axis
-    if weights.gain is None:
-        limit = _safe_limit(xp, joint.dtype)
-        if bound < limit or plan.within(joint, -limit, limit):
-            shares = plan.exp(joint, underflow=False)
-            return LogNormalized(shares, plan.total(shares), None)
+    limit = _safe_limit(xp, joint.dtype)
+    if weights.gain is None and bound < limit:
+        return _unshifted(plan, joint, -limit)
     # Components without weight take no part in the maximum: one of them may be the most likely by
     # far, and would underflow all others.
     shift = plan.greatest(without_dead(joint, weights, axis))
-    empty = shift == -math.inf
-    if masked is not None:
-        joint = xp.where(across(masked & empty, axis), 0.0, joint)
-    shift = xp.where(empty, 0.0, shift)
-    exponents = joint - across(shift, axis)
+    least, most = plan.span(joint, shift)
+    if weights.gain is None and least > -limit and most < limit:
+        return _unshifted(plan, joint, least)
+    if not least > -math.inf:
+        empty = shift == -math.inf
+        if masked is not None:
+            joint = xp.where(across(masked & empty, axis), 0.0, joint)
+        shift = xp.where(empty, 0.0, shift)
+    exponents = plan.shifted(joint, shift)
     if weights.gain is None:
-        shares = plan.exp(exponents)
+        shares = plan.exp(exponents, least=least - most)
         return LogNormalized(shares, plan.total(shares), shift)
     # Zero times infinity is NaN: what zero multiplies is kept finite.
     ceiling = _ceiling(xp, exponents.dtype)

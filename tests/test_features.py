@@ -37,9 +37,14 @@ def by_features(components, x):
     kind = components._quadratic
     with mock.patch.object(_features, "_ALLOWED", np.inf):
         form = components._prepare(PLAN, None).natural
+    rows = rows_of(form, kind, x)
+    values = _features.log_joint(PLAN, form, _features.features_of(PLAN, kind, rows))
+    return values.T, _features.bounds_of(PLAN, kind, form, rows)
+
+
+def rows_of(form, kind, x):
     z = _features.centred(PLAN, form, np.ascontiguousarray(x.T))
-    values = _features.log_joint(PLAN, form, _features.features_of(PLAN, kind, form, z))
-    return values.T, _features.bounds_of(PLAN, kind, form, z)
+    return _features.rows_of(PLAN, kind, form, z)
 
 
 def name_of(record):
@@ -71,9 +76,9 @@ def test_the_bound_is_one(record, spread):
     x, _, params = draw(record, spread)
     components = record.family(**params)
     form, kind = components._prepare(PLAN, None).natural, components._quadratic
-    z = _features.centred(PLAN, form, np.ascontiguousarray(x.T))
-    sizes = np.abs(form.parameters) @ np.abs(_features.features_of(PLAN, kind, form, z))
-    bounds = _features.bounds_of(PLAN, kind, form, z)
+    rows = rows_of(form, kind, x)
+    sizes = np.abs(form.parameters) @ np.abs(_features.features_of(PLAN, kind, rows))
+    bounds = _features.bounds_of(PLAN, kind, form, rows)
     assert (sizes.max(axis=0) <= bounds * (1 + 1e-12)).all()
     assert (bounds <= 4.0 * sizes.max(axis=0)).all()  # and no empty one
 

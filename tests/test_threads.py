@@ -55,6 +55,14 @@ def test_the_blas_is_held_to_one_thread_meanwhile(workers):
     assert blas_threads() == before
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_numpy_settings_are_those_of_a_block_alone(workers):
+    before, seen = (np.getbufsize(), np.geterr()), []
+    evaluate(lambda: seen.append(np.getbufsize()), workers=workers, block_size=500)
+    assert seen == [_numpy._BUFFER] * 8
+    assert (np.getbufsize(), np.geterr()) == before
+
+
 def test_the_blas_is_restored_when_an_exception_flies():
     before = blas_threads()
 

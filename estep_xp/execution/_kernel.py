@@ -54,10 +54,17 @@ class Plan:
         del x
         return each_component(self.xp, function, arrays, axis)
 
-    def exp(self, x: Array, *, underflow: bool = True) -> Array:
-        """Exponentials of an array of the caller's own, which may be overwritten."""
-        del underflow
+    def exp(self, x: Array, *, least: float = -math.inf) -> Array:
+        """Exponentials of an array of the caller's own, which may be overwritten.
+
+        Nothing in it is less than `least`.
+        """
+        del least
         return self.xp.exp(x)
+
+    def sum_of_squares(self, x: Array, axis: int) -> Array:
+        """Sums of squares of an array of the caller's own, which may be overwritten."""
+        return self.xp.sum(x * x, axis=axis)
 
     def pays(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker, of all pairs of d features or of d alone."""
@@ -96,17 +103,27 @@ class Plan:
         return self.xp.sum(values, axis=self.axis)
 
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
-        """Products a * b (features by rows) of pairs of arrays, or a where b is None, in one."""
-        return self.xp.concat([a if b is None else a * b for a, b in pairs], axis=self.axis)
+        """Products a * b (features by rows) of pairs of arrays, or a where b is None, and ones."""
+        products = [a if b is None else a * b for a, b in pairs]
+        last = pairs[-1][0]
+        ones = self.xp.ones_like(last[:1, :] if self.axis == 0 else last[:, :1])
+        return self.xp.concat([*products, ones], axis=self.axis)
 
     def quotient(self, shares: Array, totals: Array) -> Array:
         """Shares, the caller's own that may be overwritten, over the totals (rows,) of rows."""
         return shares / across(totals, self.axis)
 
-    def within(self, values: Array, least: float, most: float) -> bool:
-        """Whether all numbers of a block can be seen to lie between these."""
-        del values, least, most
-        return False
+    def span(self, values: Array, greatest: Array) -> tuple[float, float]:
+        """Numbers that those of a block can be seen to lie between, given each row's largest.
+
+        NaN if some of the numbers are.
+        """
+        del values, greatest
+        return -math.inf, math.inf
+
+    def shifted(self, values: Array, shift: Array) -> Array:
+        """Numbers of a block, the caller's own that may be overwritten, less those of rows."""
+        return values - across(shift, self.axis)
 
     def widened(self, array: Array) -> Array:
         """An array in the dtype that features are computed in."""

@@ -53,6 +53,10 @@ _FEW_SLOW = 0.03
 # Share of a block's rows up to which mending them takes less time than the sure form for all.
 _FEW_BAD = 0.5
 
+# Numbers in NumPy's buffer, 8192 unless told. What is broadcast against shorter arrays than that is
+# first repeated in the buffer, which costs more than the operation.
+_BUFFER = 1024
+
 # Results with as few columns as this are written column by column.
 _FEW_COLUMNS = 4
 
@@ -84,15 +88,16 @@ class NumpyPlan(Plan):
             return False
         return self.many_rows and (not products or d <= _MOST_FEATURES)
 
-    def exp(self, x: Array, *, underflow: bool = True) -> Array:
+    def exp(self, x: Array, *, least: float = -math.inf) -> Array:
         """Exponentials, written over `x`, at full speed where they underflow."""
-        if not underflow or x.dtype != np.float64:
-            return np.exp(x, out=x)
-        if x.size == 0 or np.minimum.reduce(x, axis=None) > _SUBNORMAL:
+        if least > _SUBNORMAL or x.dtype != np.float64:
             return np.exp(x, out=x)
         # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
         slow = x <= _SUBNORMAL
-        if np.count_nonzero(slow) < _FEW_SLOW * x.size:
+        n_slow = np.count_nonzero(slow)
+        if n_slow == 0:
+            return np.exp(x, out=x)
+        if n_slow < _FEW_SLOW * x.size:
             places = np.flatnonzero(slow)
             apart = np.exp(np.take(x, places))
             np.put(x, places, 0.0)
@@ -105,11 +110,16 @@ class NumpyPlan(Plan):
         x *= alive
         return np.square(x, out=x)
 
+    def sum_of_squares(self, x: Array, axis: int) -> Array:
+        """Sums of squares, written over `x`."""
+        return np.add.reduce(np.square(x, out=x), axis=axis)
+
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
-        """Products of pairs of arrays, written where they belong."""
+        """Products of pairs of arrays, and ones, written where they belong."""
         rows = pairs[0][0].shape[1]
         counts = [len(a) if b is None else max(len(a), len(b)) for a, b in pairs]
-        result = np.empty((sum(counts), rows), dtype=pairs[0][0].dtype)
+        result = np.empty((sum(counts) + 1, rows), dtype=pairs[0][0].dtype)
+        result[-1] = 1.0
         start = 0
         for (a, b), count in zip(pairs, counts, strict=True):
             piece = result[start : start + count]
@@ -124,14 +134,16 @@ class NumpyPlan(Plan):
         """Shares over the totals of rows, written over them."""
         return np.divide(shares, totals, out=shares)
 
-    def within(self, values: Array, least: float, most: float) -> bool:
-        """Whether all numbers of a block lie between these."""
+    def span(self, values: Array, greatest: Array) -> tuple[float, float]:
+        """The smallest and the largest number of a block, given the largest of each row."""
         if values.size == 0:
-            return False
-        return bool(
-            np.minimum.reduce(values, axis=None) > least
-            and np.maximum.reduce(values, axis=None) < most
-        )
+            return -math.inf, math.inf
+        smallest = np.minimum.reduce(values, axis=None)
+        return float(smallest), float(np.maximum.reduce(greatest))
+
+    def shifted(self, values: Array, shift: Array) -> Array:
+        """Numbers of a block less those of rows, written over them."""
+        return np.subtract(values, shift, out=values)
 
     def granted(
         self,
@@ -227,6 +239,7 @@ def _blocks(
     def run(start: int) -> Any:
         block = slice(start, start + size)
         with np.errstate(all="ignore"):  # per thread
+            np.setbufsize(_BUFFER)
             inputs = [_rows_last(array[block], space.dtype) for array in rows]
             return use(block, evaluate(plan, prepared, *inputs))
 

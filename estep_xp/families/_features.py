@@ -43,6 +43,14 @@ class Natural(NamedTuple):
     near: Array | bool  # (): features cancel so little in second moments that these are exact
 
 
+class Rows(NamedTuple):
+    """A block that features can be made of."""
+
+    z: Array  # about the centre
+    y: Array  # the same, but standardised for families whose rows are
+    squares: Array  # of y, as a kind of covariance needs them
+
+
 class Quadratic(Protocol):
     """The squares or products of z that a kind of covariance needs, and how to use them."""
 
@@ -50,7 +58,7 @@ class Quadratic(Protocol):
         """How many there are for d features."""
         ...
 
-    def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
+    def features(self, rows: Rows, axis: int) -> list[tuple[Array, Array | None]]:
         """Factors of the products of a block with its features along an axis."""
         ...
 
@@ -157,29 +165,32 @@ def centred(plan: Plan, form: Natural, x: Array) -> Array:
     return plan.widened(x) - along(form.centre, plan.axis)
 
 
-def bounds_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Array:
+def rows_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Rows:
+    """A block about the centre with what its features and bounds are made of."""
+    y = z
+    if form.rotation is not None:
+        y = _linalg.transform(plan.xp, z, form.rotation, rows_last=plan.axis == 0)
+    return Rows(z, y, kind.squares(plan.xp, y, plan.axis))
+
+
+def bounds_of(plan: Plan, kind: Quadratic, form: Natural, rows: Rows) -> Array:
     """The bound B of each row (rows,)."""
     xp, rows_last = plan.xp, plan.axis == 0
-    if form.rotation is None:
-        squares = kind.squares(xp, z, plan.axis)
-    else:
-        y = _linalg.transform(xp, z, form.rotation, rows_last=rows_last)
-        unsigned = _linalg.transform(xp, xp.abs(z), xp.abs(form.rotation), rows_last=rows_last)
-        squares = [kind.squares(xp, a, plan.axis) for a in (y, unsigned)]
-        squares = 0.5 * squares[0] + 0.5 * squares[1]
+    squares = rows.squares
+    if form.rotation is not None:
+        sizes, factor = xp.abs(rows.z), xp.abs(form.rotation)
+        unsigned = _linalg.transform(xp, sizes, factor, rows_last=rows_last)
+        squares = 0.5 * squares + 0.5 * kind.squares(xp, unsigned, plan.axis)
     product = (form.slopes, squares) if rows_last else (squares, form.slopes)
     return xp.matmul(*product) + form.least
 
 
-def features_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Array:
-    """Features φ of a block about the centre."""
-    xp, axis = plan.xp, plan.axis
-    if form.rotation is not None:
-        z = _linalg.transform(xp, z, form.rotation, rows_last=axis == 0)
-    ones = xp.ones_like(z[:1, :] if axis == 0 else z[:, :1])
+def features_of(plan: Plan, kind: Quadratic, rows: Rows) -> Array:
+    """Features φ of a block."""
+    axis = plan.axis
     if plan.gathers and kind is PRODUCTS:
-        return _gathered(xp, xp.concat([z, ones], axis=axis), axis)
-    return plan.products([*kind.features(xp, z, axis), (z, None), (ones, None)])
+        return _gathered(plan.xp, plan.products([(rows.y, None)]), axis)
+    return plan.products([*kind.features(rows, axis), (rows.y, None)])
 
 
 def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
@@ -235,9 +246,9 @@ class _Squares:
     def count(self, d: int) -> int:
         return d
 
-    def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
-        del xp, axis
-        return [(z, z)]
+    def features(self, rows: Rows, axis: int) -> list[tuple[Array, Array | None]]:
+        del axis
+        return [(rows.squares, None)]
 
     def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
         del xp, axis
@@ -269,8 +280,9 @@ class _Norm:
         del d
         return 1
 
-    def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
-        return [(self.squares(xp, z, axis), None)]
+    def features(self, rows: Rows, axis: int) -> list[tuple[Array, Array | None]]:
+        del axis
+        return [(rows.squares, None)]
 
     def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
         return xp.sum(z * z, axis=axis, keepdims=True)
@@ -303,11 +315,11 @@ class _Products:
     def count(self, d: int) -> int:
         return d * (d + 1) // 2
 
-    def features(self, xp: Namespace, z: Array, axis: int) -> list[tuple[Array, Array | None]]:
-        del xp
+    def features(self, rows: Rows, axis: int) -> list[tuple[Array, Array | None]]:
+        y = rows.y
         if axis == 0:
-            return [(z[j : j + 1, :], z[j:, :]) for j in range(z.shape[0])]
-        return [(z[:, j : j + 1], z[:, j:]) for j in range(z.shape[1])]
+            return [(y[j : j + 1, :], y[j:, :]) for j in range(y.shape[0])]
+        return [(y[:, j : j + 1], y[:, j:]) for j in range(y.shape[1])]
 
     def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
         del xp, axis

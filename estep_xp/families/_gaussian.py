@@ -41,6 +41,7 @@ from estep_xp.families._features import (
     moments,
     most_exact,
     natural,
+    rows_of,
 )
 from estep_xp.families._log_prob import log_prob
 from estep_xp.families._moments import GaussianMoments
@@ -157,7 +158,8 @@ class Gaussian(BlockFamily):
         if prepared.natural is None:
             return None
         z = centred(plan, prepared.natural, x)
-        bounds = bounds_of(plan, self._quadratic, prepared.natural, z)
+        rows = rows_of(plan, self._quadratic, prepared.natural, z)
+        bounds = bounds_of(plan, self._quadratic, prepared.natural, rows)
         d = z.shape[plan.axis]
         joint = plan.joins(products=self._quadratic is PRODUCTS)
         if joint:
@@ -179,20 +181,23 @@ class Gaussian(BlockFamily):
         z = centred(plan, natural, x)
         if certain is not None:
             # Finite, for derivatives where both forms are computed.
-            features = features_of(plan, kind, natural, plan.xp.where(certain, z, 0.0))
+            finite = plan.xp.where(certain, z, 0.0)
+            features = features_of(plan, kind, rows_of(plan, kind, natural, finite))
             joint = log_joint(plan, natural, features) if prepared.joint else surely(x)
             return Evaluated(x, joint, form=Form(features, None))
-        bounds = bounds_of(plan, kind, natural, z)
+        rows = rows_of(plan, kind, natural, z)
+        bounds = bounds_of(plan, kind, natural, rows)
         limit = most_exact(plan.xp, z.dtype, z.shape[plan.axis])
 
         def quickly() -> tuple[Array, Array]:
-            rows = z
+            mine = rows
             if plan.differentiable:
                 # Made anew, which a compiler does in passing; what comes from outside of a choice
                 # it has to store. And finite, for derivatives where both forms are computed.
-                rows = centred(plan, natural, x)
-                rows = plan.xp.where(across(bounds <= limit, plan.axis), rows, 0.0)
-            features = features_of(plan, kind, natural, rows)
+                finite = centred(plan, natural, x)
+                finite = plan.xp.where(across(bounds <= limit, plan.axis), finite, 0.0)
+                mine = rows_of(plan, kind, natural, finite)
+            features = features_of(plan, kind, mine)
             values = log_joint(plan, natural, features)
             return plan.xp.astype(values, dtype, copy=False), features
 
@@ -209,23 +214,18 @@ class Gaussian(BlockFamily):
                 lambda: constants - 0.5 * norms_by_features(plan, prepared, x), constants
             )
 
-        def log_density(mean: Array, factor: Array, log_normalizer: Array) -> Array:
+        def norms(mean: Array, factor: Array) -> Array:
             residuals = x - along(mean, features)
             if factors.ndim == 3:
-                norms = _linalg.squared_norms(
-                    xp, residuals, factor, rows_last=features == 0, cut=plan.cuts_factors
-                )
-            else:
-                by_feature = factors.ndim == 2
-                factor = along(factor, features) if by_feature else factor[..., None, None]
-                standardized = standardize(plan, residuals, factor)
-                norms = xp.sum(standardized * standardized, axis=features - 2)
-            return log_normalizer[..., None] - 0.5 * norms
+                return _linalg.squared_norms(plan, residuals, factor)
+            by_feature = factors.ndim == 2
+            factor = along(factor, features) if by_feature else factor[..., None, None]
+            return plan.sum_of_squares(standardize(plan, residuals, factor), features - 2)
 
         if factors.ndim == 3:  # one P may be that of all components
             factors = xp.broadcast_to(factors, (prepared.means.shape[0], d, d))
-        arrays = prepared._replace(factors=factors)
-        return plan.over_components(log_density, tuple(arrays), plan.axis, x)
+        squared = plan.over_components(norms, (prepared.means, factors), plan.axis, x)
+        return along(prepared.log_normalizers, features) - 0.5 * squared
 
     def _moments_block(
         self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
