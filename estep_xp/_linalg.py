@@ -90,7 +90,7 @@ def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
         end = start + _PIECE if plan.cuts_factors and d - start >= 2 * _PIECE else d
         rows = residuals[..., :end, :] if rows_last else residuals[..., :end]
         piece = transform(xp, rows, factor[..., :end, start:end], rows_last=rows_last)
-        norms = plan.sum_of_squares(piece, -2 if rows_last else -1)
+        norms = xp.sum(plan.square(piece), axis=-2 if rows_last else -1)
         total = norms if total is None else total + norms
         if end == d:
             break

@@ -62,9 +62,17 @@ class Plan:
         del least
         return self.xp.exp(x)
 
-    def sum_of_squares(self, x: Array, axis: int) -> Array:
-        """Sums of squares of an array of the caller's own, which may be overwritten."""
-        return self.xp.sum(x * x, axis=axis)
+    def plus(self, x: Array, y: Array) -> Array:
+        """Sum x + y, where x is the caller's own array, which may be overwritten."""
+        return x + y
+
+    def times(self, x: Array, y: Array | float) -> Array:
+        """Product x * y, where x is the caller's own array, which may be overwritten."""
+        return x * y
+
+    def square(self, x: Array) -> Array:
+        """Squares of the caller's own array, which may be overwritten."""
+        return x * x
 
     def pays(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker, of all pairs of d features or of d alone."""

@@ -110,9 +110,17 @@ class NumpyPlan(Plan):
         x *= alive
         return np.square(x, out=x)
 
-    def sum_of_squares(self, x: Array, axis: int) -> Array:
-        """Sums of squares, written over `x`."""
-        return np.add.reduce(np.square(x, out=x), axis=axis)
+    def plus(self, x: Array, y: Array) -> Array:
+        """Sum x + y, written over x."""
+        return np.add(x, y, out=x)
+
+    def times(self, x: Array, y: Array | float) -> Array:
+        """Product x * y, written over x."""
+        return np.multiply(x, y, out=x)
+
+    def square(self, x: Array) -> Array:
+        """Squares, written over x."""
+        return np.square(x, out=x)
 
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
         """Products of pairs of arrays, and ones, written where they belong."""

@@ -49,6 +49,7 @@ class Rows(NamedTuple):
     z: Array  # about the centre
     y: Array  # the same, but standardised for families whose rows are
     squares: Array  # of y, as a kind of covariance needs them
+    features: Array | None = None  # if they are made already
 
 
 class Quadratic(Protocol):
@@ -58,12 +59,12 @@ class Quadratic(Protocol):
         """How many there are for d features."""
         ...
 
-    def features(self, rows: Rows, axis: int) -> list[tuple[Array, Array | None]]:
+    def features(self, xp: Namespace, y: Array, axis: int) -> list[tuple[Array, Array | None]]:
         """Factors of the products of a block with its features along an axis."""
         ...
 
-    def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
-        """Those that a bound is linear in."""
+    def squares(self, xp: Namespace, y: Array, axis: int) -> Array:
+        """Those that a bound is linear in; the first of the features, but for products."""
         ...
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
@@ -170,7 +171,13 @@ def rows_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Rows:
     y = z
     if form.rotation is not None:
         y = _linalg.transform(plan.xp, z, form.rotation, rows_last=plan.axis == 0)
-    return Rows(z, y, kind.squares(plan.xp, y, plan.axis))
+    if kind is PRODUCTS or plan.differentiable:
+        return Rows(z, y, kind.squares(plan.xp, y, plan.axis))
+    # Squares are the first of the features, of which there are few others.
+    features = _made(plan, kind, y)
+    count = kind.count(y.shape[plan.axis])
+    squares = features[:count, :] if plan.axis == 0 else features[:, :count]
+    return Rows(z, y, squares, features)
 
 
 def bounds_of(plan: Plan, kind: Quadratic, form: Natural, rows: Rows) -> Array:
@@ -181,16 +188,22 @@ def bounds_of(plan: Plan, kind: Quadratic, form: Natural, rows: Rows) -> Array:
         sizes, factor = xp.abs(rows.z), xp.abs(form.rotation)
         unsigned = _linalg.transform(xp, sizes, factor, rows_last=rows_last)
         squares = 0.5 * squares + 0.5 * kind.squares(xp, unsigned, plan.axis)
-    product = (form.slopes, squares) if rows_last else (squares, form.slopes)
-    return xp.matmul(*product) + form.least
+    if form.slopes.shape[0] == 1:
+        bounds = form.slopes * (squares[0, :] if rows_last else squares[:, 0])
+    else:
+        bounds = xp.matmul(*((form.slopes, squares) if rows_last else (squares, form.slopes)))
+    return plan.plus(bounds, form.least)
 
 
 def features_of(plan: Plan, kind: Quadratic, rows: Rows) -> Array:
     """Features φ of a block."""
-    axis = plan.axis
+    return _made(plan, kind, rows.y) if rows.features is None else rows.features
+
+
+def _made(plan: Plan, kind: Quadratic, y: Array) -> Array:
     if plan.gathers and kind is PRODUCTS:
-        return _gathered(plan.xp, plan.products([(rows.y, None)]), axis)
-    return plan.products([*kind.features(rows, axis), (rows.y, None)])
+        return _gathered(plan.xp, plan.products([(y, None)]), plan.axis)
+    return plan.products([*kind.features(plan.xp, y, plan.axis), (y, None)])
 
 
 def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
@@ -246,13 +259,13 @@ class _Squares:
     def count(self, d: int) -> int:
         return d
 
-    def features(self, rows: Rows, axis: int) -> list[tuple[Array, Array | None]]:
-        del axis
-        return [(rows.squares, None)]
-
-    def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
+    def features(self, xp: Namespace, y: Array, axis: int) -> list[tuple[Array, Array | None]]:
         del xp, axis
-        return z * z
+        return [(y, y)]
+
+    def squares(self, xp: Namespace, y: Array, axis: int) -> Array:
+        del xp, axis
+        return y * y
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         standardized = means * factors
@@ -280,12 +293,11 @@ class _Norm:
         del d
         return 1
 
-    def features(self, rows: Rows, axis: int) -> list[tuple[Array, Array | None]]:
-        del axis
-        return [(rows.squares, None)]
+    def features(self, xp: Namespace, y: Array, axis: int) -> list[tuple[Array, Array | None]]:
+        return [(self.squares(xp, y, axis), None)]
 
-    def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
-        return xp.sum(z * z, axis=axis, keepdims=True)
+    def squares(self, xp: Namespace, y: Array, axis: int) -> Array:
+        return xp.sum(y * y, axis=axis, keepdims=True)
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         standardized = means * factors[:, None]
@@ -315,15 +327,15 @@ class _Products:
     def count(self, d: int) -> int:
         return d * (d + 1) // 2
 
-    def features(self, rows: Rows, axis: int) -> list[tuple[Array, Array | None]]:
-        y = rows.y
+    def features(self, xp: Namespace, y: Array, axis: int) -> list[tuple[Array, Array | None]]:
+        del xp
         if axis == 0:
             return [(y[j : j + 1, :], y[j:, :]) for j in range(y.shape[0])]
         return [(y[:, j : j + 1], y[:, j:]) for j in range(y.shape[1])]
 
-    def squares(self, xp: Namespace, z: Array, axis: int) -> Array:
+    def squares(self, xp: Namespace, y: Array, axis: int) -> Array:
         del xp, axis
-        return z * z
+        return y * y
 
     def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         precisions = xp.matmul(factors, xp.matrix_transpose(factors))

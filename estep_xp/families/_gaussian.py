@@ -211,7 +211,8 @@ class Gaussian(BlockFamily):
         if plan.by_features(d, independent=factors.ndim < 3):
             constants = along(prepared.log_normalizers, features)
             return plan.kept(
-                lambda: constants - 0.5 * norms_by_features(plan, prepared, x), constants
+                lambda: log_density(plan, norms_by_features(plan, prepared, x), constants),
+                constants,
             )
 
         def norms(mean: Array, factor: Array) -> Array:
@@ -220,12 +221,12 @@ class Gaussian(BlockFamily):
                 return _linalg.squared_norms(plan, residuals, factor)
             by_feature = factors.ndim == 2
             factor = along(factor, features) if by_feature else factor[..., None, None]
-            return plan.sum_of_squares(standardize(plan, residuals, factor), features - 2)
+            return xp.sum(plan.square(standardize(plan, residuals, factor)), axis=features - 2)
 
         if factors.ndim == 3:  # one P may be that of all components
             factors = xp.broadcast_to(factors, (prepared.means.shape[0], d, d))
         squared = plan.over_components(norms, (prepared.means, factors), plan.axis, x)
-        return along(prepared.log_normalizers, features) - 0.5 * squared
+        return log_density(plan, squared, along(prepared.log_normalizers, features))
 
     def _moments_block(
         self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
@@ -341,8 +342,13 @@ def by_variances(
 
 
 def standardize(plan: Plan, residuals: Array, factors: Array) -> Array:
-    """Residuals in units of the deviations that `by_variances` prepared."""
-    return residuals / factors if plan.differentiable else residuals * factors
+    """Residuals, which may be overwritten, in units of the deviations of `by_variances`."""
+    return residuals / factors if plan.differentiable else plan.times(residuals, factors)
+
+
+def log_density(plan: Plan, squared_norms: Array, log_normalizers: Array) -> Array:
+    """Log-densities; the squared lengths of standardised residuals may be overwritten."""
+    return plan.plus(plan.times(squared_norms, -0.5), log_normalizers)
 
 
 def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:

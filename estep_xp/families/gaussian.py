@@ -34,6 +34,7 @@ from estep_xp.families._gaussian import (
     checked_variances,
     covariances_of,
     factorized,
+    log_density,
     per_component,
     standardize,
     variances_of,
@@ -177,7 +178,7 @@ class UnivariateGaussian(_ByVariances, _MeansVariances):
         axis, (means, factors, log_normalizers) = plan.axis, prepared
         residuals = across(x, axis) - along(means, axis)
         standardized = standardize(plan, residuals, along(factors, axis))
-        return along(log_normalizers, axis) - 0.5 * (standardized * standardized)
+        return log_density(plan, plan.square(standardized), along(log_normalizers, axis))
 
     def _moments_by_features(
         self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
