@@ -90,7 +90,7 @@ def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
         end = start + _PIECE if plan.cuts_factors and d - start >= 2 * _PIECE else d
         rows = residuals[..., :end, :] if rows_last else residuals[..., :end]
         piece = transform(xp, rows, factor[..., :end, start:end], rows_last=rows_last)
-        norms = xp.sum(plan.square(piece), axis=-2 if rows_last else -1)
+        norms = plan.sum_of_squares(piece, -2 if rows_last else -1)
         total = norms if total is None else total + norms
         if end == d:
             break
@@ -100,5 +100,5 @@ def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
 def transform(xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool) -> Array:
     """Residuals times factors (..., d, e): (..., n, e), or (..., e, n) with rows last."""
     if rows_last:
-        return xp.matmul(xp.matrix_transpose(factor), residuals)
+        return xp.matmul(factor.mT, residuals)
     return xp.matmul(residuals, factor)

@@ -74,6 +74,10 @@ class Plan:
         """Squares of the caller's own array, which may be overwritten."""
         return x * x
 
+    def sum_of_squares(self, x: Array, axis: int) -> Array:
+        """Sums of squares of the caller's own array, which may be overwritten."""
+        return self.xp.sum(x * x, axis=axis)
+
     def pays(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker, of all pairs of d features or of d alone."""
         del d, products, independent

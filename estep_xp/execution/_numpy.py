@@ -122,6 +122,18 @@ class NumpyPlan(Plan):
         """Squares, written over x."""
         return np.square(x, out=x)
 
+    def sum_of_squares(self, x: Array, axis: int) -> Array:
+        """Sums of squares, written over x."""
+        return np.add.reduce(np.square(x, out=x), axis=axis)
+
+    def greatest(self, values: Array) -> Array:
+        """The largest number of each row (rows,)."""
+        return np.maximum.reduce(values, axis=0)
+
+    def total(self, values: Array) -> Array:
+        """The sum of each row (rows,)."""
+        return np.add.reduce(values, axis=0)
+
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
         """Products of pairs of arrays, and ones, written where they belong."""
         rows = pairs[0][0].shape[1]

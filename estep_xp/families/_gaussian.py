@@ -221,7 +221,7 @@ class Gaussian(BlockFamily):
                 return _linalg.squared_norms(plan, residuals, factor)
             by_feature = factors.ndim == 2
             factor = along(factor, features) if by_feature else factor[..., None, None]
-            return xp.sum(plan.square(standardize(plan, residuals, factor)), axis=features - 2)
+            return plan.sum_of_squares(standardize(plan, residuals, factor), features - 2)
 
         if factors.ndim == 3:  # one P may be that of all components
             factors = xp.broadcast_to(factors, (prepared.means.shape[0], d, d))
