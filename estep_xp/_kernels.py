@@ -77,12 +77,22 @@ class MixtureKernel:
 
     def evaluated(self, plan: Plan, prepared: Prepared, x: Array) -> _contract.Evaluated:
         """Log-joints of a block, as `normalize` takes them."""
-        block = _contract.evaluated(
+        return _contract.evaluated(
             plan, prepared.components, prepared.shared, prepared.weights.log, x
         )
+
+    def normalized(
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        block: _contract.Evaluated,
+        masked: Array | None = None,
+    ) -> LogNormalized:
+        """An evaluated block, normalised."""
+        result = normalize(plan, block.log_joint, prepared.weights, block.bound, masked)
         if not self.lazy:
-            return block
-        return block._replace(log_joint=_contract.nan_where_infinite(plan, x, block.log_joint))
+            return result
+        return result._replace(total=result.total + _contract.nan_where_infinite(plan, block.x))
 
 
 @dataclass(frozen=True)
@@ -99,9 +109,9 @@ class Posterior(MixtureKernel):
 
         def posterior(prepared: Prepared) -> tuple[Array, ...]:
             block = self.evaluated(plan, prepared, rows[0])
-            normalized = normalize(plan, block.log_joint, prepared.weights, block.bound)
+            normalized = self.normalized(plan, prepared, block)
             log_likelihood = _log_likelihood(plan, normalized)
-            return plan.quotient(normalized.shares, normalized.total), log_likelihood
+            return normalized.responsibilities(plan), log_likelihood
 
         results: tuple[Array, ...] = prepared.by_weights(plan, posterior)
         return results
@@ -119,6 +129,8 @@ class LogJoint(MixtureKernel):
     def rows(self, plan: Plan, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
         joint = self.evaluated(plan, prepared, rows[0]).log_joint
+        if self.lazy:
+            joint = joint + across(_contract.nan_where_infinite(plan, rows[0]), plan.axis)
         joint = without_dead(joint, prepared.weights, plan.axis)
         return joint, plan.xp.max(joint, axis=plan.axis)
 
@@ -150,12 +162,6 @@ class _Weighted(MixtureKernel):
         x = plan.xp.where(_to_rows(plan, blank, x.ndim), _HARMLESS, x)
         return _Masked((x, weight), zero, blank)
 
-    def normalized(
-        self, plan: Plan, prepared: Prepared, block: _contract.Evaluated, masked: _Masked
-    ) -> LogNormalized:
-        """The evaluated block, normalised."""
-        return normalize(plan, block.log_joint, prepared.weights, block.bound, masked.zero)
-
 
 @dataclass(frozen=True)
 class LogLikelihood(_Weighted):
@@ -172,7 +178,7 @@ class LogLikelihood(_Weighted):
 
         def contributions(prepared: Prepared) -> Array:
             block = self.evaluated(plan, prepared, masked.rows[0])
-            return masked.contributions(plan, self.normalized(plan, prepared, block, masked))
+            return masked.contributions(plan, self.normalized(plan, prepared, block, masked.zero))
 
         return (prepared.by_weights(plan, contributions),)
 
@@ -193,7 +199,7 @@ class ExpectedStatistics(_Weighted):
 
         def summed(prepared: Prepared) -> tuple[Array, ...]:
             block = self.evaluated(plan, prepared, x)
-            normalized = self.normalized(plan, prepared, block, masked)
+            normalized = self.normalized(plan, prepared, block, masked.zero)
             log_likelihood = xp.sum(masked.contributions(plan, normalized))
             n_rows = xp.sum(masked.weights(plan, normalized.total))
             responsibilities = masked.responsibilities(plan, normalized)
@@ -242,7 +248,7 @@ class Slopes(_Weighted):
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         xp = plan.xp
         block, pull = self._pulled(plan, prepared, masked.rows[0])
-        normalized = self.normalized(plan, prepared, block, masked)
+        normalized = self.normalized(plan, prepared, block, masked.zero)
         responsibilities = masked.responsibilities(plan, normalized)
         by_components = () if pull is None else pull(responsibilities)
         by_rows: list[Array] = []
@@ -342,7 +348,7 @@ class _Masked(NamedTuple):
     def responsibilities(self, plan: Plan, normalized: LogNormalized) -> Array:
         """Responsibilities by the weights of their rows; may overwrite the shares."""
         if len(self.rows) == 1:
-            return plan.quotient(normalized.shares, normalized.total)
+            return normalized.responsibilities(plan)
         return self.shared_out(plan, normalized.shares, normalized.total)
 
     def shared_out(self, plan: Plan, shares: Array, total: Array) -> Array:

@@ -90,6 +90,11 @@ class LogNormalized(NamedTuple):
     total: Array  # (rows,)
     shift: Array | None  # (rows,), or None for 0
     ratios: Array | None = None  # shares_k / gain_k where weights may be zero
+    exponents: Array | None = None  # logarithms of shares, unless these are written over them
+
+    def responsibilities(self, plan: Plan) -> Array:
+        """Shares of the total; may overwrite them."""
+        return plan.quotient(self.shares, self.total, self.exponents)
 
 
 def normalize(
@@ -125,7 +130,8 @@ def normalize(
     exponents = plan.shifted(joint, shift)
     if weights.gain is None:
         shares = plan.exp(exponents, least=least - most)
-        return LogNormalized(shares, plan.total(shares), shift)
+        kept = None if shares is exponents else exponents
+        return LogNormalized(shares, plan.total(shares), shift, exponents=kept)
     # Zero times infinity is NaN: what zero multiplies is kept finite.
     ceiling = _ceiling(xp, exponents.dtype)
     ratios = plan.exp(xp.where(exponents > ceiling, ceiling, exponents))

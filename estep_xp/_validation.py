@@ -276,7 +276,10 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
 
     Good rows cost no pass over `x`.
     """
-    if space.lazy or bool(space.xp.all(space.xp.isfinite(results))):
+    # A sum is finite only if all of its terms are; but that of finite ones may overflow.
+    if space.lazy or math.isfinite(to_host(space.xp.sum(results))):
+        return None
+    if bool(space.xp.all(space.xp.isfinite(results))):
         return None
     host = to_host(results)
     indices = np.flatnonzero(~np.isfinite(host))

@@ -121,8 +121,12 @@ class Plan:
         ones = self.xp.ones_like(last[:1, :] if self.axis == 0 else last[:, :1])
         return self.xp.concat([*products, ones], axis=self.axis)
 
-    def quotient(self, shares: Array, totals: Array) -> Array:
-        """Shares, the caller's own that may be overwritten, over the totals (rows,) of rows."""
+    def quotient(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+        """Shares, the caller's own that may be overwritten, over the totals (rows,) of rows.
+
+        Logarithms of the shares may be given, too.
+        """
+        del exponents
         return shares / across(totals, self.axis)
 
     def span(self, values: Array, greatest: Array) -> tuple[float, float]:

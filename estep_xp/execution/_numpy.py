@@ -150,8 +150,9 @@ class NumpyPlan(Plan):
             start += count
         return result
 
-    def quotient(self, shares: Array, totals: Array) -> Array:
+    def quotient(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
         """Shares over the totals of rows, written over them."""
+        del exponents
         return np.divide(shares, totals, out=shares)
 
     def span(self, values: Array, greatest: Array) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from estep_xp._logsumexp import across, along
+from estep_xp._logsumexp import along
 from estep_xp._namespace import Space, library_of
 from estep_xp._typing import Array, Components, Namespace
 from estep_xp._validation import check_shape, shape_text
@@ -272,13 +272,13 @@ def takes_any_row(components: Components) -> bool:
     return isinstance(components, BlockFamily)
 
 
-def nan_where_infinite(plan: Plan, x: Array, log_joint: Array) -> Array:
-    """Log-joints for a computation whose results no one can check.
+def nan_where_infinite(plan: Plan, x: Array) -> Array:
+    """Zeros (rows,), but NaN for rows that are not finite, where no one can check the results.
 
     An infinite observation is infinitely far from every mean, which looks like any other outlier.
     """
-    nothing = 0.0 * x  # but NaN of what is not finite
+    nothing = 0.0 * x
     if x.ndim > 1:
         others = tuple(range(x.ndim - 1)) if plan.axis == 0 else tuple(range(1, x.ndim))
         nothing = plan.xp.sum(nothing, axis=others)
-    return log_joint + across(nothing, plan.axis)
+    return nothing
