@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Numbers in the results of a block, and in all that its rows need meanwhile. Smaller blocks would
 # stay in a core's own cache; but each operation hands on Python's lock, which takes threads longer
 # the shorter operations are.
-_RESULT_NUMBERS, _BLOCK_NUMBERS = 1 << 18, 1 << 21
+_RESULT_NUMBERS, _BLOCK_NUMBERS = 3 << 17, 1 << 21
 _LEAST_ROWS = 512
 
 # Features whose products with each other take less time than (x − μ) P does.
