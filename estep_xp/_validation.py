@@ -276,12 +276,16 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
 
     Good rows cost no pass over `x`.
     """
-    # A sum is finite only if all of its terms are; but that of finite ones may overflow.
-    if space.lazy or math.isfinite(to_host(space.xp.sum(results))):
-        return None
-    if bool(space.xp.all(space.xp.isfinite(results))):
+    if space.lazy or _all_finite(space.xp, results):
         return None
     host = to_host(results)
     indices = np.flatnonzero(~np.isfinite(host))
     rows = space.xp.take(x, space.xp.asarray(indices, device=space.device), axis=0)
     return Suspects(indices, to_host(rows), host[indices])
+
+
+def _all_finite(xp: Namespace, results: Array) -> bool:
+    # A sum is finite only if all of its terms are; but that of finite ones may overflow.
+    with np.errstate(all="ignore"):
+        total = xp.sum(results)
+    return math.isfinite(to_host(total)) or bool(xp.all(xp.isfinite(results)))
