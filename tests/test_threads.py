@@ -131,6 +131,22 @@ def test_many_rows_use_all_threads_that_the_process_may_use():
     assert threading.current_thread().name in names
 
 
+@pytest.mark.parametrize("n", [3_000, 200_000, 400_000])
+def test_sums_are_the_same_to_the_last_digit_with_fewer_processors(n):
+    x, sums = rows(n), []
+    for threads in (1, 2, 3):
+        allowed = set(range(threads))
+        with (
+            mock.patch.object(_options.os, "sched_getaffinity", return_value=allowed, create=True),
+            mock.patch.object(_numpy, "_THREADED_NUMBERS", 0),
+        ):
+            sums.append(ex.expected_statistics(x, MIXTURE))
+    for one in sums[1:]:
+        for first, other in zip(sums[0].moments, one.moments, strict=True):
+            np.testing.assert_array_equal(first, other, strict=True)
+        np.testing.assert_array_equal(sums[0].log_likelihood, one.log_likelihood)
+
+
 def test_minus_one_means_the_processors_of_this_process():
     with mock.patch.object(_options.os, "sched_getaffinity", return_value={0, 3, 7}, create=True):
         assert _options.options(None, -1).workers == 3

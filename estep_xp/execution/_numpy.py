@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,9 @@ _THREADED_NUMBERS = 1 << 19
 
 # Numbers of so few rows for all components that calls take longer than what they do.
 _FEW_NUMBERS = 1 << 15
+
+# Threads that few rows are cut up for.
+_MOST_THREADS = 8
 
 # Rows that are a single block without further ado: their call takes microseconds.
 _FEW_ROWS = 512
@@ -292,8 +296,9 @@ def _default_block_size(n: int, breadth: int, width: int) -> int:
     """Rows in a block, for results of `breadth` numbers a row that needs `width` meanwhile."""
     size = min(_RESULT_NUMBERS // max(1, breadth), _BLOCK_NUMBERS // max(1, width))
     size = max(_LEAST_ROWS, size)
-    # As many blocks as keep all threads busy to the end, or a multiple.
-    threads = available_threads()
+    # As many blocks as keep all threads busy to the end, or a multiple. Sums round as they are cut:
+    # for them to be the same with fewer threads, it is the machine that counts.
+    threads = min(os.cpu_count() or 1, _MOST_THREADS)
     rounds = max(1, -(-n // (threads * size)))
     size = max(_LEAST_ROWS, -(-n // (threads * rounds)))
     # Whole vectors, but no power of two apart: those fall on each other in the cache.
