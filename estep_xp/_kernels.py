@@ -111,7 +111,7 @@ class Posterior(MixtureKernel):
             block = self.evaluated(plan, prepared, rows[0])
             normalized = self.normalized(plan, prepared, block)
             log_likelihood = _log_likelihood(plan, normalized)
-            return normalized.responsibilities(plan), log_likelihood
+            return normalized.result(plan), log_likelihood
 
         results: tuple[Array, ...] = prepared.by_weights(plan, posterior)
         return results

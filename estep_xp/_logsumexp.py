@@ -96,6 +96,10 @@ class LogNormalized(NamedTuple):
         """Shares of the total; may overwrite them."""
         return plan.quotient(self.shares, self.total, self.exponents)
 
+    def result(self, plan: Plan) -> Array:
+        """Such responsibilities as a kernel may return: nothing can be done to them any more."""
+        return plan.result(self.shares, self.total, self.exponents)
+
 
 def normalize(
     plan: Plan,

@@ -129,6 +129,10 @@ class Plan:
         del exponents
         return shares / across(totals, self.axis)
 
+    def result(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+        """Such a quotient that is a result of a kernel: a driver may divide as it writes it."""
+        return self.quotient(shares, totals, exponents)
+
     def span(self, values: Array, greatest: Array) -> tuple[float, float]:
         """Numbers that those of a block can be seen to lie between, given each row's largest.
 

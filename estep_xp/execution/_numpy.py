@@ -6,7 +6,7 @@ import math
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -61,8 +61,9 @@ _FEW_BAD = 0.5
 # first repeated in the buffer, which costs more than the operation.
 _BUFFER = 1024
 
-# Results with as few columns as this are written column by column.
-_FEW_COLUMNS = 4
+# Results with as few columns as this are written column by column; and with as few as that, divided
+# at the same time.
+_FEW_COLUMNS, _DIVIDED_COLUMNS = 4, 6
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,12 @@ class NumpyPlan(Plan):
         del exponents
         return np.divide(shares, totals, out=shares)
 
+    def result(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+        """A quotient, of few columns one that is still to be divided."""
+        if len(shares) <= _DIVIDED_COLUMNS:
+            return _Quotient(shares, totals)
+        return self.quotient(shares, totals, exponents)
+
     def span(self, values: Array, greatest: Array) -> tuple[float, float]:
         """The smallest and the largest number of a block, given the largest of each row."""
         if values.size == 0:
@@ -195,6 +202,13 @@ class NumpyPlan(Plan):
         return np.compress(flags, values, axis=-1)
 
 
+class _Quotient(NamedTuple):
+    """Shares (k, rows) over totals (rows,), neither of which is needed any more."""
+
+    shares: np.ndarray[Any, Any]
+    totals: np.ndarray[Any, Any]
+
+
 _PLAIN = NumpyPlan(numpy_namespace)
 
 
@@ -207,7 +221,7 @@ def map_rows(
         with np.errstate(all="ignore"):
             inputs = [_rows_last(array, space.dtype) for array in rows]
             outputs = kernel.rows(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
-            return tuple(np.ascontiguousarray(output.T) for output in outputs)
+            return tuple(map(_turned, outputs))
     results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in kernel.tails)
 
     def write(block: slice, outputs: tuple[Array, ...]) -> None:
@@ -283,9 +297,20 @@ def _rows_last(block: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(turned, dtype=dtype)
 
 
-def _write(result: np.ndarray[Any, Any], output: np.ndarray[Any, Any]) -> None:
+def _turned(output: np.ndarray[Any, Any] | _Quotient) -> np.ndarray[Any, Any]:
+    """What lies with its rows last, with its rows first."""
+    if not isinstance(output, _Quotient):
+        return np.ascontiguousarray(output.T)
+    result = np.empty(output.shares.shape[::-1], dtype=output.shares.dtype)
+    _write(result, output)
+    return result
+
+
+def _write(result: np.ndarray[Any, Any], output: np.ndarray[Any, Any] | _Quotient) -> None:
     """Write what lies with its rows last."""
-    if output.ndim == 2 and len(output) <= _FEW_COLUMNS:
+    if isinstance(output, _Quotient):
+        np.divide(output.shares, output.totals, out=result.T)
+    elif output.ndim == 2 and len(output) <= _FEW_COLUMNS:
         for j, column in enumerate(output):
             result[:, j] = column
     else:
