@@ -184,6 +184,13 @@ def test_extreme_but_good_input_raises_nothing_and_warns_of_nothing(backend):
     )
 
 
+def test_log_likelihoods_whose_sum_overflows_are_no_less_finite(backend):
+    log_prob = backend.data(np.full((1000, 2), -1e306))
+    step = backend.call(ex.posterior, log_prob, backend.asarray([0.5, 0.5]))
+    np.testing.assert_array_equal(backend.to_numpy(step.log_likelihood), np.full(1000, -1e306))
+    np.testing.assert_array_equal(backend.to_numpy(step.responsibilities), np.full((1000, 2), 0.5))
+
+
 # Values unknown while the call runs
 
 
