@@ -130,7 +130,7 @@ class LogJoint(MixtureKernel):
         """Evaluate a block."""
         joint = self.evaluated(plan, prepared, rows[0]).log_joint
         if self.lazy:
-            joint = joint + across(_contract.nan_where_infinite(plan, rows[0]), plan.axis)
+            joint = _contract.marked(plan, rows[0], joint)
         joint = without_dead(joint, prepared.weights, plan.axis)
         return joint, plan.xp.max(joint, axis=plan.axis)
 

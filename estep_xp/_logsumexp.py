@@ -67,11 +67,6 @@ def without_dead(joint: Array, weights: MixingWeights, axis: int) -> Array:
     return joint if weights.mask is None else joint + along(weights.mask, axis)
 
 
-def _unshifted(plan: Plan, joint: Array, least: float) -> LogNormalized:
-    shares = plan.exp(joint, least=least)
-    return LogNormalized(shares, plan.total(shares), None)
-
-
 @functools.cache
 def _safe_limit(xp: Namespace, dtype: Any) -> float:
     return _SAFE * math.log(float(xp.finfo(dtype).max))
@@ -141,3 +136,9 @@ def normalize(
     ratios = plan.exp(xp.where(exponents > ceiling, ceiling, exponents))
     shares = ratios * along(weights.gain, axis)
     return LogNormalized(shares, plan.total(shares), shift, ratios)
+
+
+def _unshifted(plan: Plan, joint: Array, least: float) -> LogNormalized:
+    """Exponentials that neither over- nor underflow as they are."""
+    shares = plan.exp(joint, least=least)
+    return LogNormalized(shares, plan.total(shares), None)

@@ -42,7 +42,7 @@ _THREADED_NUMBERS = 1 << 19
 # Numbers of so few rows for all components that calls take longer than what they do.
 _FEW_NUMBERS = 1 << 15
 
-# Threads that few rows are cut up for.
+# Threads for which rows are cut into blocks that are smaller than they would have to be.
 _MOST_THREADS = 8
 
 # Rows that are a single block without further ado: their call takes microseconds.
@@ -61,8 +61,8 @@ _FEW_BAD = 0.5
 # first repeated in the buffer, which costs more than the operation.
 _BUFFER = 1024
 
-# Results with as few columns as this are written column by column; and with as few as that, divided
-# at the same time.
+# Results of at most so many columns are written column by column; and shares of at most so many are
+# divided by their totals as they are written.
 _FEW_COLUMNS, _DIVIDED_COLUMNS = 4, 6
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from estep_xp._logsumexp import along
+from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space, library_of
 from estep_xp._typing import Array, Components, Namespace
 from estep_xp._validation import check_shape, shape_text
@@ -282,3 +282,8 @@ def nan_where_infinite(plan: Plan, x: Array) -> Array:
         others = tuple(range(x.ndim - 1)) if plan.axis == 0 else tuple(range(1, x.ndim))
         nothing = plan.xp.sum(nothing, axis=others)
     return nothing
+
+
+def marked(plan: Plan, x: Array, values: Array) -> Array:
+    """Values of a block (components by rows), but NaN for rows that are not finite."""
+    return values + across(nan_where_infinite(plan, x), plan.axis)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from estep_xp import execution
-from estep_xp._logsumexp import across
 from estep_xp._namespace import space_of
 from estep_xp._typing import Array
 from estep_xp._validation import suspects
@@ -46,7 +45,7 @@ class LogProb:
         components, shared = prepared
         values = components._evaluated(plan, shared, rows[0]).log_joint
         if self.lazy:
-            values = values + across(_contract.nan_where_infinite(plan, rows[0]), plan.axis)
+            values = _contract.marked(plan, rows[0], values)
         return values, plan.xp.max(values, axis=plan.axis)
 
 
