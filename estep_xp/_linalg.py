@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from estep_xp._summation import add_pairwise
 from estep_xp._typing import Array, Namespace
 
 if TYPE_CHECKING:
@@ -84,21 +85,50 @@ def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
 
     Cut into pieces, a large factor is multiplied by fewer of the zeros below its diagonal.
     """
-    xp, rows_last, d = plan.xp, plan.axis == 0, factor.shape[-1]
-    total: Array | None = None
+    rows_last, d = plan.axis == 0, factor.shape[-1]
+    norms: list[Array] = []
     for start in range(0, d, _PIECE):
         end = start + _PIECE if plan.cuts_factors and d - start >= 2 * _PIECE else d
         rows = residuals[..., :end, :] if rows_last else residuals[..., :end]
-        piece = transform(xp, rows, factor[..., :end, start:end], rows_last=rows_last)
-        norms = plan.sum_of_squares(piece, -2 if rows_last else -1)
-        total = norms if total is None else total + norms
+        piece = transform(plan, rows, factor[..., :end, start:end], 2 * _PIECE)
+        norms.append(plan.sum_of_squares(piece, -2 if rows_last else -1))
         if end == d:
             break
-    return total
+    return add_pairwise(norms)
 
 
-def transform(xp: Namespace, residuals: Array, factor: Array, *, rows_last: bool) -> Array:
-    """Residuals times factors (..., d, e): (..., n, e), or (..., e, n) with rows last."""
-    if rows_last:
-        return xp.matmul(factor.mT, residuals)
-    return xp.matmul(residuals, factor)
+def transform(plan: Plan, residuals: Array, factor: Array, most_terms: int) -> Array:
+    """Residuals times factors (..., d, e): (..., n, e), or (..., e, n) with rows last.
+
+    A matrix product adds up its d terms one after the other, which is off by d/8 eps if they round
+    alike. More than `most_terms` of them are cut into slices of half as many, added pairwise.
+    """
+    if factor.shape[-2] > most_terms:
+        return _by_halves(plan, residuals, factor, most_terms // 2)
+    if plan.axis == 0:
+        return plan.xp.matmul(factor.mT, residuals)
+    return plan.xp.matmul(residuals, factor)
+
+
+def _by_halves(plan: Plan, residuals: Array, factor: Array, length: int) -> Array:
+    d = factor.shape[-2]
+    if d <= length:
+        return transform(plan, residuals, factor, length)
+    first, last = (
+        _by_halves(
+            plan,
+            residuals[..., part, :] if plan.axis == 0 else residuals[..., part],
+            factor[..., part, :],
+            length,
+        )
+        for part in (slice(None, d // 2), slice(d // 2, None))
+    )
+    return plan.plus(first, last)
+
+
+def sum_error(d: int, most_terms: int) -> float:
+    """Largest error of `transform`, in eps of its sums of sizes: all d terms round alike."""
+    if d <= most_terms:
+        return 0.25 + d / 8
+    levels = math.ceil(math.log2(2 * d / most_terms))
+    return 0.25 + most_terms / 16 + 0.5 * levels

@@ -109,6 +109,10 @@ class JaxPlan(Plan):
         """The largest number of each row (rows,)."""
         return self._folded(jnp.maximum, jnp.max, values)
 
+    def sum(self, values: Array, axis: int) -> Array:
+        """Sums along an axis: XLA adds up long ones as a tree."""
+        return jnp.sum(values, axis=axis)
+
     def total(self, values: Array) -> Array:
         """The sum of each row (rows,)."""
         return self._folded(jnp.add, jnp.sum, values)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from estep_xp._logsumexp import across
+from estep_xp._summation import sum_pairwise
 from estep_xp._typing import Array, Namespace
 
 
@@ -39,6 +41,9 @@ class Plan:
 
     # One form of densities is chosen for all that is done with a block, not row by row.
     one_form = False
+
+    # `precise` gives more digits than the dtype has that features are computed in.
+    has_precise = False
 
     # Products of features are quicker to make of chosen rows of a block than one after the other.
     gathers = False
@@ -76,7 +81,11 @@ class Plan:
 
     def sum_of_squares(self, x: Array, axis: int) -> Array:
         """Sums of squares of the caller's own array, which may be overwritten."""
-        return self.xp.sum(x * x, axis=axis)
+        return self.sum(x * x, axis)
+
+    def sum(self, values: Array, axis: int) -> Array:
+        """Sums along an axis, exact for any number of terms that round alike."""
+        return sum_pairwise(lambda terms, axis: self.xp.sum(terms, axis=axis), values, axis)
 
     def pays(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker, of all pairs of d features or of d alone."""
@@ -112,7 +121,7 @@ class Plan:
 
     def total(self, values: Array) -> Array:
         """The sum of each row (rows,) of such a block."""
-        return self.xp.sum(values, axis=self.axis)
+        return self.sum(values, self.axis)
 
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
         """Products a * b (features by rows) of pairs of arrays, or a where b is None, and ones."""
@@ -120,6 +129,16 @@ class Plan:
         last = pairs[-1][0]
         ones = self.xp.ones_like(last[:1, :] if self.axis == 0 else last[:, :1])
         return self.xp.concat([*products, ones], axis=self.axis)
+
+    def sliced_product(self, theta: Array, features: Array, slices: list[slice]) -> Array:
+        """Products of theta (k, m) and m features of a block, the sum over slices of them."""
+        xp = self.xp
+        if self.axis == 0:
+            parts = [xp.matmul(theta[:, part], features[part, :]) for part in slices]
+        else:
+            by_feature = xp.matrix_transpose(theta)
+            parts = [xp.matmul(features[:, part], by_feature[part, :]) for part in slices]
+        return functools.reduce(self.plus, parts)
 
     def quotient(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
         """Shares, the caller's own that may be overwritten, over the totals (rows,) of rows.
@@ -148,6 +167,14 @@ class Plan:
     def widened(self, array: Array) -> Array:
         """An array in the dtype that features are computed in."""
         return array if self.wide is None else self.xp.astype(array, self.wide, copy=False)
+
+    def precise(self, array: Array) -> Array:
+        """Parameters in a wider dtype than features are computed in, where there is one."""
+        return array
+
+    def rounded(self, array: Array) -> Array:
+        """Parameters of such a dtype in the one that features are computed in."""
+        return array
 
     def granted(
         self,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from estep_xp._namespace import numpy_namespace
-from estep_xp._summation import Sum
+from estep_xp._summation import Sum, sum_pairwise
 from estep_xp.execution._blas import one_thread
 from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel, each_component
 from estep_xp.execution._options import available_threads
@@ -35,6 +35,9 @@ _MOST_FEATURES = 44
 
 # Rows from which on more may be prepared than the plainest form of a density.
 _MANY_ROWS = 1000
+
+# Numbers of features that stay in a core's own cache while they are multiplied slice by slice.
+_CACHED_NUMBERS = 1 << 18
 
 # Numbers, over all rows, from which on threads cost less than they save.
 _THREADED_NUMBERS = 1 << 19
@@ -77,6 +80,8 @@ class NumpyPlan(Plan):
     concrete = True
     cuts_factors = True
     differentiable = False
+    # Long double is double precision on some systems.
+    has_precise = bool(np.finfo(np.longdouble).eps < 0.01 * np.finfo(np.float64).eps)
 
     def over_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
@@ -129,15 +134,15 @@ class NumpyPlan(Plan):
 
     def sum_of_squares(self, x: Array, axis: int) -> Array:
         """Sums of squares, written over x."""
-        return np.add.reduce(np.square(x, out=x), axis=axis)
+        return self.sum(np.square(x, out=x), axis)
+
+    def sum(self, values: Array, axis: int) -> Array:
+        """Sums along an axis."""
+        return sum_pairwise(np.add.reduce, values, axis)
 
     def greatest(self, values: Array) -> Array:
         """The largest number of each row (rows,)."""
         return np.maximum.reduce(values, axis=0)
-
-    def total(self, values: Array) -> Array:
-        """The sum of each row (rows,)."""
-        return np.add.reduce(values, axis=0)
 
     def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
         """Products of pairs of arrays, and ones, written where they belong."""
@@ -153,6 +158,23 @@ class NumpyPlan(Plan):
             else:
                 np.multiply(a, b, out=piece)
             start += count
+        return result
+
+    def sliced_product(self, theta: Array, features: Array, slices: list[slice]) -> Array:
+        """Products of theta and features, of as many rows at a time as stay in the cache."""
+        rows = features.shape[1]
+        if len(slices) == 1:
+            return np.matmul(theta, features)
+        result = np.empty((len(theta), rows), dtype=features.dtype)
+        step = max(_LEAST_ROWS, _CACHED_NUMBERS // len(features))
+        scratch = np.empty((len(theta), min(step, rows)), dtype=features.dtype)
+        for start in range(0, rows, step):
+            block, values = features[:, start : start + step], result[:, start : start + step]
+            part = scratch[:, : values.shape[1]]
+            first, *others = slices
+            np.matmul(theta[:, first], block[first], out=values)
+            for one in others:
+                np.add(values, np.matmul(theta[:, one], block[one], out=part), out=values)
         return result
 
     def quotient(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
@@ -176,6 +198,14 @@ class NumpyPlan(Plan):
     def shifted(self, values: Array, shift: Array) -> Array:
         """Numbers of a block less those of rows, written over them."""
         return np.subtract(values, shift, out=values)
+
+    def precise(self, array: Array) -> Array:
+        """Parameters as long doubles."""
+        return array.astype(np.longdouble)
+
+    def rounded(self, array: Array) -> Array:
+        """Parameters in double precision."""
+        return array.astype(np.float64)
 
     def granted(
         self,

@@ -31,20 +31,18 @@ from estep_xp._validation import (
 )
 from estep_xp.families._contract import BlockFamily, Evaluated, Forms
 from estep_xp.families._features import (
-    PRODUCTS,
     Natural,
-    Quadratic,
     bounds_of,
     centred,
     features_of,
     log_joint,
     moments,
-    most_exact,
     natural,
     rows_of,
 )
 from estep_xp.families._log_prob import log_prob
 from estep_xp.families._moments import GaussianMoments
+from estep_xp.families._quadratic import PRODUCTS, Quadratic
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
@@ -160,10 +158,9 @@ class Gaussian(BlockFamily):
         z = centred(plan, prepared.natural, x)
         rows = rows_of(plan, self._quadratic, prepared.natural, z)
         bounds = bounds_of(plan, self._quadratic, prepared.natural, rows)
-        d = z.shape[plan.axis]
         joint = plan.joins(products=self._quadratic is PRODUCTS)
         if joint:
-            exact = plan.xp.all(bounds <= most_exact(plan.xp, z.dtype, d))
+            exact = plan.xp.all(bounds <= prepared.natural.bound.limit)
         else:  # what is finite is as exact as the others
             exact = plan.xp.all(bounds < math.inf) & prepared.natural.near
         quick = prepared._replace(certain=exact, joint=joint)
@@ -187,7 +184,7 @@ class Gaussian(BlockFamily):
             return Evaluated(x, joint, form=Form(features, None))
         rows = rows_of(plan, kind, natural, z)
         bounds = bounds_of(plan, kind, natural, rows)
-        limit = most_exact(plan.xp, z.dtype, z.shape[plan.axis])
+        limit = natural.bound.limit
 
         def quickly() -> tuple[Array, Array]:
             mine = rows
@@ -383,7 +380,7 @@ def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:
     xp = plan.xp
     if plan.differentiable:  # by what is not read, too: the derivative is zero there
         factors = xp.triu(factors)
-    log_determinants = xp.sum(xp.log(xp.linalg.diagonal(factors)), axis=-1)
+    log_determinants = plan.sum(xp.log(xp.linalg.diagonal(factors)), -1)
     return Standardizer(means, factors, log_determinants - 0.5 * means.shape[1] * _LOG_2PI)
 
 

@@ -15,15 +15,7 @@ from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space
 from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import raise_bad_value, raise_indefinite
-from estep_xp.families._features import (
-    NORM,
-    PRODUCTS,
-    SQUARES,
-    Natural,
-    centred,
-    natural,
-    sums_over_rows,
-)
+from estep_xp.families._features import Natural, centred, natural, sums_over_rows
 from estep_xp.families._gaussian import (
     Gaussian,
     Standardizer,
@@ -48,6 +40,7 @@ from estep_xp.families._moments import (
     squares,
     trace,
 )
+from estep_xp.families._quadratic import NORM, PRODUCTS, SQUARES
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
@@ -296,7 +289,7 @@ class DiagonalGaussian(_ByVariances, _MeansVariances):
     _quadratic = SQUARES
 
     def _standardizer(self, plan: Plan) -> Standardizer:
-        log_determinants = plan.xp.sum(plan.xp.log(self.variances), axis=1)
+        log_determinants = plan.sum(plan.xp.log(self.variances), 1)
         return by_variances(plan, self.means, self.variances, log_determinants)
 
     _second_moment = staticmethod(squares)

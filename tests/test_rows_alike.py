@@ -1,0 +1,170 @@
+"""Exactness where features round alike: what random rows hide, since their rounding errors cancel.
+
+All residuals are multiples of one pattern of signs and powers of two, so that the 50-digit truth
+costs one number a component: log-densities are −½ (t − m)² G with G = ‖pattern P‖².
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import estep_xp as ex
+from tests import oracle
+from tests.backends import BACKENDS
+from tests.oracle import mp
+
+N = 1100  # enough rows for the product form
+CHECKED = slice(0, N, 37)
+
+PATTERNS = {
+    "equal": lambda d: np.ones(d),
+    "alternating": lambda d: (-1.0) ** np.arange(d),
+    "powers of two": lambda d: 2.0 ** (np.arange(d) % 5 - 2),
+}
+SMALL = (8, 12, 16, 30, 64, 128)
+LARGE = (256, 784, 5000)
+DENSE = {"TiedGaussian", "FullGaussian"}
+
+by_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+by_pattern = pytest.mark.parametrize("pattern", PATTERNS)
+by_family = pytest.mark.parametrize(
+    "family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian", "FullGaussian"]
+)
+
+
+def draw(family, pattern, d, apart, dtype, above=0.27, n=N, seed=0):
+    """Rows around means `apart` deviations from their centre, with weights, fields and the truth.
+
+    `above` is the size of the entries of P above its diagonal, with signs such that terms add up.
+    """
+    rng = np.random.default_rng([seed, d])
+    signs = PATTERNS[pattern](d).astype(dtype)
+    scales = np.ones(d) if family == "SphericalGaussian" else 1 / abs(signs)
+    m = np.array([-1, 1], dtype) * dtype_of(dtype)(apart / np.sqrt(d))
+    t = (m[rng.integers(2, size=n)] * (1 + 0.05 * rng.normal(size=n))).astype(dtype)
+    factor = np.diag(scales)
+    if family in DENSE:
+        factor += np.triu(np.full((d, d), above), 1) * np.sign(signs)[:, None] * scales[:, None]
+    factor = factor.astype(dtype)
+    second = {
+        "SphericalGaussian": np.ones(2, dtype),
+        "DiagonalGaussian": np.stack([(1 / scales**2).astype(dtype)] * 2),
+        "TiedGaussian": factor,
+        "FullGaussian": np.stack([factor] * 2),
+    }[family]
+    truth = exact_oracle(signs, factor, t[CHECKED], m, family in DENSE)
+    return np.outer(t, signs), np.ones(2, dtype), (np.outer(m, signs), second), truth
+
+
+def dtype_of(name):
+    return np.dtype(name).type
+
+
+def exact_oracle(signs, factor, t, means, dense):
+    """Log-joints of rows t and means m times the pattern, of two components of equal weight."""
+    d = len(signs)
+    signs = [mp.mpf(float(sign)) for sign in signs]
+    signed = unsigned = mp.mpf(0)
+    if dense:  # entries above the diagonal are multiples of their row's, so that sums are cumulated
+        above = [mp.mpf(float(factor[i, -1])) for i in range(d)]
+        sums, sizes = mp.mpf(0), mp.mpf(0)
+        for j in range(d):
+            own = signs[j] * mp.mpf(float(factor[j, j]))
+            signed += (sums + own) ** 2
+            unsigned += (sizes + abs(own)) ** 2
+            sums += signs[j] * above[j]
+            sizes += abs(signs[j] * above[j])
+    else:
+        own = [sign * mp.mpf(float(factor[j, j])) for j, sign in enumerate(signs)]
+        signed = unsigned = mp.fsum(one**2 for one in own)
+    logs = [mp.log(mp.mpf(float(f))) for f in np.diagonal(factor)]
+    log_scale, log_size = mp.fsum(logs), mp.fsum(map(abs, logs))
+    constant = mp.mpf(d) / 2 * mp.log(2 * mp.pi)
+    joint, scale = np.empty((len(t), 2), object), np.empty((len(t), 2), object)
+    for i, row in enumerate(t):
+        for c, mean in enumerate(means):
+            square = (mp.mpf(float(row)) - mp.mpf(float(mean))) ** 2
+            joint[i, c] = log_scale - constant - square * signed / 2 - mp.log(2)
+            scale[i, c] = max(constant, log_size, square * unsigned / 2)
+    return oracle.Oracle(joint, scale)
+
+
+def check(backend, family, given, dtype):
+    """Check log-joints and responsibilities against the truth."""
+    x, weights, fields, truth = given
+    components = getattr(ex, family)(*(backend.asarray(field, dtype) for field in fields))
+    arguments = backend.data(x, dtype), ex.Mixture(backend.asarray(weights, dtype), components)
+    joint = backend.to_numpy(backend.call(ex.log_joint, *arguments))
+    oracle.assert_log_joint(joint[CHECKED], truth, dtype)
+    result = backend.call(ex.e_step, *arguments)
+    oracle.assert_responsibilities(backend.to_numpy(result.responsibilities)[CHECKED], truth, dtype)
+
+
+@pytest.mark.backends("numpy")
+@by_dtype
+@by_pattern
+@by_family
+@pytest.mark.parametrize("d", SMALL)
+def test_log_joints(backend, d, family, pattern, dtype):
+    """From components that overlap to some that only the residual form is exact for."""
+    for apart in (1.0, 6.0, 20.0, 27.0, 36.0):
+        check(backend, family, draw(family, pattern, d, apart, dtype), dtype)
+
+
+@pytest.mark.backends("array_api_strict", "torch")
+@by_dtype
+@by_family
+def test_log_joints_by_the_standard(backend, family, dtype):
+    check(backend, family, draw(family, "equal", 256, 20.0, dtype, above=0.02, n=100), dtype)
+
+
+@pytest.mark.backends("jax_jit")
+@by_dtype
+@by_family
+@pytest.mark.parametrize("d", [16, 64, 128])
+def test_log_joints_compiled(backend, d, family, dtype):
+    for pattern in PATTERNS:
+        for apart in (3.0, 27.0):
+            check(backend, family, draw(family, pattern, d, apart, dtype), dtype)
+
+
+@pytest.mark.backends("numpy", "jax")
+@by_dtype
+@pytest.mark.parametrize("family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian"])
+@pytest.mark.parametrize("d", LARGE)
+def test_many_features(backend, d, family, dtype):
+    if family in DENSE and d > 1000:
+        d = 700  # a factor of 5000 features is 200 MB
+    given = draw(family, "equal", d, 50.0, dtype, above=0.01, n=60)
+    check(backend, family, given, dtype)
+
+
+@pytest.mark.parametrize("above", [0.05, 0.253])
+@pytest.mark.parametrize("d", [12, 16, 30, 44])
+def test_rows_at_the_edge_of_the_product_form(d, above):
+    """At some distance between means the bound ends what is granted: errors are largest there."""
+    for seed, apart in enumerate(2.0 ** np.arange(3, 6, 0.25)):
+        given = draw("FullGaussian", "equal", d, apart, "float64", above=above, seed=seed)
+        check(BACKENDS["numpy"], "FullGaussian", given, "float64")
+
+
+@pytest.mark.backends("numpy", "array_api_strict", "torch", "jax")
+@by_dtype
+def test_many_components_alike(backend, dtype):
+    """The sum over components is one of terms that round alike, too."""
+    k = 10_000
+    means = backend.asarray(np.zeros(k), dtype)
+    components = ex.UnivariateGaussian(means, backend.asarray(np.full(k, 0.7), dtype))
+    mixture = ex.Mixture(backend.asarray(np.full(k, 0.3), dtype), components)
+    step = backend.call(ex.e_step, backend.data([0.3, 2.0], dtype), mixture)
+    eps = float(np.finfo(dtype).eps)
+    variance = float(dtype_of(dtype)(0.7))
+    x = np.array([0.3, 2.0], dtype).astype(float)
+    truth = -0.5 * (x**2 / variance + np.log(2 * np.pi * variance))
+    allowed = max(16 * eps * (1 + np.log(k)), 1e-12 if dtype == "float64" else 0)
+    np.testing.assert_allclose(
+        backend.to_numpy(step.log_likelihood).astype(float), truth, rtol=0, atol=allowed
+    )
+    responsibilities = backend.to_numpy(step.responsibilities).astype(float)
+    np.testing.assert_allclose(responsibilities, 1 / k, rtol=allowed)
