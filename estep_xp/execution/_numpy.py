@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # stay in a core's own cache; but each operation hands on Python's lock, which takes threads longer
 # the shorter operations are.
 _RESULT_NUMBERS, _BLOCK_NUMBERS = 3 << 17, 1 << 21
-_LEAST_ROWS = 512
+_LEAST_ROWS = 512  # unless so many take more numbers than that
 
 # Features whose products with each other take less time than (x − μ) P does.
 _MOST_FEATURES = 44
@@ -350,12 +350,12 @@ def _write(result: np.ndarray[Any, Any], output: np.ndarray[Any, Any] | _Quotien
 def _default_block_size(n: int, breadth: int, width: int) -> int:
     """Rows in a block, for results of `breadth` numbers a row that needs `width` meanwhile."""
     size = min(_RESULT_NUMBERS // max(1, breadth), _BLOCK_NUMBERS // max(1, width))
-    size = max(_LEAST_ROWS, size)
+    size = max(1, size)
     # As many blocks as keep all threads busy to the end, or a multiple. Sums round as they are cut:
     # for them to be the same with fewer threads, it is the machine that counts.
     threads = min(os.cpu_count() or 1, _MOST_THREADS)
     rounds = max(1, -(-n // (threads * size)))
-    size = max(_LEAST_ROWS, -(-n // (threads * rounds)))
+    size = max(min(_LEAST_ROWS, size), -(-n // (threads * rounds)))
     # Whole vectors, but no power of two apart: those fall on each other in the cache.
     return (size + 7) // 16 * 16 + 8
 
