@@ -9,6 +9,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
+from estep_xp._quiet import quietly
 from estep_xp._statistics import Statistics, arrays_of, check_statistics
 from estep_xp._typing import Array, Namespace
 from estep_xp._validation import check_number, raise_bad_value
@@ -77,8 +78,8 @@ def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
 def _is_usable(components: Any) -> bool:
     """Whether concrete components have finite parameters and positive variances."""
     host = type(components)(*map(to_host, components))
-    with np.errstate(all="ignore"):
-        return all(np.isfinite(array).all() for array in (*host, host._scales(np)))
+    scales = quietly(host._scales, np)
+    return all(np.isfinite(array).all() for array in (*host, scales))
 
 
 def maximize(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Mixture:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import array_api_compat as compat
 import numpy as np
 
+from estep_xp._quiet import quietly
 from estep_xp._typing import Array, Namespace
 
 if hasattr(np, "cumulative_sum"):
@@ -72,8 +73,8 @@ class Space(NamedTuple):
     def _cast(self, array: Array) -> Array:
         if array.dtype == self.dtype:
             return array
-        with np.errstate(over="ignore"):  # to infinity: the check of values names it
-            return self.xp.astype(array, self.dtype)
+        # What overflows becomes infinite: the check of values names it.
+        return quietly(self.xp.astype, array, self.dtype)
 
 
 _PLAIN = Space("numpy", numpy_namespace, np.dtype(np.float64), None, False)

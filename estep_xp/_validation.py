@@ -17,6 +17,7 @@ import numpy as np
 
 from estep_xp import _linalg
 from estep_xp._namespace import Space, is_concrete, is_tracer, to_host
+from estep_xp._quiet import quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,8 +152,7 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
     if np.isfinite(host).all() and (diagonals > 0).all() and not host[..., below].any():
         return factors
     on_diagonal = np.broadcast_to(np.eye(host.shape[-1], dtype=bool), host.shape)
-    with np.errstate(invalid="ignore"):
-        bad = np.argwhere(~np.isfinite(host) | (on_diagonal & (host <= 0)))
+    bad = np.argwhere(quietly(lambda: ~np.isfinite(host) | (on_diagonal & (host <= 0))))
     if len(bad):
         expected = f"{name} must be finite, with a positive diagonal"
         _raise_first(name, host, bad, expected)
@@ -286,6 +286,5 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
 
 def _all_finite(xp: Namespace, results: Array) -> bool:
     # A sum is finite only if all of its terms are; but that of finite ones may overflow.
-    with np.errstate(all="ignore"):
-        total = xp.sum(results)
+    total = quietly(xp.sum, results)
     return math.isfinite(to_host(total)) or bool(xp.all(xp.isfinite(results)))

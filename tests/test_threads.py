@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import estep_xp as ex
-from estep_xp.execution import _blas, _numpy, _options
+from estep_xp.execution import _numpy, _options, _threads
 from estep_xp.execution._threads import in_order
 
 MIXTURE = ex.Mixture(
@@ -74,16 +74,6 @@ def test_the_blas_is_restored_when_an_exception_flies():
         pytest.raises(ArithmeticError, match="in a block"),
     ):
         evaluate(fail, workers=2, block_size=500)
-    assert blas_threads() == before
-
-
-def test_of_calls_that_overlap_the_last_restores_the_blas():
-    before = blas_threads()
-    with _blas.one_thread():
-        other = threading.Thread(target=lambda: evaluate(lambda: None, workers=2, block_size=500))
-        other.start()
-        other.join()
-        assert blas_threads() == [1] * len(before)
     assert blas_threads() == before
 
 
@@ -180,6 +170,95 @@ def test_the_first_error_by_row_is_raised_and_ends_all_threads(workers):
     with pytest.raises(ArithmeticError, match="in block 5"):
         list(in_order(run, range(40), workers))
     assert threading.active_count() == before
+
+
+class Limit:
+    """Something to set as long as blocks are run, and who did it."""
+
+    def __init__(self):
+        self.begun, self.ended = [], []
+
+    def begin(self):
+        self.begun.append(threading.get_ident())
+
+    def end(self):
+        self.ended.append(threading.get_ident())
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_limit_ends_with_the_results(workers):
+    limit, caller = Limit(), threading.get_ident()
+    assert list(in_order(lambda start: start, range(40), workers, limit)) == list(range(40))
+    assert (limit.begun, limit.ended) == ([caller], [caller])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("error", [ArithmeticError, KeyboardInterrupt])
+def test_a_limit_ends_in_another_thread_when_an_exception_flies(workers, error):
+    def run(start):
+        if start == 7:
+            raise error
+
+    limit = Limit()
+    with pytest.raises(error):
+        list(in_order(run, range(40), workers, limit))
+    assert limit.ended
+    assert threading.get_ident() not in limit.ended
+
+
+def test_a_limit_ends_when_nobody_wants_results():
+    limit, before = Limit(), threading.active_count()
+    results = in_order(lambda start: start, range(1000), 3, limit)
+    next(results)
+    assert limit.ended == []
+    del results
+    assert limit.ended
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_without_threads_to_be_had_the_caller_does_it_all(fails):
+    def run(start):
+        if fails and start == 7:
+            raise ArithmeticError
+        return start
+
+    limit, error = Limit(), RuntimeError("can't start new thread")
+    with mock.patch.object(_threads, "start_new_thread", side_effect=error):
+        results = in_order(run, range(40), 3, limit)
+        if fails:
+            with pytest.raises(ArithmeticError):
+                list(results)
+        else:
+            assert list(results) == list(range(40))
+    assert limit.ended == [threading.get_ident()]
+
+
+def test_an_interrupt_does_not_wait_for_its_turn():
+    slow = threading.Event()
+
+    def run(start):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        assert slow.wait(60)
+        return start
+
+    results = in_order(run, range(40), 2)
+    timer = threading.Timer(0.5, slow.set)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    timer.join()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_iteration_of_a_block_does_not_end_the_results(workers):
+    def run(start):
+        if start == 5:
+            raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(in_order(run, range(40), workers))
 
 
 def test_no_block_begins_once_nobody_wants_results():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estep_xp import _namespace
+from estep_xp._quiet import quietly
 from estep_xp._summation import Sum
 from estep_xp.execution._kernel import RowKernel, SumKernel
 
@@ -184,15 +185,17 @@ def _in_a_task(how: Options) -> Options:
 
 def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:
     first, *others = parts
-    with np.errstate(all="ignore"):  # a sum may be infinite: whoever looks at it says why
-        for other in others:
-            first = tuple(a.joined(b) for a, b in zip(first, other, strict=True))
+    for other in others:  # quietly: a sum may be infinite, and whoever looks at it says why
+        first = quietly(_join, first, other)
     return first
 
 
+def _join(one: tuple[Sum, ...], other: tuple[Sum, ...]) -> tuple[Sum, ...]:
+    return tuple(a.joined(b) for a, b in zip(one, other, strict=True))
+
+
 def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
-    with np.errstate(all="ignore"):
-        return tuple(one.value(_namespace.namespace_of(one.total)) for one in sums)
+    return quietly(lambda: tuple(one.value(_namespace.namespace_of(one.total)) for one in sums))
 
 
 def _shapes_of_sums(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from estep_xp._namespace import numpy_namespace
+from estep_xp._quiet import quietly
 from estep_xp._summation import Sum, sum_pairwise
-from estep_xp.execution._blas import one_thread
+from estep_xp.execution._blas import OneThread, on_one_thread
 from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel, each_component
 from estep_xp.execution._options import available_threads
 from estep_xp.execution._threads import in_order
@@ -248,10 +248,7 @@ def map_rows(
     """Run `kernel` block by block."""
     n = rows[0].shape[0]
     if n < _FEW_ROWS and how.block_size is None:
-        with np.errstate(all="ignore"):
-            inputs = [_rows_last(array, space.dtype) for array in rows]
-            outputs = kernel.rows(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
-            return tuple(map(_turned, outputs))
+        return quietly(_few_rows, kernel, space, rows, parameters)
     results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in kernel.tails)
 
     def write(block: slice, outputs: tuple[Array, ...]) -> None:
@@ -263,6 +260,14 @@ def map_rows(
     return results
 
 
+def _few_rows(
+    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any
+) -> tuple[Array, ...]:
+    inputs = [_rows_last(array, space.dtype) for array in rows]
+    outputs = kernel.rows(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
+    return tuple(map(_turned, outputs))
+
+
 def sum_rows(
     kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
 ) -> tuple[Array, ...]:
@@ -272,18 +277,25 @@ def sum_rows(
         del block
         return sums
 
-    terms = _blocks(kernel, kernel.sums, keep, space, rows, parameters, how)
-    with np.errstate(all="ignore"):
-        sums = [Sum.of(space.xp, term) for term in next(terms)]
-        for term in terms:
-            sums = [one.plus(more) for one, more in zip(sums, term, strict=True)]
-        return tuple(one.value(space.xp)[()] for one in sums)  # scalars, as NumPy's own sums are
+    sums: list[Sum] = []
+    for terms in _blocks(kernel, kernel.sums, keep, space, rows, parameters, how):
+        sums = quietly(_added, space, sums, terms)
+    return quietly(_values, space, sums)
+
+
+def _added(space: Space, sums: list[Sum], terms: tuple[Array, ...]) -> list[Sum]:
+    if not sums:
+        return [Sum.of(space.xp, term) for term in terms]
+    return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
+
+
+def _values(space: Space, sums: list[Sum]) -> tuple[Array, ...]:
+    return tuple(one.value(space.xp)[()] for one in sums)  # scalars, as NumPy's own sums are
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
     """Call `function` with floating-point warnings off: results are checked instead."""
-    with np.errstate(all="ignore"):
-        return function(space.xp, *arrays)
+    return quietly(function, space.xp, *arrays)
 
 
 def _blocks(
@@ -295,30 +307,35 @@ def _blocks(
     parameters: Any,
     how: Options,
 ) -> Iterator[Any]:
-    """Yield what `use` makes of each block's results, in their order."""
+    """What `use` makes of each block's results, in their order.
+
+    To be iterated where no variable holds it: a traceback would keep it, and its threads, alive.
+    """
     n = rows[0].shape[0]
     single = space.dtype == np.float32
     plan = NumpyPlan(space.xp, many_rows=n >= _MANY_ROWS, single=single)
     own = sum(math.prod(array.shape[1:]) for array in rows)
     width = kernel.width(plan, parameters) + own
     size = how.block_size or _default_block_size(n, max(kernel.breadth, own), width)
-    with np.errstate(all="ignore"):
-        prepared = kernel.prepare(plan, parameters)
+    prepared = quietly(kernel.prepare, plan, parameters)
 
-    def run(start: int) -> Any:
-        block = slice(start, start + size)
-        with np.errstate(all="ignore"):  # per thread
-            np.setbufsize(_BUFFER)
-            inputs = [_rows_last(array[block], space.dtype) for array in rows]
-            return use(block, evaluate(plan, prepared, *inputs))
+    def run_block(block: slice) -> Any:
+        np.setbufsize(_BUFFER)
+        inputs = [_rows_last(array[block], space.dtype) for array in rows]
+        return use(block, evaluate(plan, prepared, *inputs))
 
     starts = range(0, max(1, n), size)
     large = n * width >= _THREADED_NUMBERS
     threads = how.workers or (available_threads() if large else 1)
     if large:
         _keep_freed_memory()
-    with one_thread() if large or threads > 1 else nullcontext():
-        yield from in_order(run, starts, threads)
+    limit = OneThread() if large or threads > 1 else None
+
+    def run(start: int) -> Any:
+        block = slice(start, start + size)
+        return on_one_thread(quietly, run_block, block) if limit else quietly(run_block, block)
+
+    return in_order(run, starts, threads, limit)
 
 
 def _rows_last(block: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:

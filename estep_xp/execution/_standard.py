@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from estep_xp._quiet import quietly
 from estep_xp._summation import Sum
 from estep_xp.execution._kernel import Plan, RowKernel, SumKernel
 
@@ -31,12 +30,12 @@ def map_rows(
     plan = Plan(xp)
     n = rows[0].shape[0]
     size = max(1, n) if how.block_size is None else how.block_size
-    with np.errstate(all="ignore"):  # of libraries that compute with NumPy
-        prepared = kernel.prepare(plan, parameters)
-        blocks = [
-            kernel.rows(plan, prepared, *(array[s : min(s + size, n), ...] for array in rows))
-            for s in range(0, max(1, n), size)
-        ]
+    # Quietly, for libraries that compute with NumPy.
+    prepared = quietly(kernel.prepare, plan, parameters)
+    blocks = [
+        quietly(kernel.rows, plan, prepared, *(array[s : min(s + size, n), ...] for array in rows))
+        for s in range(0, max(1, n), size)
+    ]
     if len(blocks) == 1:
         return blocks[0]
     return tuple(xp.concat(pieces, axis=0) for pieces in zip(*blocks, strict=True))
@@ -51,20 +50,20 @@ def sum_rows(
     n = rows[0].shape[0]
     single = space.dtype == xp.float32
     size = how.block_size or (_BLOCK_ROWS_SINGLE if single else _BLOCK_ROWS)
+    prepared = quietly(kernel.prepare, plan, parameters)
     sums: list[Sum] = []
-    with np.errstate(all="ignore"):
-        prepared = kernel.prepare(plan, parameters)
-        for s in range(0, max(1, n), size):
-            block = (array[s : min(s + size, n), ...] for array in rows)
-            terms = kernel.sums(plan, prepared, *block)
-            if sums:
-                sums = [one.plus(term) for one, term in zip(sums, terms, strict=True)]
-            else:
-                sums = [Sum.of(xp, term) for term in terms]
-        return tuple(one.value(xp) for one in sums)
+
+    def add(block: tuple[Array, ...]) -> list[Sum]:
+        terms = kernel.sums(plan, prepared, *block)
+        if not sums:
+            return [Sum.of(xp, term) for term in terms]
+        return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
+
+    for s in range(0, max(1, n), size):
+        sums = quietly(add, tuple(array[s : min(s + size, n), ...] for array in rows))
+    return quietly(lambda: tuple(one.value(xp) for one in sums))
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
     """Call `function` with floating-point warnings off: results are checked instead."""
-    with np.errstate(all="ignore"):
-        return function(space.xp, *arrays)
+    return quietly(function, space.xp, *arrays)

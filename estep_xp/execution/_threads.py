@@ -1,14 +1,23 @@
 """Threads over blocks of rows, of which the caller's is one.
 
-A thread that only waited for the others would take Python's lock from them at the end of each
-block, and to get it back takes longer than a small matrix product.
+A thread that only waited for the others would take the GIL from them at the end of each block, and
+to get it back takes longer than a small matrix product.
+
+A KeyboardInterrupt may come between any two bytecodes of the main thread. So the caller's thread
+takes no lock that helpers need, not even those of `Thread.start`; what threads share changes by
+single calls in C; and if an exception flies, another thread does the cleanup, where no interrupt
+comes.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+import weakref
+from _thread import start_new_thread
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -16,25 +25,52 @@ if TYPE_CHECKING:
 # Blocks, for each thread, that may be under way or wait for those before them.
 _AHEAD = 2
 
+# The last helpers, until later ones take their places. Python code runs when a Thread is freed, and
+# an interrupt in that code would be lost: the main thread must not be the one to free it.
+_hired: deque[threading.Thread] = deque(maxlen=64)
 
-def in_order(run: Callable[[int], Any], starts: Sequence[int], threads: int) -> Iterator[Any]:
-    """Yield what `run` gives for each start, in their order, with few results waiting at a time."""
+
+class Limit(Protocol):
+    """A setting that holds as long as blocks are run."""
+
+    def begin(self) -> None:
+        """Set it."""
+
+    def end(self) -> None:
+        """Undo what `begin` has done so far: in any thread, and again if it was interrupted."""
+
+
+def in_order(
+    run: Callable[[int], Any], starts: Sequence[int], threads: int, limit: Limit | None = None
+) -> Iterator[Any]:
+    """Yield what `run` gives for each start, in their order, with few results waiting at a time.
+
+    `limit` begins before the first block, and ends after the last one.
+    """
     threads = min(threads, len(starts))
-    if threads <= 1:
-        yield from map(run, starts)
+    if threads <= 1 and limit is None:
+        for start in starts:
+            yield run(start)
         return
-    crew = _Crew(run, starts, _AHEAD * threads)
-    helpers: list[threading.Thread] = []
+    crew, call = _Crew(run, starts, _AHEAD * threads, limit), _Call()
     try:
-        for _ in range(threads - 1):
-            helper = threading.Thread(target=crew.help, daemon=True)
-            helper.start()
-            helpers.append(helper)
+        crew.end_with(call)
+        crew.begin(threads - 1)
         yield from crew.results()
-    finally:  # also when an exception flies, or nobody wants the rest
-        crew.stop()
-        for helper in helpers:
-            helper.join()
+        crew.end()
+    except BaseException:  # GeneratorExit, too, if nobody wants the rest
+        try:
+            start_new_thread(crew.end, ())  # one call in C: the next interrupt comes after it
+        except RuntimeError:  # the system has no thread to give
+            crew.end()
+        crew.ended.get()
+        raise
+    finally:
+        crew.join()
+
+
+class _Call:
+    """Lives as long as the call that it belongs to."""
 
 
 class _Failure(NamedTuple):
@@ -42,65 +78,110 @@ class _Failure(NamedTuple):
 
 
 class _Crew:
-    """Blocks to do, and results of those that are done."""
+    """Blocks to do, results of those that are done, and the threads at work."""
 
-    def __init__(self, run: Callable[[int], Any], starts: Sequence[int], ahead: int) -> None:
+    def __init__(
+        self, run: Callable[[int], Any], starts: Sequence[int], ahead: int, limit: Limit | None
+    ) -> None:
+        self.ended: SimpleQueue[None] = SimpleQueue()
         self._run = run
         self._starts = starts
-        self._ahead = ahead
-        self._begun = 0  # blocks that somebody has taken
-        self._yielded = 0
-        self._end = len(starts)
+        self._limit = limit
+        self._death: weakref.ref[_Call] | None = None
+        self._over = False
+        self._hiring = False
+        self._helpers: SimpleQueue[list[threading.Thread]] = SimpleQueue()
+        self._blocks = iter(range(len(starts)))
+        self._todo: SimpleQueue[int | None] = SimpleQueue()  # None: there are no more
         self._done: dict[int, Any] = {}
-        self._changed = threading.Condition()
+        self._news: SimpleQueue[None] = SimpleQueue()  # an item for each block of a helper
+        for _ in range(ahead):
+            self._allow_another()
 
-    def help(self) -> None:
-        """Do blocks until none is left."""
-        while (block := self._next(wait=True)) is not None:
-            self._do(block)
+    def begin(self, helpers: int) -> None:
+        """Set the limit, and let helpers begin."""
+        if self._limit is not None:
+            self._limit.begin()
+        if helpers:
+            # If the system has no thread to give, the caller's does it all.
+            with contextlib.suppress(RuntimeError):
+                start_new_thread(self._hire, (helpers,))
+
+    def _hire(self, helpers: int) -> None:
+        """Start helpers: in a thread, since an interrupt in `Thread.start` would hang them."""
+        self._hiring = True  # before a look at `_over`: `end` and `join` go in the other order
+        hired: list[threading.Thread] = []
+        try:
+            while len(hired) < helpers and not self._over:
+                helper = threading.Thread(target=self._help, daemon=True)
+                _hired.append(helper)
+                helper.start()
+                hired.append(helper)
+        except RuntimeError:  # the system has no more threads to give: these will do
+            pass
+        finally:
+            self._helpers.put(hired)
+
+    def _help(self) -> None:
+        while (block := self._todo.get()) is not None and not self._over:
+            self._do(block, BaseException)
+            self._news.put(None)
+        self._todo.put(None)  # for the next helper
 
     def results(self) -> Iterator[Any]:
         """Yield results in order, doing blocks between them."""
         for expected in range(len(self._starts)):
             while expected not in self._done:
-                block = self._next(wait=False)
-                if block is None:  # others are at all that is left, or at this one
-                    with self._changed:
-                        self._changed.wait_for(functools.partial(self._done.__contains__, expected))
+                block = self._next()
+                if block is None:  # helpers are at all that is left, or at this one
+                    self._news.get()
                 else:
-                    self._do(block)
+                    self._do(block, Exception)  # an interrupt does not wait for its turn
             result = self._done.pop(expected)
             if isinstance(result, _Failure):
-                raise result.error
+                try:
+                    raise result.error
+                finally:  # or this frame, and all that called it, would live on in a cycle
+                    del result
             yield result
-            with self._changed:
-                self._yielded += 1
-                self._changed.notify_all()
+            self._allow_another()
 
-    def stop(self) -> None:
-        """Let no block begin any more."""
-        with self._changed:
-            self._end = self._begun
-            self._changed.notify_all()
-
-    def _next(self, *, wait: bool) -> int | None:
-        """Take the next block; None if there is none, or none yet and nobody waits for it."""
-        with self._changed:
-            if wait:
-                self._changed.wait_for(lambda: self._begun == self._end or self._may_begin())
-            if self._begun == self._end or not self._may_begin():
-                return None
-            self._begun += 1
-            return self._begun - 1
-
-    def _may_begin(self) -> bool:
-        return self._begun - self._yielded < self._ahead
-
-    def _do(self, block: int) -> None:
+    def end(self) -> None:
+        """Let no block begin any more, and undo the limit."""
         try:
-            result = self._run(self._starts[block])
-        except BaseException as error:
-            result = _Failure(error)
-        with self._changed:
-            self._done[block] = result
-            self._changed.notify_all()
+            self._over = True
+            self._todo.put(None)
+            if self._limit is not None:
+                self._limit.end()
+            self._death = None
+        finally:
+            self.ended.put(None)
+
+    def end_with(self, call: _Call) -> None:
+        """End when `call` is freed, if one interrupt upon the other has come before that."""
+        self._death = weakref.ref(call, lambda _: start_new_thread(self.end, ()))
+
+    def join(self) -> None:
+        """Wait for helpers, which end by themselves if this is interrupted."""
+        if self._hiring:
+            for helper in self._helpers.get():
+                helper.join()
+
+    def _allow_another(self) -> None:
+        self._todo.put(next(self._blocks, None))
+
+    def _next(self) -> int | None:
+        """Take the next block; None if there is none, or none yet."""
+        try:
+            block = self._todo.get_nowait()
+        except Empty:
+            return None
+        if block is None:
+            self._todo.put(None)  # for helpers
+        return block
+
+    def _do(self, block: int, caught: type[BaseException]) -> None:
+        try:
+            self._done[block] = self._run(self._starts[block])
+        except caught as error:
+            self._done[block] = _Failure(error)
