@@ -424,6 +424,11 @@ def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
     check_shape("precision_cholesky", factors, expected)
     check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
     factors = check_precision_cholesky(space, factors)
+    # Lazy ones, of an M-step, are inverted in a task: Dask has no products of stacked matrices.
+    return execution.apply(_inverted, space, (factors,), factors)
+
+
+def _inverted(space: Space, factors: Array) -> Array:
     return execution.compute(_linalg.covariances_of, space, factors)
 
 
