@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from estep_xp._kernels import LogJoint, LogLikelihood, Posterior
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
 from estep_xp._problem import check_density, check_rows, pose, run, run_total
+from estep_xp._repr import sizes, summarized, total
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import check_shape
 from estep_xp.families import _contract
 
 
+@summarized
 class EStep(NamedTuple):
     """What the E-step knows about each observation.
 
@@ -42,6 +44,10 @@ class EStep(NamedTuple):
 
     responsibilities: Array
     log_likelihood: Array
+
+    def _summary(self) -> dict[str, Any]:
+        shown = sizes("nk", "responsibilities", self.responsibilities)
+        return shown | {"log_likelihood": total(self.log_likelihood)}
 
     @property
     def labels(self) -> Array:

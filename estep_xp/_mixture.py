@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from estep_xp._repr import parameters, summarized
 from estep_xp._typing import Array, Components
 
 
+@summarized
 class Mixture(NamedTuple):
     """A finite mixture: p(x) = Σ_k w_k p(x | k) / Σ_k w_k.
 
@@ -35,3 +37,7 @@ class Mixture(NamedTuple):
 
     weights: Array
     components: Components
+
+    def _summary(self) -> dict[str, Any]:
+        weights = parameters("k", {"weights": self.weights})
+        return weights | {"components": self.components}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from estep_xp._estep import e_step, log_likelihood
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
 from estep_xp._problem import pose
+from estep_xp._repr import summarized
 from estep_xp._typing import Array, ArrayLike
 from estep_xp.families import _contract
 
 
+@summarized
 class EMResult(NamedTuple):
     """A fitted mixture and how the fit went.
 
@@ -42,6 +44,10 @@ class EMResult(NamedTuple):
     n_iter: int
     converged: bool
     history: Array
+
+    def _summary(self) -> dict[str, Any]:
+        names = ("log_likelihood", "n_iter", "converged", "mixture")
+        return {name: getattr(self, name) for name in names}
 
     def aic(self, x: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> Array:
         """Akaike's information criterion on observations; lower is better.

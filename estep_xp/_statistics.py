@@ -12,11 +12,13 @@ from estep_xp._kernels import ExpectedStatistics, LogLikelihood
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, is_within_reach, space_of, to_host
 from estep_xp._problem import Problem, pose, refuse_bad_rows, run
+from estep_xp._repr import sizes, summarized
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import check_array, shape_text
 from estep_xp.families import _contract
 
 
+@summarized
 class Statistics(NamedTuple):
     """Expected sufficient statistics of rows under a mixture; they add up over blocks of rows.
 
@@ -50,6 +52,10 @@ class Statistics(NamedTuple):
     n_rows: Array
     counts: Array
     moments: Any
+
+    def _summary(self) -> dict[str, Any]:
+        numbers = {"n_rows": self.n_rows, "log_likelihood": self.log_likelihood}
+        return sizes("k", "counts", self.counts) | numbers | {"mixture": self.mixture}
 
 
 def expected_statistics(

@@ -25,6 +25,7 @@ from estep_xp._m_step import m_step
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import is_concrete
 from estep_xp._problem import Problem, check_density, pose
+from estep_xp._repr import sizes, summarized
 from estep_xp._statistics import Statistics, expected_statistics
 from estep_xp._validation import check_number, check_shape, check_whole
 from estep_xp.families import _contract
@@ -336,6 +337,7 @@ def _statistics(problem: Problem) -> Statistics:
     return expected_statistics(x, problem.mixture, sample_weight=weight[0] if weight else None)
 
 
+@summarized
 class ImplicitFit(NamedTuple):
     """A fit whose mixture can be differentiated, and whether it is to be believed.
 
@@ -375,6 +377,10 @@ class ImplicitFit(NamedTuple):
     residual: Array
     at_fixed_point: Array
     regular: Array
+
+    def _summary(self) -> dict[str, Any]:
+        mixture, *others = self
+        return dict(zip(self._fields[1:], others, strict=True)) | {"mixture": mixture}
 
 
 def fit(
@@ -569,6 +575,7 @@ def _explain(problem: Problem, tol: Any, settings: _Settings, floor: Any) -> Non
 # Parameters without bounds
 
 
+@summarized
 class Unconstrained(NamedTuple):
     """A mixture's parameters as numbers that may take any value, for optimisers.
 
@@ -592,6 +599,9 @@ class Unconstrained(NamedTuple):
 
     logits: Array
     components: Any
+
+    def _summary(self) -> dict[str, Any]:
+        return sizes("k", "logits", self.logits) | {"components": self.components}
 
 
 def unconstrain(mixture: Mixture) -> Unconstrained:
