@@ -19,6 +19,7 @@ from estep_xp._text import shown
 from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import check_non_negative, check_shape, check_whole, shape_text, suspects
 from estep_xp.families import DiagonalGaussian, _contract
+from estep_xp.families._hints import described, hint_for_family
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
@@ -101,9 +102,10 @@ def initialize(
 def _check_family(family: Any) -> None:
     known: Any = _contract.BlockFamily
     if not (isinstance(family, type) and issubclass(family, known)):
-        given = f"a {type(family).__name__}" if isinstance(family, known) else f"{family!r:.60}"
+        given = shown(family) if isinstance(family, (type, str)) else described(family)
         raise TypeError(
             f"family is {given}; expected the class of a family, such as FullGaussian itself"
+            f"{hint_for_family(family)}"
         )
 
 
@@ -122,7 +124,8 @@ def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array,
     space = space_of(named)
     x = space.rows("x", x)
     expected = ("n",) if family._is_univariate else ("n", "d")
-    check_shape("x", x, expected, f" for {family.__name__} components")
+    hint = _contract.hint_for_rows("x", tuple(x.shape), len(expected))
+    check_shape("x", x, expected, f" for {family.__name__} components{hint}")
     if x.shape[-1] == 0 and not family._is_univariate:
         raise ValueError(f"x has shape {shape_text(tuple(x.shape))}; expected at least one feature")
     if sample_weight is None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from estep_xp._typing import Array, Namespace
+
+
+# Dtypes that every library promotes with each other; half precision counts as single.
+_COMMON = {"bool", "float16", "bfloat16", "float32", "float64"}
+_COMMON |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 
 
 def check_kind(name: str, array: Array, xp: Namespace) -> None:
@@ -20,8 +25,8 @@ def check_kind(name: str, array: Array, xp: Namespace) -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
         _check_tensor(name, array, torch)
-    if not xp.isdtype(array.dtype, ("real floating", "integral", "bool")):
-        raise TypeError(f"{name} has dtype {array.dtype}; {name} must hold real numbers")
+    if str(array.dtype).rpartition(".")[2] not in _COMMON:
+        _check_uncommon(name, array.dtype, xp)
 
 
 def check_host_kind(name: str, array: np.ndarray[Any, Any], argument: str = "") -> None:
@@ -33,15 +38,37 @@ def check_host_kind(name: str, array: np.ndarray[Any, Any], argument: str = "") 
             "them and give them sample_weight 0"
         )
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        raise TypeError(
-            f"{name} has dtype {array.dtype} (numpy.longdouble); {argument} is computed with in "
-            f"double precision at most: give {name}.astype(numpy.float64)"
-        )
+        _refuse_long(name, array.dtype, argument)
     if array.dtype.kind not in "fiub":
         # JAX's bfloat16 and its kin are of kind "V", with a type that is no void.
         if array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void):
             return
         raise TypeError(f"{name} has dtype {array.dtype}; {argument} must hold real numbers")
+
+
+def _check_uncommon(name: str, dtype: Any, xp: Namespace) -> None:
+    """Raise unless an array of this dtype holds real numbers that become single precision."""
+    if getattr(dtype, "kind", "") == "f" and dtype.itemsize > 8:
+        _refuse_long(name, dtype, name)
+    try:
+        real = xp.isdtype(dtype, ("real floating", "integral", "bool"))
+    except TypeError:  # keys of random numbers in JAX, of a dtype of their own
+        real = False
+    if not real:
+        raise TypeError(f"{name} has dtype {dtype}; {name} must hold real numbers")
+    try:
+        xp.result_type(dtype, xp.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"{name} has dtype {dtype}, which promotes to no other; give {name} as float32"
+        ) from None
+
+
+def _refuse_long(name: str, dtype: Any, argument: str) -> NoReturn:
+    raise TypeError(
+        f"{name} has dtype {dtype} (numpy.longdouble); {argument} must be of single or double "
+        f"precision: give {name}.astype(numpy.float64)"
+    )
 
 
 def refuse_sparse(name: str, value: Any, what: str = "") -> None:
@@ -67,7 +94,7 @@ def _check_tensor(name: str, tensor: Any, torch: Any) -> None:
     elif tensor.layout is not torch.strided:
         what, remedy = f"a tensor of layout {tensor.layout}", f"give {name}.to_dense()"
     elif tensor.device.type == "meta":
-        what, remedy = "a tensor of the meta device", "which holds no numbers"
+        what, remedy = "a tensor of the meta device", "give one that holds numbers"
     elif type(tensor).__name__ == "MaskedTensor":
         what, remedy = "a masked tensor", "fill the masked rows and give them sample_weight 0"
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp._frames import column_names
 from estep_xp._kernels import LogJoint
-from estep_xp._mixture import Mixture
+from estep_xp._mixture import Mixture, check_mixture
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._typing import Array
 from estep_xp._validation import (
@@ -44,14 +44,8 @@ class Problem(NamedTuple):
 
 def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> Problem:
     """Bring the arguments of a call to one space and check them."""
-    if not isinstance(mixture, Mixture):
-        raise TypeError(f"mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture")
+    check_mixture(mixture, x)
     weights, components = mixture
-    if not hasattr(components, "log_prob"):
-        raise TypeError(
-            f"components are a {type(components).__name__}; expected a family such as "
-            "UnivariateGaussian, or an object with a method log_prob(x)"
-        )
     named = {name: x, "weights": weights, **_contract.arrays_of(components)}
     if sample_weight is not None:
         named["sample_weight"] = sample_weight

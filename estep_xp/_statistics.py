@@ -16,6 +16,7 @@ from estep_xp._repr import sizes, summarized
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import check_array, shape_text
 from estep_xp.families import _contract
+from estep_xp.families._hints import described
 
 
 @summarized
@@ -200,7 +201,10 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
 def check_statistics(name: str, value: Any) -> None:
     """Raise unless `value` is a record of statistics."""
     if not isinstance(value, Statistics):
-        raise TypeError(f"{name} is a {type(value).__name__}; expected an estep_xp.Statistics")
+        raise TypeError(
+            f"{name} is {described(value)}; expected an estep_xp.Statistics, such as "
+            "expected_statistics(x, mixture) gives"
+        )
     mixture, *scalars, counts, moments = value
     if not isinstance(mixture, Mixture):
         raise TypeError(

@@ -158,7 +158,11 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
     if len(bad):
         expected = f"{name} must be finite, with a positive diagonal"
         _raise_first(name, host, bad, expected)
-    expected = f"{name} must be upper triangular: zero below its diagonal"
+    maker = "TiedGaussian.from_covariance" if host.ndim == 2 else "FullGaussian.from_covariances"
+    expected = (
+        f"{name} must be upper triangular: zero below its diagonal; if this is a covariance "
+        f"matrix, call {maker}"
+    )
     _raise_first(name, host, np.argwhere((host != 0) & below), expected)
 
 

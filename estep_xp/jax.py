@@ -22,7 +22,7 @@ except ImportError as error:
 from estep_xp import _em
 from estep_xp._estep import log_likelihood
 from estep_xp._m_step import m_step
-from estep_xp._mixture import Mixture
+from estep_xp._mixture import Mixture, check_mixture
 from estep_xp._namespace import is_concrete
 from estep_xp._problem import Problem, check_density, pose
 from estep_xp._repr import sizes, summarized
@@ -683,8 +683,8 @@ def constrain(parameters: Unconstrained) -> Mixture:
 
 def _posed(x: Any, mixture: Any, sample_weight: Any = None) -> Problem:
     """Pose a call on JAX arrays; those of NumPy become such."""
-    if isinstance(mixture, Mixture):
-        mixture = Mixture(_in_jax(mixture.weights), _with_arrays_in_jax(mixture.components))
+    check_mixture(mixture, x)
+    mixture = Mixture(_in_jax(mixture.weights), _with_arrays_in_jax(mixture.components))
     problem = pose(_in_jax(x), mixture, sample_weight=_in_jax(sample_weight))
     if problem.space.library == "jax":
         return problem
@@ -698,8 +698,7 @@ def _posed(x: Any, mixture: Any, sample_weight: Any = None) -> Problem:
 
 def _checked(mixture: Any) -> tuple[Array, Any]:
     """Weights and components, of one of the package's families on JAX arrays, checked."""
-    if not isinstance(mixture, Mixture):
-        raise TypeError(f"mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture")
+    check_mixture(mixture)
     components: Any = _contract.estimable(mixture.components)
     shape: tuple[Any, ...] = np.shape(components.means)[1:]
     return _posed(np.zeros((0, *shape)), mixture).mixture
