@@ -6,6 +6,8 @@ import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from estep_xp import execution
 from estep_xp._initialize import initialize
 from estep_xp._m_step import maximized
@@ -155,6 +157,7 @@ class _Em(NamedTuple):
         statistics: Statistics = execution.realized(problem.space, sums_of(problem, self.how))
         return statistics
 
+    @np.errstate(all="ignore")
     def advanced(self, problem: Problem, state: _State) -> _State:
         """One iteration: an M-step, and the E-step at its mixture."""
         old = state.statistics

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from estep_xp._kernels import LogJoint, LogLikelihood, Posterior
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
@@ -61,6 +63,7 @@ class EStep(NamedTuple):
         return xp.where(xp.any(xp.isnan(r), axis=1), -1, labels)
 
     @property
+    @np.errstate(all="ignore")
     def entropy(self) -> Array:
         """Entropy of each row in nats, shape (n,): 0 when certain, log k when undecided."""
         r = self.responsibilities
@@ -70,11 +73,13 @@ class EStep(NamedTuple):
         return 0.0 - xp.sum(r * xp.log(safe), axis=1)
 
     @property
+    @np.errstate(all="ignore")
     def total_log_likelihood(self) -> Array:
         """Log-likelihood of all rows, shape ()."""
         return namespace_of(self.log_likelihood).sum(self.log_likelihood)
 
     @property
+    @np.errstate(all="ignore")
     def mean_max_responsibility(self) -> Array:
         """Average of each row's largest responsibility, shape (); NaN without rows."""
         r = self.responsibilities

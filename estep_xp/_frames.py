@@ -105,4 +105,5 @@ def _from_objects(place: str, name: str, array: np.ndarray[Any, Any]) -> np.ndar
 
 
 def _is_number(kind: type) -> bool:
-    return issubclass(kind, (numbers.Real, Decimal, np.bool_)) and kind is not np.longdouble
+    long = issubclass(kind, np.longdouble) and not issubclass(kind, float)
+    return issubclass(kind, (numbers.Real, Decimal, np.bool_)) and not long

@@ -138,9 +138,7 @@ def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array,
     return space, (x, sample_weight)
 
 
-def _explain(
-    space: Space, columns: tuple[Any, ...], x: Array, weight: Array | None = None
-) -> None:
+def _explain(space: Space, columns: tuple[Any, ...], x: Array, weight: Array | None = None) -> None:
     """Raise for the first row that is not finite, unless its weight is 0; or for all of them."""
     xp = space.xp
     finite = xp.isfinite(x) if len(x.shape) == 1 else xp.all(xp.isfinite(x), axis=1)

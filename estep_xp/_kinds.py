@@ -9,7 +9,6 @@ import numpy as np
 
 from estep_xp._typing import Array, Namespace
 
-
 # Dtypes that every library promotes with each other; half precision counts as single.
 _COMMON = {"bool", "float16", "bfloat16", "float32", "float64"}
 _COMMON |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}

@@ -62,7 +62,7 @@ class Space(NamedTuple):
             return value
         if self.library == "dask" and library_of(value) != "dask":
             # Parameters are small and every task takes them along: they stay NumPy arrays.
-            return _real(name, value).astype(self.dtype, copy=False)
+            return self._cast(_real(name, value))
         return self._cast(_converted(name, value, self))
 
     def rows(self, name: str, value: Any) -> Array:
@@ -76,8 +76,10 @@ class Space(NamedTuple):
     def _cast(self, array: Array) -> Array:
         if array.dtype == self.dtype:
             return array
-        with np.errstate(over="ignore"):  # to infinity: the check of values names it
-            return self.xp.astype(array, self.dtype)
+        # Overflow gives infinity, which the check of values names.
+        with np.errstate(all="ignore"):
+            own = numpy_namespace if isinstance(array, np.ndarray) else self.xp
+            return own.astype(array, self.dtype)
 
 
 _PLAIN = Space("numpy", numpy_namespace, np.dtype(np.float64), None, False)
@@ -110,7 +112,8 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     xp = numpy_namespace if library == "numpy" else compat.array_namespace(*own)
     if library == "jax":
         # NumPy arrays beside tracers get the dtype that JAX gives them (float32 without x64).
-        arrays = [xp.asarray(array) for array in arrays]
+        with np.errstate(all="ignore"):
+            arrays = [xp.asarray(array) for array in arrays]
     dtype = _floating(xp, [array.dtype for array in arrays])
     return Space(library, xp, dtype, _device(library, own), not all(map(is_concrete, arrays)))
 
@@ -269,9 +272,10 @@ def _converted(name: str, value: Any, space: Space) -> Array:
         items = [space._cast(_converted(f"{name}[{i}]", v, space)) for i, v in enumerate(value)]
         return space.xp.stack(items)
     host = _real(name, value)
-    if space.library in ("jax", "dask"):
-        return space.xp.asarray(host)
-    return space.xp.asarray(host, dtype=space.dtype, device=space.device)
+    with np.errstate(all="ignore"):  # of libraries that cast with NumPy
+        if space.library in ("jax", "dask"):
+            return space.xp.asarray(host)
+        return space.xp.asarray(host, dtype=space.dtype, device=space.device)
 
 
 def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:

@@ -83,8 +83,10 @@ def _text(value: Any) -> str:
         return value
     if hasattr(type(value), "_summary"):
         return repr(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a family of the user's
-        fields = (f"{name}={_text(field)}" for name, field in zip(value._fields, value, strict=False))
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a family of the user's
+        fields = (
+            f"{name}={_text(field)}" for name, field in zip(value._fields, value, strict=False)
+        )
         return shortened(f"{type(value).__name__}({', '.join(fields)})", _MOST // 2)
     if value is None or isinstance(value, (bool, int, str)):
         return shown(value)

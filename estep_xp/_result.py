@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from estep_xp._estep import e_step, log_likelihood
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
@@ -49,6 +51,7 @@ class EMResult(NamedTuple):
         names = ("log_likelihood", "n_iter", "converged", "mixture")
         return {name: getattr(self, name) for name in names}
 
+    @np.errstate(all="ignore")
     def aic(self, x: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> Array:
         """Akaike's information criterion on observations; lower is better.
 
@@ -69,6 +72,7 @@ class EMResult(NamedTuple):
             total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
         return 2.0 * self._n_parameters - 2.0 * total
 
+    @np.errstate(all="ignore")
     def bic(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
         """Bayesian information criterion on observations; lower is better.
 
@@ -91,6 +95,7 @@ class EMResult(NamedTuple):
         n = xp.sum(rows[1] if len(rows) == 2 else ones)
         return self._n_parameters * xp.log(n) - 2.0 * total
 
+    @np.errstate(all="ignore")
     def icl(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
         """Integrated completed likelihood on observations; lower is better.
 

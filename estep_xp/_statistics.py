@@ -148,6 +148,7 @@ def check_rows_of(problem: Problem, statistics: Statistics, how: execution.Optio
     refuse_bad_rows(problem, contributions)
 
 
+@np.errstate(all="ignore")
 def merge(a: Statistics, b: Statistics) -> Statistics:
     """Statistics of the rows of both: blocks, devices and machines reduce with it.
 

@@ -172,6 +172,7 @@ def _below(d: int) -> np.ndarray[Any, Any]:
     return np.tri(d, k=-1, dtype=bool)
 
 
+@np.errstate(all="ignore")
 def check_covariances(space: Space, name: str, covariances: Array) -> Array:
     """Matrices (..., d, d): finite, symmetric, with positive diagonals."""
     covariances = check_finite(space, name, covariances)
@@ -215,6 +216,7 @@ def _least_pivots(covariances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return pivots
 
 
+@np.errstate(all="ignore")
 def raise_indefinite(
     name: str, covariances: Array, remedy: str = "add to its diagonal", least: float = 0.0
 ) -> NoReturn:

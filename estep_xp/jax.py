@@ -704,6 +704,7 @@ def _checked(mixture: Any) -> tuple[Array, Any]:
     return _posed(np.zeros((0, *shape)), mixture).mixture
 
 
+@np.errstate(all="ignore")  # casts to single precision
 def _in_jax(value: Any) -> Any:
     return jnp.asarray(value) if isinstance(value, np.ndarray) else value
 

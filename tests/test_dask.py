@@ -258,7 +258,8 @@ def test_covariances_of_a_lazy_m_step(record, dtype):
     assert isinstance(covariances, da.Array)
     assert covariances.dtype == dtype
     responsibilities = ex.e_step(x.astype(float), mixture_of(record)).responsibilities
-    assert covariances.shape == (expected := scatter(record, x, responsibilities)).shape
+    expected = scatter(record, x, responsibilities)
+    assert covariances.shape == expected.shape
     tolerance = 1e-9 if dtype == "float64" else 2e-3
     np.testing.assert_allclose(computed(covariances), expected, rtol=tolerance, atol=tolerance)
 

@@ -77,7 +77,9 @@ def test_more_than_a_machine_counts(option):
     assert message.startswith(f"{option} is {2**70}; {option} must be at most "), message
 
 
-@pytest.mark.parametrize("seed", [-1, -(10**400), -(10**5000), 1.5, "a", None, [1, -2]], ids=range(7))
+@pytest.mark.parametrize(
+    "seed", [-1, -(10**400), -(10**5000), 1.5, "a", None, [1, -2]], ids=range(7)
+)
 def test_seeds(seed):
     numpy = BACKENDS["numpy"]
     if seed is not None:  # NumPy's own: different each time

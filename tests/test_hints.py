@@ -34,7 +34,7 @@ def functions() -> dict[str, Callable[[Any, Any], Any]]:
         "jax.observed_information": exj.observed_information,
         "jax.standard_errors": exj.standard_errors,
         "jax.em_step": lambda x, mixture: exj.em_step(mixture, x),
-        "jax.unconstrain": lambda x, mixture: exj.unconstrain(mixture),  # noqa: ARG005
+        "jax.unconstrain": lambda x, mixture: exj.unconstrain(mixture),
     }
 
 

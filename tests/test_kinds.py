@@ -131,7 +131,9 @@ def test_kinds_of_torch():
         }
         for word, tensor in cases.items():
             assert_refused(torch, tensor, word)
-        half = ex.log_likelihood(x.half(), ex.Mixture([1.0], ex.DiagonalGaussian([[0, 1]], [[1, 2]])))
+        half = ex.log_likelihood(
+            x.half(), ex.Mixture([1.0], ex.DiagonalGaussian([[0, 1]], [[1, 2]]))
+        )
     assert half.dtype == torch.float32
 
 
