@@ -47,7 +47,7 @@ class EStep(NamedTuple):
     responsibilities: Array
     log_likelihood: Array
 
-    def _summary(self) -> dict[str, Any]:
+    def _shown_fields(self) -> dict[str, Any]:
         shown = sizes("nk", "responsibilities", self.responsibilities)
         return shown | {"log_likelihood": total(self.log_likelihood)}
 

@@ -39,7 +39,7 @@ class Mixture(NamedTuple):
     weights: Array
     components: Components
 
-    def _summary(self) -> dict[str, Any]:
+    def _shown_fields(self) -> dict[str, Any]:
         weights = parameters("k", {"weights": self.weights})
         return weights | {"components": self.components}
 

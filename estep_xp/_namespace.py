@@ -195,7 +195,7 @@ def _is_torch_wrapper(value: Any) -> bool:
 
 def _arrays_in(name: str, value: Any) -> Iterator[Array]:
     """The arrays in an argument: itself, or those inside lists of arrays."""
-    if hasattr(type(value), "_summary"):  # one of our records, which are tuples, too
+    if isinstance(value, tuple) and hasattr(value, "_shown_fields"):  # one of our records
         raise TypeError(f"{name} is a record, {type(value).__name__}; expected an array")
     if isinstance(value, (list, tuple)):
         for item in value:

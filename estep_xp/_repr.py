@@ -22,7 +22,7 @@ _MOST = 300  # characters of a record
 
 
 def summarized(record: Class) -> Class:
-    """Give a class of records its texts, made of what its method `_summary` gives by name."""
+    """Give a class of records its texts, made of what its method `_shown_fields` gives by name."""
 
     def __repr__(self: Any) -> str:
         entries = ", ".join(f"{name}={value}" for name, value in _entries(self))
@@ -75,18 +75,16 @@ class _Text(str):
 
 
 def _entries(record: Any) -> list[tuple[str, str]]:
-    return [(name, _text(value)) for name, value in record._summary().items()]
+    return [(name, _text(value)) for name, value in record._shown_fields().items()]
 
 
 def _text(value: Any) -> str:
     if isinstance(value, _Text):
         return value
-    if hasattr(type(value), "_summary"):
+    if hasattr(type(value), "_shown_fields"):
         return repr(value)
     if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a family of the user's
-        fields = (
-            f"{name}={_text(field)}" for name, field in zip(value._fields, value, strict=False)
-        )
+        fields = (f"{name}={_text(field)}" for name, field in value._asdict().items())
         return shortened(f"{type(value).__name__}({', '.join(fields)})", _MOST // 2)
     if value is None or isinstance(value, (bool, int, str)):
         return shown(value)

@@ -47,7 +47,7 @@ class EMResult(NamedTuple):
     converged: bool
     history: Array
 
-    def _summary(self) -> dict[str, Any]:
+    def _shown_fields(self) -> dict[str, Any]:
         names = ("log_likelihood", "n_iter", "converged", "mixture")
         return {name: getattr(self, name) for name in names}
 

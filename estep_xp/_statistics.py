@@ -54,7 +54,7 @@ class Statistics(NamedTuple):
     counts: Array
     moments: Any
 
-    def _summary(self) -> dict[str, Any]:
+    def _shown_fields(self) -> dict[str, Any]:
         numbers = {"n_rows": self.n_rows, "log_likelihood": self.log_likelihood}
         return sizes("k", "counts", self.counts) | numbers | {"mixture": self.mixture}
 

@@ -378,7 +378,7 @@ class ImplicitFit(NamedTuple):
     at_fixed_point: Array
     regular: Array
 
-    def _summary(self) -> dict[str, Any]:
+    def _shown_fields(self) -> dict[str, Any]:
         mixture, *others = self
         return dict(zip(self._fields[1:], others, strict=True)) | {"mixture": mixture}
 
@@ -600,7 +600,7 @@ class Unconstrained(NamedTuple):
     logits: Array
     components: Any
 
-    def _summary(self) -> dict[str, Any]:
+    def _shown_fields(self) -> dict[str, Any]:
         return sizes("k", "logits", self.logits) | {"components": self.components}
 
 

@@ -119,7 +119,7 @@ class Gaussian(BlockFamily):
         """
         return log_prob(self, x)
 
-    def _summary(self) -> dict[str, Any]:
+    def _shown_fields(self) -> dict[str, Any]:
         record: Any = self
         return parameters("k" if self._is_univariate else "kd", record._asdict())
 

@@ -31,7 +31,7 @@ class GaussianMoments(NamedTuple):
     first: Array
     second: Array
 
-    def _summary(self) -> dict[str, Any]:
+    def _shown_fields(self) -> dict[str, Any]:
         return {"first": self.first, "second": self.second}
 
 
