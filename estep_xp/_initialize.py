@@ -102,7 +102,8 @@ def initialize(
 def _check_family(family: Any) -> None:
     known: Any = _contract.BlockFamily
     if not (isinstance(family, type) and issubclass(family, known)):
-        given = shown(family) if isinstance(family, (type, str)) else described(family)
+        plain = family is None or isinstance(family, (type, str))
+        given = shown(family) if plain else described(family)
         raise TypeError(
             f"family is {given}; expected the class of a family, such as FullGaussian itself"
             f"{hint_for_family(family)}"

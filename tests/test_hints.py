@@ -58,7 +58,7 @@ INSTEAD = {
     "name": ("FullGaussian", "'FullGaussian'", "initialize"),
     "short name": ("full", "'full'", "initialize"),
     "tuple": (tuple(START), "a tuple", "Mixture(*mixture)"),
-    "None": (None, "mixture is None;", "expected an estep_xp.Mixture"),
+    "None": (None, "a NoneType;", "expected an estep_xp.Mixture"),
     "array": (X, "a ndarray", "expected an estep_xp.Mixture"),
 }
 
@@ -96,7 +96,7 @@ def test_what_stands_for_components(function):
         ("diag", "'diag'", "did you mean DiagonalGaussian(means, variances)?"),
         ("gamma", "'gamma'", "log_prob(x)"),
         (START, "a Mixture", "log_prob(x)"),
-        (None, "components are None;", "log_prob(x)"),
+        (None, "a NoneType;", "log_prob(x)"),
     ):
         mixture = ex.Mixture([0.5, 0.5], components)
         message = message_of(functions()[function], X, mixture)

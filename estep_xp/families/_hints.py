@@ -9,8 +9,8 @@ from estep_xp._text import shown
 
 
 def described(value: Any) -> str:
-    """What a value is, in a message: None, 'text', the class X, or its type."""
-    if value is None or isinstance(value, str):
+    """What a value is, in a message: 'text', the class X, or its type."""
+    if isinstance(value, str):
         return shown(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
