@@ -13,9 +13,11 @@ from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, is_tracer, space_of, to_host
 from estep_xp._problem import Problem
 from estep_xp._progress import progress_bar
+from estep_xp._quiet import quiet
 from estep_xp._result import EMResult
 from estep_xp._squarem import extrapolated
 from estep_xp._statistics import Statistics, arrays_of, check_rows_of, posed, sums_of
+from estep_xp._text import shown
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import check_number, check_whole, has_zeros
 
@@ -112,8 +114,8 @@ def fit(
         bool(accelerate),
     )
     if not (callback is None or callable(callback)):
-        raise TypeError(f"callback is {callback!r:.60}; callback must be callable or None")
-    seed = check_whole("seed", seed, 0)
+        raise TypeError(f"callback is {shown(callback)}; callback must be callable or None")
+    seed = check_whole("seed", seed, 0, most=math.inf)
     starts = [problem]
     for i in range(1, check_whole("n_init", n_init, 1)):
         k, family = problem.k, type(problem.mixture.components)
@@ -154,6 +156,7 @@ class _Em(NamedTuple):
         statistics: Statistics = execution.realized(problem.space, sums_of(problem, self.how))
         return statistics
 
+    @quiet
     def advanced(self, problem: Problem, state: _State) -> _State:
         """One iteration: an M-step, and the E-step at its mixture."""
         old = state.statistics

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from estep_xp._kernels import LogJoint, LogLikelihood, Posterior
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
 from estep_xp._problem import check_density, check_rows, pose, run, run_total
+from estep_xp._quiet import quiet
+from estep_xp._repr import sizes, summarized, total
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import check_shape
 from estep_xp.families import _contract
 
 
+@summarized
 class EStep(NamedTuple):
     """What the E-step knows about each observation.
 
@@ -43,6 +46,10 @@ class EStep(NamedTuple):
     responsibilities: Array
     log_likelihood: Array
 
+    def _shown_fields(self) -> dict[str, Any]:
+        shown = sizes("nk", "responsibilities", self.responsibilities)
+        return shown | {"log_likelihood": total(self.log_likelihood)}
+
     @property
     def labels(self) -> Array:
         """Most responsible component of each row, counted from 0, shape (n,).
@@ -55,6 +62,7 @@ class EStep(NamedTuple):
         return xp.where(xp.any(xp.isnan(r), axis=1), -1, labels)
 
     @property
+    @quiet
     def entropy(self) -> Array:
         """Entropy of each row in nats, shape (n,): 0 when certain, log k when undecided."""
         r = self.responsibilities
@@ -64,11 +72,13 @@ class EStep(NamedTuple):
         return 0.0 - xp.sum(r * xp.log(safe), axis=1)
 
     @property
+    @quiet
     def total_log_likelihood(self) -> Array:
         """Log-likelihood of all rows, shape ()."""
         return namespace_of(self.log_likelihood).sum(self.log_likelihood)
 
     @property
+    @quiet
     def mean_max_responsibility(self) -> Array:
         """Average of each row's largest responsibility, shape (); NaN without rows."""
         r = self.responsibilities

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estep_xp import execution
+from estep_xp._frames import column_names
 from estep_xp._logsumexp import along
 from estep_xp._m_step import maximize
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._statistics import posed, sums_of
+from estep_xp._text import shown
 from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import check_non_negative, check_shape, check_whole, shape_text, suspects
 from estep_xp.families import DiagonalGaussian, _contract
+from estep_xp.families._hints import described, hint_for_family
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
@@ -92,16 +95,18 @@ def initialize(
     mixture: Mixture = execution.compute(start, space, rows, draws)
     components: Any = mixture.components
     if is_concrete(components.means) and not np.isfinite(to_host(components[1])).all():
-        _explain(space, *rows)
+        _explain(space, column_names(x), *rows)
     return mixture
 
 
 def _check_family(family: Any) -> None:
     known: Any = _contract.BlockFamily
     if not (isinstance(family, type) and issubclass(family, known)):
-        given = f"a {type(family).__name__}" if isinstance(family, known) else f"{family!r:.60}"
+        plain = family is None or isinstance(family, (type, str))
+        given = shown(family) if plain else described(family)
         raise TypeError(
             f"family is {given}; expected the class of a family, such as FullGaussian itself"
+            f"{hint_for_family(family)}"
         )
 
 
@@ -110,7 +115,7 @@ def _random(seed: Any) -> np.random.Generator:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise ValueError(
-            f"seed is {seed!r:.60}; seed must be a non-negative integer, or a sequence of them"
+            f"seed is {shown(seed)}; seed must be a non-negative integer, or a sequence of them"
         ) from None
 
 
@@ -120,7 +125,8 @@ def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array,
     space = space_of(named)
     x = space.rows("x", x)
     expected = ("n",) if family._is_univariate else ("n", "d")
-    check_shape("x", x, expected, f" for {family.__name__} components")
+    hint = _contract.hint_for_rows("x", tuple(x.shape), len(expected))
+    check_shape("x", x, expected, f" for {family.__name__} components{hint}")
     if x.shape[-1] == 0 and not family._is_univariate:
         raise ValueError(f"x has shape {shape_text(tuple(x.shape))}; expected at least one feature")
     if sample_weight is None:
@@ -133,7 +139,7 @@ def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array,
     return space, (x, sample_weight)
 
 
-def _explain(space: Space, x: Array, weight: Array | None = None) -> None:
+def _explain(space: Space, columns: tuple[Any, ...], x: Array, weight: Array | None = None) -> None:
     """Raise for the first row that is not finite, unless its weight is 0; or for all of them."""
     xp = space.xp
     finite = xp.isfinite(x) if len(x.shape) == 1 else xp.all(xp.isfinite(x), axis=1)
@@ -141,7 +147,7 @@ def _explain(space: Space, x: Array, weight: Array | None = None) -> None:
         finite = finite | (weight == 0)
     found = suspects(space, x, xp.where(finite, xp.astype(finite, space.dtype), math.nan))
     if found is not None:
-        found.check("x", np.isfinite(found.rows), "must be finite")
+        found.check("x", np.isfinite(found.rows), "must be finite", columns)
     raise ValueError(
         f"x varies too much: the variance of a feature is too large for {space.dtype}; give x in "
         "larger units"

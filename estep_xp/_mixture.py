@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from estep_xp._repr import parameters, summarized
 from estep_xp._typing import Array, Components
+from estep_xp.families._hints import described, hint_for_components, hint_for_mixture
 
 
+@summarized
 class Mixture(NamedTuple):
     """A finite mixture: p(x) = Σ_k w_k p(x | k) / Σ_k w_k.
 
@@ -35,3 +38,22 @@ class Mixture(NamedTuple):
 
     weights: Array
     components: Components
+
+    def _shown_fields(self) -> dict[str, Any]:
+        weights = parameters("k", {"weights": self.weights})
+        return weights | {"components": self.components}
+
+
+def check_mixture(mixture: Any, x: Any = None) -> None:
+    """Raise unless this is a mixture of what has a density; `x` are the rows beside it."""
+    if not isinstance(mixture, Mixture):
+        swapped = isinstance(x, Mixture)
+        hint = "; did you swap x and mixture?" if swapped else hint_for_mixture(mixture)
+        raise TypeError(f"mixture is {described(mixture)}; expected an estep_xp.Mixture{hint}")
+    components: Any = mixture.components
+    if isinstance(components, type) or not hasattr(components, "log_prob"):
+        raise TypeError(
+            f"components are {described(components)}; expected a family such as "
+            "UnivariateGaussian, or an object with a method log_prob(x)"
+            f"{hint_for_components(components)}"
+        )

@@ -5,6 +5,7 @@ The only importer of array_api_compat. Everything below receives a `Space`.
 
 from __future__ import annotations
 
+import numbers
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +13,10 @@ from typing import Any, NamedTuple
 import array_api_compat as compat
 import numpy as np
 
+from estep_xp._frames import as_numpy
+from estep_xp._kinds import check_host_kind, check_kind, refuse_sparse
 from estep_xp._quiet import quietly
+from estep_xp._text import shown
 from estep_xp._typing import Array, Namespace
 
 if hasattr(np, "cumulative_sum"):
@@ -59,7 +63,7 @@ class Space(NamedTuple):
             return value
         if self.library == "dask" and library_of(value) != "dask":
             # Parameters are small and every task takes them along: they stay NumPy arrays.
-            return _real(name, value).astype(self.dtype, copy=False)
+            return self._cast(_real(name, value))
         return self._cast(_converted(name, value, self))
 
     def rows(self, name: str, value: Any) -> Array:
@@ -74,7 +78,8 @@ class Space(NamedTuple):
         if array.dtype == self.dtype:
             return array
         # What overflows becomes infinite: the check of values names it.
-        return quietly(self.xp.astype, array, self.dtype)
+        own = numpy_namespace if isinstance(array, np.ndarray) else self.xp
+        return quietly(own.astype, array, self.dtype)
 
 
 _PLAIN = Space("numpy", numpy_namespace, np.dtype(np.float64), None, False)
@@ -93,9 +98,11 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     """
     if all(type(a) is np.ndarray and a.dtype == _PLAIN.dtype for a in arguments.values()):
         return _PLAIN  # the common case of scripts, kept quick: small calls take microseconds
-    named = [(name, array) for name, value in arguments.items() for array in _arrays_in(value)]
+    named = [
+        (name, array) for name, value in arguments.items() for array in _arrays_in(name, value)
+    ]
     for name, array in named:
-        _check_kind(name, array)
+        check_kind(name, array, namespace_of(array))
     arrays = [array for _, array in named]
     if all(type(array) is np.ndarray for array in arrays):
         dtype = _floating(numpy_namespace, [array.dtype for array in arrays])
@@ -105,7 +112,8 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     xp = numpy_namespace if library == "numpy" else compat.array_namespace(*own)
     if library == "jax":
         # NumPy arrays beside tracers get the dtype that JAX gives them (float32 without x64).
-        arrays = [xp.asarray(array) for array in arrays]
+        with np.errstate(all="ignore"):
+            arrays = [xp.asarray(array) for array in arrays]
     dtype = _floating(xp, [array.dtype for array in arrays])
     return Space(library, xp, dtype, _device(library, own), not all(map(is_concrete, arrays)))
 
@@ -185,16 +193,18 @@ def _is_torch_wrapper(value: Any) -> bool:
     return sys.modules["torch"]._C._functorch.peek_interpreter_stack() is not None
 
 
-def _arrays_in(value: Any) -> Iterator[Array]:
+def _arrays_in(name: str, value: Any) -> Iterator[Array]:
     """The arrays in an argument: itself, or those inside lists of arrays."""
+    if isinstance(value, tuple) and hasattr(value, "_shown_fields"):  # one of our records
+        raise TypeError(f"{name} is a record, {type(value).__name__}; expected an array")
     if isinstance(value, (list, tuple)):
         for item in value:
             if not isinstance(item, (int, float)):
-                yield from _arrays_in(item)
+                yield from _arrays_in(name, item)
     elif isinstance(value, np.ndarray):
         yield value
     elif library_of(value):
-        yield value if compat.is_array_api_obj(value) else np.asarray(value)
+        yield value if compat.is_array_api_obj(value) else as_numpy(name, value)
 
 
 def _common_library(named: list[tuple[str, Array]]) -> str:
@@ -228,28 +238,6 @@ def _described(library: str) -> str:
     }.get(library, f"an array of {library}")
 
 
-def _check_kind(name: str, array: Array) -> None:
-    if isinstance(array, np.ndarray):
-        _check_host_kind(name, array)
-    else:
-        xp = compat.array_namespace(array)
-        if not xp.isdtype(array.dtype, ("real floating", "integral", "bool")):
-            raise TypeError(f"{name} has dtype {array.dtype}; {name} must hold real numbers")
-
-
-def _check_host_kind(name: str, array: np.ndarray[Any, Any]) -> None:
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array, whose mask would be lost; drop the masked rows, or fill "
-            "them and give them sample_weight 0"
-        )
-    if array.dtype.kind not in "fiub":
-        # JAX's bfloat16 and its kin are of kind "V", with a type that is no void.
-        if array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void):
-            return
-        raise TypeError(f"{name} has dtype {array.dtype}; {name} must hold real numbers")
-
-
 def _floating(xp: Namespace, dtypes: list[Any]) -> Any:
     """The floating dtype to compute in: the promoted one, at least single precision."""
     if xp is numpy_namespace or all(isinstance(d, np.dtype) for d in dtypes):
@@ -280,13 +268,14 @@ def _converted(name: str, value: Any, space: Space) -> Array:
         return _real(name, value)
     if library_of(value) == space.library:
         return value
-    if isinstance(value, (list, tuple)) and next(_arrays_in(value), None) is not None:
+    if isinstance(value, (list, tuple)) and next(_arrays_in(name, value), None) is not None:
         items = [space._cast(_converted(f"{name}[{i}]", v, space)) for i, v in enumerate(value)]
         return space.xp.stack(items)
     host = _real(name, value)
-    if space.library in ("jax", "dask"):
-        return space.xp.asarray(host)
-    return space.xp.asarray(host, dtype=space.dtype, device=space.device)
+    with np.errstate(all="ignore"):  # of libraries that cast with NumPy
+        if space.library in ("jax", "dask"):
+            return space.xp.asarray(host)
+        return space.xp.asarray(host, dtype=space.dtype, device=space.device)
 
 
 def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:
@@ -296,9 +285,7 @@ def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:
     lengths = [len(item) if isinstance(item, (list, tuple)) else "no" for item in items]
     for i, item in enumerate(items):
         where = f"{name}[{', '.join(map(str, (*index, i)))}]"
-        if item is None or isinstance(item, (str, bytes, complex)):
-            kind = " (complex)" if isinstance(item, complex) else ""
-            raise TypeError(f"{where} is {item!r:.60}{kind}; {name} must hold real numbers")
+        _check_item(where, name, item)
         _explain_items(name, item, (*index, i))
         if lengths[i] != lengths[0]:
             raise ValueError(
@@ -307,14 +294,31 @@ def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:
             )
 
 
+def _check_item(where: str, name: str, item: Any) -> None:
+    """Raise for an item of a list that is neither a number that a float holds nor a list."""
+    if isinstance(item, np.ndarray):
+        check_host_kind(where, item, name)
+    elif isinstance(item, numbers.Real):
+        try:
+            float(item)
+        except OverflowError:
+            raise ValueError(f"{where} is {shown(item)}; {name} must be finite") from None
+    elif not (isinstance(item, (list, tuple, np.bool_)) or library_of(item)):
+        kind = " (complex)" if isinstance(item, complex) else ""
+        raise TypeError(f"{where} is {shown(item)}{kind}; {name} must hold real numbers")
+
+
 def _real(name: str, value: Any) -> np.ndarray[Any, Any]:
     """`value` as a NumPy array of real numbers."""
     if type(value) is np.ndarray and value.dtype.kind in "fiub":
         return value
     if value is None:
         raise TypeError(f"{name} is None; {name} must be an array of real numbers")
+    refuse_sparse(name, value)
+    if not isinstance(value, np.ndarray) and library_of(value) == "numpy":
+        return as_numpy(name, value)
     if isinstance(value, np.ma.MaskedArray):
-        _check_host_kind(name, value)
+        check_host_kind(name, value)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, OverflowError):
@@ -322,11 +326,24 @@ def _real(name: str, value: Any) -> np.ndarray[Any, Any]:
         raise ValueError(
             f"{name} is not a rectangular array of real numbers; its rows must have one length"
         ) from None
-    if array.dtype == object and array.ndim == 0:
+    if array.dtype == object:
+        array = _floats(name, value, array)
+    elif array.dtype.kind not in "fiub":
+        _explain_items(name, value)
+    check_host_kind(name, array)
+    return array
+
+
+def _floats(name: str, value: Any, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Lists of which NumPy makes objects, in double precision: integers that no dtype holds."""
+    if isinstance(value, (list, tuple)):
+        _explain_items(name, value)
+        return np.asarray([_real(name, item) for item in value], dtype=np.float64)
+    if isinstance(value, int):
+        _check_item(name, name, value)
+        return np.asarray(float(value))
+    if array.ndim == 0:
         raise TypeError(
             f"{name} is a {type(value).__name__}; {name} must be an array of real numbers"
         )
-    if array.dtype.kind not in "fiub":
-        _explain_items(name, value)
-    _check_host_kind(name, array)
-    return array
+    return array  # of objects, which is refused

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from estep_xp import execution
+from estep_xp._frames import column_names
 from estep_xp._kernels import LogJoint
-from estep_xp._mixture import Mixture
+from estep_xp._mixture import Mixture, check_mixture
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._typing import Array
 from estep_xp._validation import (
@@ -34,6 +35,7 @@ class Problem(NamedTuple):
     mixture: Mixture
     zeros: bool  # some mixing weight is zero, or may be
     masks: bool  # some sample weight is
+    columns: tuple[Any, ...] = ()  # names of features, if the rows were a data frame
 
     @property
     def k(self) -> int:
@@ -42,18 +44,12 @@ class Problem(NamedTuple):
 
 def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> Problem:
     """Bring the arguments of a call to one space and check them."""
-    if not isinstance(mixture, Mixture):
-        raise TypeError(f"mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture")
+    check_mixture(mixture, x)
     weights, components = mixture
-    if not hasattr(components, "log_prob"):
-        raise TypeError(
-            f"components are a {type(components).__name__}; expected a family such as "
-            "UnivariateGaussian, or an object with a method log_prob(x)"
-        )
     named = {name: x, "weights": weights, **_contract.arrays_of(components)}
     if sample_weight is not None:
         named["sample_weight"] = sample_weight
-    space = space_of(named)
+    space, columns = space_of(named), column_names(x)
     weights = check_weights(space, space.parameter("weights", weights))
     components = _contract.check_components(space, components, weights.shape[0])
     x = space.rows(name, x)
@@ -67,7 +63,8 @@ def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) ->
             check_non_negative(space, "sample_weight", sample_weight)
         rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
-    return Problem(space, name, rows, Mixture(weights, components), has_zeros(weights), masks)
+    checked = Mixture(weights, components)
+    return Problem(space, name, rows, checked, has_zeros(weights), masks, columns)
 
 
 def run(
@@ -103,9 +100,9 @@ def check_rows(problem: Problem, results: Array) -> Suspects | None:
         return None
     if isinstance(problem.mixture.components, _contract.Given):
         good = ~np.isnan(found.rows) & (found.rows < math.inf)
-        found.check(problem.name, good, "must not be NaN or +inf")
+        found.check(problem.name, good, "must not be NaN or +inf", problem.columns)
     else:
-        found.check(problem.name, np.isfinite(found.rows), "must be finite")
+        found.check(problem.name, np.isfinite(found.rows), "must be finite", problem.columns)
         invalid = found.indices[~(found.results == -math.inf)]
         if len(invalid):
             _explain(problem, int(invalid[0]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextvars
-from typing import TYPE_CHECKING, Any, TypeVar
+import functools
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 def quietly(function: Callable[..., _T], *arguments: Any) -> _T:
@@ -26,3 +28,13 @@ def quietly(function: Callable[..., _T], *arguments: Any) -> _T:
 def _call_with_warnings_off(function: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
     np.seterr(all="ignore")
     return function(*arguments)
+
+
+def quiet(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Decorate a function so that floating-point warnings are off in it."""
+
+    @functools.wraps(function)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return quietly(functools.partial(function, *args, **kwargs))
+
+    return called

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from estep_xp._estep import e_step, log_likelihood
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
 from estep_xp._problem import pose
+from estep_xp._quiet import quiet
+from estep_xp._repr import summarized
 from estep_xp._typing import Array, ArrayLike
 from estep_xp.families import _contract
 
 
+@summarized
 class EMResult(NamedTuple):
     """A fitted mixture and how the fit went.
 
@@ -43,6 +46,11 @@ class EMResult(NamedTuple):
     converged: bool
     history: Array
 
+    def _shown_fields(self) -> dict[str, Any]:
+        names = ("log_likelihood", "n_iter", "converged", "mixture")
+        return {name: getattr(self, name) for name in names}
+
+    @quiet
     def aic(self, x: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> Array:
         """Akaike's information criterion on observations; lower is better.
 
@@ -63,6 +71,7 @@ class EMResult(NamedTuple):
             total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
         return 2.0 * self._n_parameters - 2.0 * total
 
+    @quiet
     def bic(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
         """Bayesian information criterion on observations; lower is better.
 
@@ -85,6 +94,7 @@ class EMResult(NamedTuple):
         n = xp.sum(rows[1] if len(rows) == 2 else ones)
         return self._n_parameters * xp.log(n) - 2.0 * total
 
+    @quiet
     def icl(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
         """Integrated completed likelihood on observations; lower is better.
 

@@ -12,11 +12,15 @@ from estep_xp._kernels import ExpectedStatistics, LogLikelihood
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, is_within_reach, space_of, to_host
 from estep_xp._problem import Problem, pose, refuse_bad_rows, run
+from estep_xp._quiet import quiet
+from estep_xp._repr import sizes, summarized
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import check_array, shape_text
 from estep_xp.families import _contract
+from estep_xp.families._hints import described
 
 
+@summarized
 class Statistics(NamedTuple):
     """Expected sufficient statistics of rows under a mixture; they add up over blocks of rows.
 
@@ -50,6 +54,10 @@ class Statistics(NamedTuple):
     n_rows: Array
     counts: Array
     moments: Any
+
+    def _shown_fields(self) -> dict[str, Any]:
+        numbers = {"n_rows": self.n_rows, "log_likelihood": self.log_likelihood}
+        return sizes("k", "counts", self.counts) | numbers | {"mixture": self.mixture}
 
 
 def expected_statistics(
@@ -141,6 +149,7 @@ def check_rows_of(problem: Problem, statistics: Statistics, how: execution.Optio
     refuse_bad_rows(problem, contributions)
 
 
+@quiet
 def merge(a: Statistics, b: Statistics) -> Statistics:
     """Statistics of the rows of both: blocks, devices and machines reduce with it.
 
@@ -194,7 +203,10 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
 def check_statistics(name: str, value: Any) -> None:
     """Raise unless `value` is a record of statistics."""
     if not isinstance(value, Statistics):
-        raise TypeError(f"{name} is a {type(value).__name__}; expected an estep_xp.Statistics")
+        raise TypeError(
+            f"{name} is {described(value)}; expected an estep_xp.Statistics, such as "
+            "expected_statistics(x, mixture) gives"
+        )
     mixture, *scalars, counts, moments = value
     if not isinstance(mixture, Mixture):
         raise TypeError(

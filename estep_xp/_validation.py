@@ -11,13 +11,15 @@ import contextlib
 import functools
 import math
 import operator
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from estep_xp import _linalg
 from estep_xp._namespace import Space, is_concrete, is_tracer, to_host
-from estep_xp._quiet import quietly
+from estep_xp._quiet import quiet, quietly
+from estep_xp._text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +52,7 @@ def check_shape(name: str, array: Array, expected: tuple[int | str, ...], why: s
 def check_array(name: str, array: Any, expected: tuple[int | str, ...]) -> None:
     """Raise unless `array` is an array at all, and of the expected shape."""
     if not hasattr(array, "shape"):
-        raise TypeError(f"{name} is {array!r:.60}; expected an array")
+        raise TypeError(f"{name} is {shown(array)}; expected an array")
     check_shape(name, array, expected)
 
 
@@ -156,7 +158,11 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
     if len(bad):
         expected = f"{name} must be finite, with a positive diagonal"
         _raise_first(name, host, bad, expected)
-    expected = f"{name} must be upper triangular: zero below its diagonal"
+    maker = "TiedGaussian.from_covariance" if host.ndim == 2 else "FullGaussian.from_covariances"
+    expected = (
+        f"{name} must be upper triangular: zero below its diagonal; if this is a covariance "
+        f"matrix, call {maker}"
+    )
     _raise_first(name, host, np.argwhere((host != 0) & below), expected)
 
 
@@ -166,6 +172,7 @@ def _below(d: int) -> np.ndarray[Any, Any]:
     return np.tri(d, k=-1, dtype=bool)
 
 
+@quiet
 def check_covariances(space: Space, name: str, covariances: Array) -> Array:
     """Matrices (..., d, d): finite, symmetric, with positive diagonals."""
     covariances = check_finite(space, name, covariances)
@@ -209,6 +216,7 @@ def _least_pivots(covariances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return pivots
 
 
+@quiet
 def raise_indefinite(
     name: str, covariances: Array, remedy: str = "add to its diagonal", least: float = 0.0
 ) -> NoReturn:
@@ -227,16 +235,18 @@ def raise_indefinite(
     )
 
 
-def check_whole(name: str, value: Any, least: int) -> int:
-    """`value` as a whole number that is at least `least`."""
+def check_whole(name: str, value: Any, least: int, most: float = sys.maxsize) -> int:
+    """`value` as a whole number from `least` to `most`."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is {value!r:.60}; {name} must be a whole number") from None
+        raise TypeError(f"{name} is {shown(value)}; {name} must be a whole number") from None
     if number < least:
-        raise ValueError(f"{name} is {number}; {name} must be at least {least}")
+        raise ValueError(f"{name} is {shown(number)}; {name} must be at least {least}")
+    if number > most:
+        raise ValueError(f"{name} is {shown(number)}; {name} must be at most {most}")
     return number
 
 
@@ -249,7 +259,11 @@ def check_number(name: str, value: Any) -> Any:
             raise TypeError
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r:.60}; {name} must be a number") from None
+        raise TypeError(f"{name} is {shown(value)}; {name} must be a number") from None
+    except OverflowError:  # a whole number that no float holds
+        raise ValueError(
+            f"{name} is {shown(value)}; {name} must be non-negative and finite"
+        ) from None
     if not 0 <= number < math.inf:
         raise ValueError(f"{name} is {number}; {name} must be non-negative and finite")
     return number
@@ -262,13 +276,20 @@ class Suspects(NamedTuple):
     rows: np.ndarray[Any, Any]
     results: np.ndarray[Any, Any]
 
-    def check(self, name: str, good: np.ndarray[Any, Any], expected: str) -> None:
-        """Raise for the first entry of the rows that is not good."""
+    def check(
+        self,
+        name: str,
+        good: np.ndarray[Any, Any],
+        expected: str,
+        columns: tuple[Any, ...] = (),
+    ) -> None:
+        """Raise for the first entry of the rows that is not good, whose column may have a name."""
         bad = np.argwhere(~good)
         if len(bad):
             first = tuple(bad[0].tolist())
             index = (int(self.indices[first[0]]), *first[1:])
-            raise_bad_value(name, index, self.rows[first], f"{name} {expected}")
+            where = f" (column {columns[index[1]]!r})" if columns else ""
+            raise_bad_value(name, index, self.rows[first], f"{name} {expected}{where}")
 
 
 def suspects(space: Space, x: Array, results: Array) -> Suspects | None:

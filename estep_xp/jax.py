@@ -22,9 +22,11 @@ except ImportError as error:
 from estep_xp import _em
 from estep_xp._estep import log_likelihood
 from estep_xp._m_step import m_step
-from estep_xp._mixture import Mixture
+from estep_xp._mixture import Mixture, check_mixture
 from estep_xp._namespace import is_concrete
 from estep_xp._problem import Problem, check_density, pose
+from estep_xp._quiet import quiet
+from estep_xp._repr import sizes, summarized
 from estep_xp._statistics import Statistics, expected_statistics
 from estep_xp._validation import check_number, check_shape, check_whole
 from estep_xp.families import _contract
@@ -336,6 +338,7 @@ def _statistics(problem: Problem) -> Statistics:
     return expected_statistics(x, problem.mixture, sample_weight=weight[0] if weight else None)
 
 
+@summarized
 class ImplicitFit(NamedTuple):
     """A fit whose mixture can be differentiated, and whether it is to be believed.
 
@@ -375,6 +378,10 @@ class ImplicitFit(NamedTuple):
     residual: Array
     at_fixed_point: Array
     regular: Array
+
+    def _shown_fields(self) -> dict[str, Any]:
+        mixture, *others = self
+        return dict(zip(self._fields[1:], others, strict=True)) | {"mixture": mixture}
 
 
 def fit(
@@ -569,6 +576,7 @@ def _explain(problem: Problem, tol: Any, settings: _Settings, floor: Any) -> Non
 # Parameters without bounds
 
 
+@summarized
 class Unconstrained(NamedTuple):
     """A mixture's parameters as numbers that may take any value, for optimisers.
 
@@ -592,6 +600,9 @@ class Unconstrained(NamedTuple):
 
     logits: Array
     components: Any
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return sizes("k", "logits", self.logits) | {"components": self.components}
 
 
 def unconstrain(mixture: Mixture) -> Unconstrained:
@@ -673,8 +684,8 @@ def constrain(parameters: Unconstrained) -> Mixture:
 
 def _posed(x: Any, mixture: Any, sample_weight: Any = None) -> Problem:
     """Pose a call on JAX arrays; those of NumPy become such."""
-    if isinstance(mixture, Mixture):
-        mixture = Mixture(_in_jax(mixture.weights), _with_arrays_in_jax(mixture.components))
+    check_mixture(mixture, x)
+    mixture = Mixture(_in_jax(mixture.weights), _with_arrays_in_jax(mixture.components))
     problem = pose(_in_jax(x), mixture, sample_weight=_in_jax(sample_weight))
     if problem.space.library == "jax":
         return problem
@@ -688,13 +699,13 @@ def _posed(x: Any, mixture: Any, sample_weight: Any = None) -> Problem:
 
 def _checked(mixture: Any) -> tuple[Array, Any]:
     """Weights and components, of one of the package's families on JAX arrays, checked."""
-    if not isinstance(mixture, Mixture):
-        raise TypeError(f"mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture")
+    check_mixture(mixture)
     components: Any = _contract.estimable(mixture.components)
     shape: tuple[Any, ...] = np.shape(components.means)[1:]
     return _posed(np.zeros((0, *shape)), mixture).mixture
 
 
+@quiet  # casts to single precision
 def _in_jax(value: Any) -> Any:
     return jnp.asarray(value) if isinstance(value, np.ndarray) else value
 

@@ -247,6 +247,44 @@ def test_lazy_statistics_merge_and_give_a_mixture(record):
     assert_same(computed(step), ex.m_step(whole, variance_floor=1e-3))
 
 
+@families
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_covariances_of_a_lazy_m_step(record, dtype):
+    """They stay lazy, and are the scatter that a weighted average of NumPy gives."""
+    x, start = rows_of(record).astype(dtype), mixture_of(record, dtype)
+    lazy = chunked(x, 300)
+    mixture = lazily(lambda: ex.m_step(ex.expected_statistics(lazy, start), variance_floor=0.0))
+    covariances = lazily(lambda: mixture.components.covariances)
+    assert isinstance(covariances, da.Array)
+    assert covariances.dtype == dtype
+    responsibilities = ex.e_step(x.astype(float), mixture_of(record)).responsibilities
+    expected = scatter(record, x, responsibilities)
+    assert covariances.shape == expected.shape
+    tolerance = 1e-9 if dtype == "float64" else 2e-3
+    np.testing.assert_allclose(computed(covariances), expected, rtol=tolerance, atol=tolerance)
+
+
+def scatter(record: Record, x: np.ndarray, responsibilities: np.ndarray) -> np.ndarray:
+    """Compute maximum-likelihood covariances of a family, component by component."""
+    x = x.reshape(len(x), -1).astype(float)
+    whole = np.stack([np.cov(x, rowvar=False, aweights=r, ddof=0) for r in responsibilities.T])
+    whole = whole.reshape(K, x.shape[1], x.shape[1])
+    diagonals = np.diagonal(whole, axis1=1, axis2=2)
+    if record.family is ex.DiagonalGaussian:
+        return diagonals
+    if record.family is ex.TiedGaussian:
+        return np.average(whole, axis=0, weights=responsibilities.sum(axis=0))
+    return whole if record.family is ex.FullGaussian else diagonals.mean(axis=1)
+
+
+def test_lazy_factors_that_are_bad_have_no_covariances():
+    factors = np.stack([np.eye(2), -np.eye(2)])
+    lazy = ex.FullGaussian(da.zeros((2, 2)), da.from_array(factors))
+    covariances = computed(lazily(lambda: lazy.covariances))
+    np.testing.assert_array_equal(covariances[0], np.eye(2))
+    assert np.isnan(covariances[1]).all()
+
+
 def test_statistics_of_different_mixtures_do_not_merge():
     rows, mixture = chunked(rows_of(), 300), mixture_of()
     means = mixture.components.means + 1.0

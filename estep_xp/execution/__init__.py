@@ -10,14 +10,14 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from estep_xp._namespace import is_tracer
 from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, TotalKernel
 from estep_xp.execution._options import Options, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
 
     from estep_xp._namespace import Space
     from estep_xp._typing import Array
@@ -78,7 +78,8 @@ def total(
     if own is not None:
         return own(kernel, space, rows, parameters, how), None
     (results,) = map_rows(kernel, space, rows, parameters, how)
-    return space.xp.sum(results), results
+    with np.errstate(all="ignore"):
+        return space.xp.sum(results), results
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from typing import Any, NamedTuple
+
+from estep_xp._text import shown
 
 
 class Options(NamedTuple):
@@ -18,12 +21,12 @@ def options(block_size: Any, workers: Any) -> Options:
     """Checked options; `workers` follows SciPy's convention, where -1 means all processors."""
     block = None if block_size is None else _whole("block_size", block_size)
     if block is not None and block < 1:
-        raise ValueError(f"block_size is {block}; block_size must be positive or None")
+        raise ValueError(f"block_size is {shown(block)}; block_size must be positive or None")
     threads = None if workers is None else _whole("workers", workers)
     if threads == -1:
         threads = available_threads()
     if threads is not None and threads < 1:
-        raise ValueError(f"workers is {threads}; workers must be positive, -1 (all) or None")
+        raise ValueError(f"workers is {shown(threads)}; workers must be positive, -1 (all) or None")
     return Options(block, threads)
 
 
@@ -37,6 +40,11 @@ def _whole(name: str, value: Any) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is {value!r}; {name} must be a whole number or None") from None
+        raise TypeError(
+            f"{name} is {shown(value)}; {name} must be a whole number or None"
+        ) from None
+    if number > sys.maxsize:
+        raise ValueError(f"{name} is {shown(number)}; {name} must be at most {sys.maxsize}")
+    return number

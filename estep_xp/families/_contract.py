@@ -175,12 +175,17 @@ def check_rows_shape(name: str, components: Components, x: Array) -> None:
     expected = components._rows_shape()
     if len(expected) == len(x.shape) == 1:
         return
-    why = f" for {type(components).__name__} components"
-    if len(expected) == 1 and len(x.shape) == 2 and x.shape[1] == 1:
-        why += f"; give {name}[:, 0]"
-    elif len(expected) == 2 and len(x.shape) == 1:
-        why += f"; give {name}[:, None] for n rows of one feature, {name}[None, :] for one row"
-    check_shape(name, x, expected, why)
+    hint = hint_for_rows(name, tuple(x.shape), len(expected))
+    check_shape(name, x, expected, f" for {type(components).__name__} components{hint}")
+
+
+def hint_for_rows(name: str, shape: tuple[Any, ...], n_axes: int) -> str:
+    """What to give for rows that are to have so many axes."""
+    if n_axes == 1 and len(shape) == 2 and shape[1] == 1:
+        return f"; give {name}[:, 0]"
+    if n_axes == 2 and len(shape) == 1:
+        return f"; give {name}[:, None] for n rows of one feature, {name}[None, :] for one row"
+    return ""
 
 
 def prepare(plan: Plan, components: Components, log_weights: Array | None) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from estep_xp import _linalg, execution
 from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
+from estep_xp._repr import parameters, summarized
 from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import (
     check_array,
@@ -78,6 +79,7 @@ class Form(NamedTuple):
     fine: Array | None
 
 
+@summarized
 class Gaussian(BlockFamily):
     """What the Gaussian families share; each adds its fields and its kind of covariance."""
 
@@ -114,6 +116,10 @@ class Gaussian(BlockFamily):
                [-2.9189, -2.455 ]])
         """
         return log_prob(self, x)
+
+    def _shown_fields(self) -> dict[str, Any]:
+        record: Any = self
+        return parameters("k" if self._is_univariate else "kd", record._asdict())
 
     def _n_components(self) -> int:
         return int(self.means.shape[0])
@@ -421,6 +427,11 @@ def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
     check_shape("precision_cholesky", factors, expected)
     check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
     factors = check_precision_cholesky(space, factors)
+    # Lazy ones, of an M-step, are inverted in a task: Dask has no products of stacked matrices.
+    return execution.apply(_inverted, space, (factors,), factors)
+
+
+def _inverted(space: Space, factors: Array) -> Array:
     return execution.compute(_linalg.covariances_of, space, factors)
 
 

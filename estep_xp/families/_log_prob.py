@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from estep_xp import execution
+from estep_xp._frames import column_names
 from estep_xp._namespace import space_of
 from estep_xp._typing import Array
 from estep_xp._validation import suspects
@@ -53,12 +54,12 @@ def log_prob(components: _contract.BlockFamily, x: Any) -> Array:
     """Component log-densities (n, k) of observations."""
     space = space_of({"x": x, **_contract.arrays_of(components)})  # type: ignore[arg-type]
     components = components._checked(space)
-    x = space.rows("x", x)
+    columns, x = column_names(x), space.rows("x", x)
     _contract.check_rows_shape("x", components, x)  # type: ignore[arg-type]
     kernel = LogProb(components._n_components(), space.lazy)
     how = execution.options(None, None)
     values, largest = execution.map_rows(kernel, space, (x,), components, how)
     found = suspects(space, x, largest)
     if found is not None:
-        found.check("x", np.isfinite(found.rows), "must be finite")
+        found.check("x", np.isfinite(found.rows), "must be finite", columns)
     return values

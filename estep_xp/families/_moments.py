@@ -7,12 +7,14 @@ cancel all digits of Σ r x xᵀ − N x̄ x̄ᵀ, never enters.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from estep_xp._linalg import diagonal_matrix
+from estep_xp._repr import summarized
 from estep_xp._typing import Array, Namespace
 
 
+@summarized
 class GaussianMoments(NamedTuple):
     """Responsibility-weighted moments about the means that the statistics were centred on.
 
@@ -28,6 +30,9 @@ class GaussianMoments(NamedTuple):
 
     first: Array
     second: Array
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return {"first": self.first, "second": self.second}
 
 
 def squares(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
