@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estep_xp import _namespace
-from estep_xp._summation import Sum
+from estep_xp._summation import Sum, values_of
 from estep_xp.execution._kernel import RowKernel, SumKernel
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:
 
 def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
     with np.errstate(all="ignore"):
-        return tuple(one.value(_namespace.namespace_of(one.total)) for one in sums)
+        return values_of(_namespace.namespace_of(sums[0].total), sums)
 
 
 def _shapes_of_sums(

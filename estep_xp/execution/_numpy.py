@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from estep_xp._namespace import numpy_namespace
-from estep_xp._summation import Sum
+from estep_xp._summation import Sum, values_of
 from estep_xp.execution._blas import one_thread
 from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel, each_component
 from estep_xp.execution._options import available_threads
@@ -173,6 +173,15 @@ class NumpyPlan(Plan):
         smallest = np.minimum.reduce(values, axis=None)
         return float(smallest), float(np.maximum.reduce(greatest))
 
+    def sum_of_rows(self, values: Array) -> tuple[Array, Array]:
+        """The sum of numbers (rows,), taken in double precision, in two parts."""
+        total = np.add.reduce(values, dtype=np.float64)
+        if values.dtype == np.float64:
+            return total, np.float64(0.0)
+        value = values.dtype.type(total)
+        left = total - value if np.isfinite(value) else 0.0
+        return value, values.dtype.type(left)
+
     def shifted(self, values: Array, shift: Array) -> Array:
         """Numbers of a block less those of rows, written over them."""
         return np.subtract(values, shift, out=values)
@@ -247,7 +256,7 @@ def sum_rows(
         sums = [Sum.of(space.xp, term) for term in next(terms)]
         for term in terms:
             sums = [one.plus(more) for one, more in zip(sums, term, strict=True)]
-        return tuple(one.value(space.xp)[()] for one in sums)  # scalars, as NumPy's own sums are
+        return tuple(value[()] for value in values_of(space.xp, sums))  # scalars, as NumPy's sums
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from estep_xp._summation import Sum
+from estep_xp._summation import Sum, values_of
 from estep_xp.execution._kernel import Plan, RowKernel, SumKernel
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def sum_rows(
                 sums = [one.plus(term) for one, term in zip(sums, terms, strict=True)]
             else:
                 sums = [Sum.of(xp, term) for term in terms]
-        return tuple(one.value(xp) for one in sums)
+        return values_of(xp, sums)
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
