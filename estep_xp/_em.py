@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from estep_xp import execution
+from estep_xp._fit_warnings import (
+    CollapseWarning,
+    ConvergenceWarning,
+    Verdict,
+    collapse_of,
+    exhausted_text,
+    unfinished_text,
+)
 from estep_xp._initialize import initialize
-from estep_xp._m_step import maximized
+from estep_xp._m_step import check_floor, default_floor, maximized
 from estep_xp._mixture import Mixture
-from estep_xp._namespace import Space, is_concrete, is_tracer, space_of, to_host
+from estep_xp._namespace import (
+    Space,
+    is_concrete,
+    is_tracer,
+    numpy_namespace,
+    space_of,
+    to_host,
+)
 from estep_xp._problem import Problem
 from estep_xp._progress import progress_bar
 from estep_xp._result import EMResult
 from estep_xp._squarem import extrapolated
-from estep_xp._statistics import Statistics, arrays_of, check_rows_of, posed, sums_of
+from estep_xp._statistics import Statistics, arrays_of, check_rows_of, posed, sums_in_full
+from estep_xp._stopping import Course, Height, Rule
 from estep_xp._typing import Array, ArrayLike
 from estep_xp._validation import check_number, check_whole, has_zeros
 
@@ -30,7 +49,7 @@ def fit(
     sample_weight: ArrayLike | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
-    variance_floor: float = 1e-6,
+    variance_floor: float | None = None,
     n_init: int = 1,
     seed: int = 0,
     accelerate: bool = False,
@@ -51,11 +70,13 @@ def fit(
         Non-negative weight of each row: 2 counts a row twice, 0 leaves it out whatever it holds.
     tol : float, optional
         Stop when the log-likelihood per (weighted) row changes by less than this in an iteration;
-        scikit-learn's rule.
+        scikit-learn's rule. Where rounding alone may change it by more, which single precision does
+        where log-densities are large, stop when it has not risen by as much for several turns.
     max_iter : int, optional
         Stop after so many M-steps in any case.
     variance_floor : float, optional
-        Added to the variances in each M-step, see `m_step`.
+        Added to the variances in each M-step, see `m_step`; by default a millionth of the variance
+        of each feature over all rows.
     n_init : int, optional
         Number of starts: `mixture`, and ``n_init - 1`` from `initialize` with the seeds that follow
         `seed`. The fit with the highest log-likelihood is returned.
@@ -83,6 +104,13 @@ def fit(
         If an argument has a wrong shape, dtype or value, a row has zero density under every
         component, or a covariance matrix is not positive definite.
 
+    Warns
+    -----
+    CollapseWarning, ConvergenceWarning
+        At most one: if in the end a component has collapsed (without the floor a variance would be
+        no more than the floor) or has lost its rows, or if the fit has not converged, unless
+        ``StopIteration`` or Ctrl-C has ended it. None under ``jit``.
+
     Notes
     -----
     Each iteration is an M-step (`m_step`) and an E-step (`expected_statistics`). The log-likelihood
@@ -102,26 +130,64 @@ def fit(
     >>> result.converged, round(float(result.log_likelihood), 4)
     (True, -5.9584)
     """
+    options = Options(
+        tol,
+        max_iter,
+        variance_floor,
+        n_init,
+        seed,
+        accelerate,
+        callback,
+        progress,
+        block_size,
+        workers,
+    )
+    result, verdict = fitted(x, mixture, sample_weight, options)
+    if verdict.warning is not None:
+        warnings.warn(verdict.warning, stacklevel=2)
+    return result
+
+
+class Options(NamedTuple):
+    """The options of `fit`."""
+
+    tol: Any = 1e-6
+    max_iter: int = 1000
+    variance_floor: Any = None
+    n_init: int = 1
+    seed: int = 0
+    accelerate: bool = False
+    callback: Callable[[EMResult], Any] | None = None
+    progress: bool = False
+    block_size: int | None = None
+    workers: int | None = None
+
+
+def fitted(
+    x: Any, mixture: Mixture, sample_weight: Any, options: Options
+) -> tuple[EMResult, Verdict]:
+    """What `fit` returns, and what it warns of."""
     problem = posed(x, mixture, sample_weight)
     _check_rows_given(problem)
     em = _Em(
-        execution.options(block_size, workers),
-        check_number("tol", tol),
-        check_whole("max_iter", max_iter, 1),
-        check_number("variance_floor", variance_floor),
-        bool(accelerate),
+        execution.options(options.block_size, options.workers),
+        check_number("tol", options.tol),
+        check_whole("max_iter", options.max_iter, 1),
+        check_floor(options.variance_floor),
+        bool(options.accelerate),
     )
+    callback = options.callback
     if not (callback is None or callable(callback)):
         raise TypeError(f"callback is {callback!r:.60}; callback must be callable or None")
-    seed = check_whole("seed", seed, 0)
+    seed = check_whole("seed", options.seed, 0)
     starts = [problem]
-    for i in range(1, check_whole("n_init", n_init, 1)):
+    for i in range(1, check_whole("n_init", options.n_init, 1)):
         k, family = problem.k, type(problem.mixture.components)
         start = initialize(x, k, family, seed=seed + i, sample_weight=sample_weight)
         starts.append(posed(x, start, sample_weight))
     with ExitStack() as stack:
         callbacks = [] if callback is None else [callback]
-        if progress:
+        if options.progress:
             callbacks.append(stack.enter_context(progress_bar(em.max_iter, len(starts))))
         return _best_of(em, starts, callbacks)
 
@@ -131,12 +197,17 @@ class _State(NamedTuple):
 
     previous: Mixture
     statistics: Statistics  # under the current mixture
+    left: Array  # of its log-likelihood, by rounding
     n_iter: Any
-    converged: Any
+    course: Course
+
+    @property
+    def height(self) -> Height:
+        return Height(self.statistics.log_likelihood, self.left)
 
     def result(self, history: Array) -> EMResult:
         mixture, log_likelihood = self.statistics[:2]
-        return EMResult(mixture, log_likelihood, self.n_iter, self.converged, history)
+        return EMResult(mixture, log_likelihood, self.n_iter, self.course.converged, history)
 
 
 class _Em(NamedTuple):
@@ -148,106 +219,165 @@ class _Em(NamedTuple):
     floor: Any
     accelerate: bool
 
-    def expected(self, problem: Problem, mixture: Mixture) -> Statistics:
-        """The E-step. Bad rows show in its log-likelihood; nothing is raised."""
+    def expected(self, problem: Problem, mixture: Mixture) -> tuple[Statistics, Array]:
+        """The E-step, in full. Bad rows show in its log-likelihood; nothing is raised."""
         problem = problem._replace(mixture=mixture, zeros=has_zeros(mixture.weights))
-        statistics: Statistics = execution.realized(problem.space, sums_of(problem, self.how))
-        return statistics
+        sums: tuple[Statistics, Array] = execution.realized(
+            problem.space, sums_in_full(problem, self.how)
+        )
+        return sums
+
+    def begun(self, problem: Problem) -> _State:
+        """Before the first iteration."""
+        statistics, left = self.expected(problem, problem.mixture)
+        return self._reached(problem, None, statistics, left)
 
     def advanced(self, problem: Problem, state: _State) -> _State:
         """One iteration: an M-step, and the E-step at its mixture."""
-        old = state.statistics
         step = self._accelerated if self.accelerate else self._plain
-        new = step(problem, state)
-        rise = (new.log_likelihood - old.log_likelihood) / old.n_rows
-        converged = _space(old).xp.abs(rise) < self.tol
-        return _State(old.mixture, new, state.n_iter + 1, converged)
+        return self._reached(problem, state, *step(problem, state))
 
-    def _plain(self, problem: Problem, state: _State) -> Statistics:
+    def _reached(
+        self, problem: Problem, before: _State | None, statistics: Statistics, left: Array
+    ) -> _State:
+        """Where a fit stands after an E-step."""
+        rule = Rule(self.tol, statistics.n_rows, math.prod(problem.rows[0].shape[1:]))
+        height = Height(statistics.log_likelihood, left)
+        if before is None:
+            return _State(problem.mixture, statistics, left, 0, _followed(None, height, rule))
+        course = _followed(before.course, height, rule)
+        return _State(before.statistics.mixture, statistics, left, before.n_iter + 1, course)
+
+    def variance_floor(self, statistics: Statistics) -> Any:
+        """The floor of variances, whose default follows from the rows."""
+        if self.floor is not None:
+            return self.floor
+        components, moments = statistics.mixture.components, statistics.moments
+        return execution.compute(
+            default_floor, _space(statistics), components, statistics.counts, moments
+        )
+
+    def _plain(self, problem: Problem, state: _State) -> tuple[Statistics, Array]:
         old = state.statistics
         return self.expected(problem, maximized(_space(old), old, self.floor))
 
-    def _accelerated(self, problem: Problem, state: _State) -> Statistics:
+    def _accelerated(self, problem: Problem, state: _State) -> tuple[Statistics, Array]:
         """Extrapolate every second step, if that leads uphill; the first has nothing to go by."""
         old = state.statistics
-        space = _space(old)
-        mixtures = (state.previous, old.mixture, maximized(space, old, self.floor))
-        bold, usable = execution.compute(extrapolated, space, *mixtures, self.floor)
+        space, floor = _space(old), self.variance_floor(old)
+        mixtures = (state.previous, old.mixture, maximized(space, old, floor))
+        bold, usable = execution.compute(extrapolated, space, *mixtures, floor)
 
-        def at_plain() -> Statistics:
+        def at_plain() -> tuple[Statistics, Array]:
             return self.expected(problem, mixtures[-1])
 
-        def at_bold() -> Statistics:
-            found = self.expected(problem, bold)
+        def at_bold() -> tuple[Statistics, Array]:
+            statistics, left = self.expected(problem, bold)
             # By so much that it can't end the fit: an extrapolation may come out no higher where EM
             # still has far to climb.
-            risen = found.log_likelihood - old.log_likelihood >= self.tol * old.n_rows
-            better: Statistics = execution.chosen(space, risen, lambda: found, at_plain)
+            rise = Height(statistics.log_likelihood, left).above(state.height)
+            risen = rise >= self.tol * old.n_rows
+            better: tuple[Statistics, Array] = execution.chosen(
+                space, risen, lambda: (statistics, left), at_plain
+            )
             return better
 
         is_second = state.n_iter % 2 == 1
-        statistics: Statistics = execution.chosen(space, usable & is_second, at_bold, at_plain)
-        return statistics
+        sums: tuple[Statistics, Array] = execution.chosen(
+            space, usable & is_second, at_bold, at_plain
+        )
+        return sums
+
+
+class _Outcome(NamedTuple):
+    """Where a fit came to from one start."""
+
+    result: EMResult
+    start: Mixture
+    end: _State
 
 
 def _best_of(
     em: _Em, starts: list[Problem], callbacks: list[Callable[[EMResult], Any]]
-) -> EMResult:
-    """The fit with the highest log-likelihood; the first of several at a tie."""
-    results: list[EMResult] = []
+) -> tuple[EMResult, Verdict]:
+    """The fit with the highest log-likelihood, the first of several at a tie."""
+    outcomes: list[_Outcome] = []
+    stopped = False
     for problem in starts:
-        first = _State(problem.mixture, em.expected(problem, problem.mixture), 0, False)
+        first = em.begun(problem)
         space = _space(first.statistics)
-        if not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor)):
+        eager = not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor))
+        if eager:
             _check_weight_of_rows(problem, first.statistics)
             check_rows_of(problem, first.statistics, em.how)
-            result, stopped = _climbed(em, problem, first, callbacks)
+            outcome, stopped = _climbed(em, problem, first, callbacks)
         else:
-            result, stopped = _compiled(em, problem, first, callbacks), False
-        results.append(result)
+            outcome = _compiled(em, problem, first, callbacks)
+        outcomes.append(outcome)
         if stopped:
             break
-    best = results[0]
-    for other in results[1:]:
+    best = outcomes[0]
+    for other in outcomes[1:]:
         best = _higher(best, other)
-    return best
+    return best.result, _judged(em, best, stopped=stopped) if eager else Verdict()
 
 
-def _higher(one: EMResult, other: EMResult) -> EMResult:
-    better = other.log_likelihood > one.log_likelihood
-    space = space_of({"log_likelihood": one.log_likelihood})
-    higher: EMResult = execution.chosen(space, better, lambda: other, lambda: one)
+def _higher(one: _Outcome, other: _Outcome) -> _Outcome:
+    better = other.end.height.above(one.end.height) > 0
+    space = _space(one.end.statistics)
+    higher: _Outcome = execution.chosen(space, better, lambda: other, lambda: one)
     return higher
+
+
+def _judged(em: _Em, outcome: _Outcome, *, stopped: bool) -> Verdict:
+    """What there is to say of a fit besides its result."""
+    result, start, end = outcome
+    course, n_iter = end.course, end.n_iter
+    if n_iter == 0:
+        return Verdict()
+    text = ""
+    if course.exhausted:
+        fall = float(course.best.above(course.height)) / float(to_host(end.statistics.n_rows))
+        text = exhausted_text(n_iter, fall, _space(end.statistics).dtype)
+    elif not (result.converged or stopped):
+        text = unfinished_text(n_iter, abs(float(course.rise)), em.tol)
+    floor = em.variance_floor(end.statistics)
+    collapse = collapse_of(start, result.mixture, floor)
+    if any(collapse):
+        said = "; ".join(filter(None, (collapse.text(), text)))
+        return Verdict(collapse, CollapseWarning(said))
+    return Verdict(collapse, ConvergenceWarning(text) if text else None)
 
 
 def _climbed(
     em: _Em, problem: Problem, state: _State, callbacks: list[Callable[[EMResult], Any]]
-) -> tuple[EMResult, bool]:
-    """Iterate here and now; whether somebody has stopped it comes with the result."""
+) -> tuple[_Outcome, bool]:
+    """Iterate here and now; whether somebody has stopped it comes with the outcome."""
     heights: list[Array] = []
 
     def result() -> EMResult:
         xp, total = _space(state.statistics).xp, state.statistics.log_likelihood
         # Ctrl-C may have come between the two lines below that end an iteration.
         history = xp.stack([total, *heights[: state.n_iter]])[1:]
-        return state.result(history)
+        return state.result(history)._replace(converged=bool(state.course.converged))
 
+    stopped = False
     try:
-        while not state.converged and state.n_iter < em.max_iter:
+        while not state.course.ended and state.n_iter < em.max_iter:
             new = em.advanced(problem, state)
             check_rows_of(problem._replace(mixture=new.statistics.mixture), new.statistics, em.how)
             heights.append(new.statistics.log_likelihood)
-            state = new._replace(converged=bool(new.converged))
+            state = new
             for callback in callbacks:
                 callback(result())
     except (KeyboardInterrupt, StopIteration):
-        return result(), True
-    return result(), False
+        stopped = True
+    return _Outcome(result(), problem.mixture, state), stopped
 
 
 def _compiled(
     em: _Em, problem: Problem, state: _State, callbacks: list[Callable[[EMResult], Any]]
-) -> EMResult:
+) -> _Outcome:
     """Iterate as a part of a larger compiled program."""
     if callbacks:
         raise TypeError(
@@ -257,7 +387,7 @@ def _compiled(
 
     def going(state: _State) -> Array:
         finite = abs(state.statistics.log_likelihood) < math.inf
-        return ~state.converged & finite
+        return ~state.course.ended & finite
 
     state, history = execution.iterated(
         _space(state.statistics),
@@ -267,7 +397,18 @@ def _compiled(
         state,
         em.max_iter,
     )
-    return state.result(history)
+    return _Outcome(state.result(history), problem.mixture, state)
+
+
+def _followed(course: Course | None, height: Height, rule: Rule) -> Course:
+    """The course of a fit that has come to a height; of one that begins there if it has none."""
+    xp = space_of({"log_likelihood": height.value}).xp
+    if all(map(is_concrete, (*height, rule.n_rows))) and not is_tracer(rule.tol):
+        # Numbers that are looked at in each iteration are quicker to look at here.
+        xp, height = numpy_namespace, Height(*map(to_host, height))
+        rule = rule._replace(n_rows=to_host(rule.n_rows))
+    with np.errstate(all="ignore"):
+        return Course.begun(xp, height) if course is None else course.after(xp, height, rule)
 
 
 def _space(statistics: Statistics) -> Space:
