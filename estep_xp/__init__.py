@@ -2,6 +2,7 @@
 
 from estep_xp._em import fit
 from estep_xp._estep import EStep, e_step, log_joint, log_likelihood, posterior
+from estep_xp._fit_warnings import CollapseWarning, ConvergenceWarning
 from estep_xp._initialize import initialize
 from estep_xp._m_step import m_step
 from estep_xp._mixture import Mixture
@@ -18,6 +19,8 @@ from estep_xp.families import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "CollapseWarning",
+    "ConvergenceWarning",
     "DiagonalGaussian",
     "EMResult",
     "EStep",

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp import execution
+from estep_xp._fit_warnings import Verdict
 from estep_xp._initialize import initialize
-from estep_xp._m_step import maximized
+from estep_xp._iteration import Iteration, best_of
+from estep_xp._m_step import check_floor
 from estep_xp._mixture import Mixture
-from estep_xp._namespace import Space, is_concrete, is_tracer, space_of, to_host
+from estep_xp._namespace import is_concrete, to_host
 from estep_xp._problem import Problem
 from estep_xp._progress import progress_bar
-from estep_xp._quiet import quiet
 from estep_xp._result import EMResult
-from estep_xp._squarem import extrapolated
-from estep_xp._statistics import Statistics, arrays_of, check_rows_of, posed, sums_of
+from estep_xp._statistics import posed
 from estep_xp._text import shown
-from estep_xp._typing import Array, ArrayLike
-from estep_xp._validation import check_number, check_whole, has_zeros
+from estep_xp._typing import ArrayLike
+from estep_xp._validation import check_number, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ def fit(
     sample_weight: ArrayLike | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
-    variance_floor: float = 1e-6,
+    variance_floor: float | None = None,
     n_init: int = 1,
     seed: int = 0,
     accelerate: bool = False,
@@ -53,11 +54,13 @@ def fit(
         Non-negative weight of each row: 2 counts a row twice, 0 leaves it out whatever it holds.
     tol : float, optional
         Stop when the log-likelihood per (weighted) row changes by less than this in an iteration;
-        scikit-learn's rule.
+        scikit-learn's rule. Where rounding alone may change it by more, which single precision does
+        where log-densities are large, stop when it has not risen by as much for several turns.
     max_iter : int, optional
         Stop after so many M-steps in any case.
     variance_floor : float, optional
-        Added to the variances in each M-step, see `m_step`.
+        Added to the variances in each M-step, see `m_step`; by default a millionth of the variance
+        of each feature over all rows.
     n_init : int, optional
         Number of starts: `mixture`, and ``n_init - 1`` from `initialize` with the seeds that follow
         `seed`. The fit with the highest log-likelihood is returned.
@@ -85,6 +88,13 @@ def fit(
         If an argument has a wrong shape, dtype or value, a row has zero density under every
         component, or a covariance matrix is not positive definite.
 
+    Warns
+    -----
+    CollapseWarning, ConvergenceWarning
+        At most one: if in the end a component has collapsed (without the floor a variance would be
+        no more than the floor) or has lost its rows, or if the fit has not converged, unless
+        ``StopIteration`` or Ctrl-C has ended it. None under ``jit``.
+
     Notes
     -----
     Each iteration is an M-step (`m_step`) and an E-step (`expected_statistics`). The log-likelihood
@@ -104,177 +114,66 @@ def fit(
     >>> result.converged, round(float(result.log_likelihood), 4)
     (True, -5.9584)
     """
+    options = Options(
+        tol,
+        max_iter,
+        variance_floor,
+        n_init,
+        seed,
+        accelerate,
+        callback,
+        progress,
+        block_size,
+        workers,
+    )
+    result, verdict = fitted(x, mixture, sample_weight, options)
+    if verdict.warning is not None:
+        warnings.warn(verdict.warning, stacklevel=2)
+    return result
+
+
+class Options(NamedTuple):
+    """The options of `fit`."""
+
+    tol: Any = 1e-6
+    max_iter: int = 1000
+    variance_floor: Any = None
+    n_init: int = 1
+    seed: int = 0
+    accelerate: bool = False
+    callback: Callable[[EMResult], Any] | None = None
+    progress: bool = False
+    block_size: int | None = None
+    workers: int | None = None
+
+
+def fitted(
+    x: Any, mixture: Mixture, sample_weight: Any, options: Options
+) -> tuple[EMResult, Verdict]:
+    """What `fit` returns, and what it warns of."""
     problem = posed(x, mixture, sample_weight)
     _check_rows_given(problem)
-    em = _Em(
-        execution.options(block_size, workers),
-        check_number("tol", tol),
-        check_whole("max_iter", max_iter, 1),
-        check_number("variance_floor", variance_floor),
-        bool(accelerate),
+    em = Iteration(
+        execution.options(options.block_size, options.workers),
+        check_number("tol", options.tol),
+        check_whole("max_iter", options.max_iter, 1),
+        check_floor(options.variance_floor),
+        bool(options.accelerate),
     )
+    callback = options.callback
     if not (callback is None or callable(callback)):
         raise TypeError(f"callback is {shown(callback)}; callback must be callable or None")
-    seed = check_whole("seed", seed, 0, most=math.inf)
+    seed = check_whole("seed", options.seed, 0, most=math.inf)
     starts = [problem]
-    for i in range(1, check_whole("n_init", n_init, 1)):
+    for i in range(1, check_whole("n_init", options.n_init, 1)):
         k, family = problem.k, type(problem.mixture.components)
         start = initialize(x, k, family, seed=seed + i, sample_weight=sample_weight)
         starts.append(posed(x, start, sample_weight))
     with ExitStack() as stack:
         callbacks = [] if callback is None else [callback]
-        if progress:
+        if options.progress:
             callbacks.append(stack.enter_context(progress_bar(em.max_iter, len(starts))))
-        return _best_of(em, starts, callbacks)
-
-
-class _State(NamedTuple):
-    """Where a fit stands: a pytree, which a compiled loop carries along."""
-
-    previous: Mixture
-    statistics: Statistics  # under the current mixture
-    n_iter: Any
-    converged: Any
-
-    def result(self, history: Array) -> EMResult:
-        mixture, log_likelihood = self.statistics[:2]
-        return EMResult(mixture, log_likelihood, self.n_iter, self.converged, history)
-
-
-class _Em(NamedTuple):
-    """How to go on: the choices that are the same for all iterations."""
-
-    how: execution.Options
-    tol: Any
-    max_iter: int
-    floor: Any
-    accelerate: bool
-
-    def expected(self, problem: Problem, mixture: Mixture) -> Statistics:
-        """The E-step. Bad rows show in its log-likelihood; nothing is raised."""
-        problem = problem._replace(mixture=mixture, zeros=has_zeros(mixture.weights))
-        statistics: Statistics = execution.realized(problem.space, sums_of(problem, self.how))
-        return statistics
-
-    @quiet
-    def advanced(self, problem: Problem, state: _State) -> _State:
-        """One iteration: an M-step, and the E-step at its mixture."""
-        old = state.statistics
-        step = self._accelerated if self.accelerate else self._plain
-        new = step(problem, state)
-        rise = (new.log_likelihood - old.log_likelihood) / old.n_rows
-        converged = _space(old).xp.abs(rise) < self.tol
-        return _State(old.mixture, new, state.n_iter + 1, converged)
-
-    def _plain(self, problem: Problem, state: _State) -> Statistics:
-        old = state.statistics
-        return self.expected(problem, maximized(_space(old), old, self.floor))
-
-    def _accelerated(self, problem: Problem, state: _State) -> Statistics:
-        """Extrapolate every second step, if that leads uphill; the first has nothing to go by."""
-        old = state.statistics
-        space = _space(old)
-        mixtures = (state.previous, old.mixture, maximized(space, old, self.floor))
-        bold, usable = execution.compute(extrapolated, space, *mixtures, self.floor)
-
-        def at_plain() -> Statistics:
-            return self.expected(problem, mixtures[-1])
-
-        def at_bold() -> Statistics:
-            found = self.expected(problem, bold)
-            # By so much that it can't end the fit: an extrapolation may come out no higher where EM
-            # still has far to climb.
-            risen = found.log_likelihood - old.log_likelihood >= self.tol * old.n_rows
-            better: Statistics = execution.chosen(space, risen, lambda: found, at_plain)
-            return better
-
-        is_second = state.n_iter % 2 == 1
-        statistics: Statistics = execution.chosen(space, usable & is_second, at_bold, at_plain)
-        return statistics
-
-
-def _best_of(
-    em: _Em, starts: list[Problem], callbacks: list[Callable[[EMResult], Any]]
-) -> EMResult:
-    """The fit with the highest log-likelihood; the first of several at a tie."""
-    results: list[EMResult] = []
-    for problem in starts:
-        first = _State(problem.mixture, em.expected(problem, problem.mixture), 0, False)
-        space = _space(first.statistics)
-        if not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor)):
-            _check_weight_of_rows(problem, first.statistics)
-            check_rows_of(problem, first.statistics, em.how)
-            result, stopped = _climbed(em, problem, first, callbacks)
-        else:
-            result, stopped = _compiled(em, problem, first, callbacks), False
-        results.append(result)
-        if stopped:
-            break
-    best = results[0]
-    for other in results[1:]:
-        best = _higher(best, other)
-    return best
-
-
-def _higher(one: EMResult, other: EMResult) -> EMResult:
-    better = other.log_likelihood > one.log_likelihood
-    space = space_of({"log_likelihood": one.log_likelihood})
-    higher: EMResult = execution.chosen(space, better, lambda: other, lambda: one)
-    return higher
-
-
-def _climbed(
-    em: _Em, problem: Problem, state: _State, callbacks: list[Callable[[EMResult], Any]]
-) -> tuple[EMResult, bool]:
-    """Iterate here and now; whether somebody has stopped it comes with the result."""
-    heights: list[Array] = []
-
-    def result() -> EMResult:
-        xp, total = _space(state.statistics).xp, state.statistics.log_likelihood
-        # Ctrl-C may have come between the two lines below that end an iteration.
-        history = xp.stack([total, *heights[: state.n_iter]])[1:]
-        return state.result(history)
-
-    try:
-        while not state.converged and state.n_iter < em.max_iter:
-            new = em.advanced(problem, state)
-            check_rows_of(problem._replace(mixture=new.statistics.mixture), new.statistics, em.how)
-            heights.append(new.statistics.log_likelihood)
-            state = new._replace(converged=bool(new.converged))
-            for callback in callbacks:
-                callback(result())
-    except (KeyboardInterrupt, StopIteration):
-        return result(), True
-    return result(), False
-
-
-def _compiled(
-    em: _Em, problem: Problem, state: _State, callbacks: list[Callable[[EMResult], Any]]
-) -> EMResult:
-    """Iterate as a part of a larger compiled program."""
-    if callbacks:
-        raise TypeError(
-            "callback and progress need numbers, and under jit there are none yet; leave them out, "
-            "or call fit outside of jit"
-        )
-
-    def going(state: _State) -> Array:
-        finite = abs(state.statistics.log_likelihood) < math.inf
-        return ~state.converged & finite
-
-    state, history = execution.iterated(
-        _space(state.statistics),
-        lambda state: em.advanced(problem, state),
-        going,
-        lambda state: state.statistics.log_likelihood,
-        state,
-        em.max_iter,
-    )
-    return state.result(history)
-
-
-def _space(statistics: Statistics) -> Space:
-    return space_of(arrays_of("statistics", statistics))
+        return best_of(em, starts, callbacks)
 
 
 def _check_rows_given(problem: Problem) -> None:
@@ -287,13 +186,3 @@ def _check_rows_given(problem: Problem) -> None:
         and not to_host(problem.rows[1]).any()
     ):
         raise ValueError("sample_weight sums to 0; at least one row must have a positive weight")
-
-
-def _check_weight_of_rows(problem: Problem, statistics: Statistics) -> None:
-    """Raise unless there is a row, now that also lazy ones have been counted."""
-    n_rows = float(to_host(statistics.n_rows))
-    if math.isnan(n_rows):
-        raise ValueError("sample_weight must be non-negative and finite; an entry is not")
-    if n_rows == 0:
-        least = "one row" if len(problem.rows) == 1 else "one row of positive sample_weight"
-        raise ValueError(f"{problem.name} has no rows; fit needs at least {least}")

@@ -200,14 +200,14 @@ class ExpectedStatistics(_Weighted):
         def summed(prepared: Prepared) -> tuple[Array, ...]:
             block = self.evaluated(plan, prepared, x)
             normalized = self.normalized(plan, prepared, block, masked.zero)
-            log_likelihood = xp.sum(masked.contributions(plan, normalized))
+            log_likelihood = plan.sum_of_rows(masked.contributions(plan, normalized))
             n_rows = xp.sum(masked.weights(plan, normalized.total))
             responsibilities = masked.responsibilities(plan, normalized)
             counts = xp.sum(responsibilities, axis=1 - plan.axis)
             moments = _contract.moments_block(
                 plan, prepared.components, prepared.shared, block, responsibilities
             )
-            return (log_likelihood, n_rows, counts, *moments)
+            return (*log_likelihood, n_rows, counts, *moments)
 
         sums: tuple[Array, ...] = prepared.by_form(plan, x, summed)
         return sums
@@ -267,8 +267,8 @@ class Slopes(_Weighted):
         if normalized.ratios is not None:  # also of components without weight
             ratios = masked.shared_out(plan, normalized.ratios, normalized.total)
             counts.append(xp.sum(ratios, axis=rows_axis))
-        log_likelihood = xp.sum(masked.contributions(plan, normalized))
-        return (log_likelihood, *counts, *by_components), tuple(by_rows)
+        log_likelihood = plan.sum_of_rows(masked.contributions(plan, normalized))
+        return (*log_likelihood, *counts, *by_components), tuple(by_rows)
 
     def _pulled(
         self, plan: Plan, prepared: Prepared, x: Array
@@ -295,7 +295,7 @@ class Slopes(_Weighted):
     ) -> tuple[Array, ...]:
         """Derivatives by weights and the components' arrays."""
         xp = plan.xp
-        _, counts, *rest = sums
+        _, _, counts, *rest = sums
         ratios = rest.pop(0) if self.zeros else None
         by_components = tuple(rest)
         old = parameters.components

@@ -16,7 +16,7 @@ from estep_xp._validation import check_number, raise_bad_value
 from estep_xp.families import _contract
 
 
-def m_step(statistics: Statistics, *, variance_floor: float = 1e-6) -> Mixture:
+def m_step(statistics: Statistics, *, variance_floor: float | None = None) -> Mixture:
     """The mixture that the statistics make most likely.
 
     Parameters
@@ -25,7 +25,9 @@ def m_step(statistics: Statistics, *, variance_floor: float = 1e-6) -> Mixture:
         Of at least one row.
     variance_floor : float, optional
         Added to the variances, or to the diagonals of covariance matrices: keeps components from
-        collapsing onto single rows. In squared units of x; scikit-learn's ``reg_covar``.
+        collapsing onto single rows. In squared units of x; scikit-learn's ``reg_covar``. The
+        default is 1e-6 times the variance of each feature over all (weighted) rows, added to that
+        feature's; for spherical components the mean over the features. So it has the units of x.
 
     Returns
     -------
@@ -42,7 +44,10 @@ def m_step(statistics: Statistics, *, variance_floor: float = 1e-6) -> Mixture:
     Notes
     -----
     Weights N_k / Σ N; means Σ r x / N_k; covariances Σ r (x − m)(x − m)ᵀ / N_k about the new mean m
-    (Bishop 2006, eqs. 9.24 to 9.26), plus the floor.
+    (Bishop 2006, eqs. 9.24 to 9.26), plus the floor. The variance over all rows, from which the
+    default floor comes, follows from the same sums: that within components plus that of their
+    means. The default is at least the variance of the rounding of x, (eps m / 4)² at a mean m, so
+    that a feature that is the same number in all rows has a floor, too; one of zeros gets 1e-6.
 
     Examples
     --------
@@ -53,12 +58,17 @@ def m_step(statistics: Statistics, *, variance_floor: float = 1e-6) -> Mixture:
     (array([0.5007, 0.4993]), array([1.7746, 5.9816]))
     """
     check_statistics("statistics", statistics)
-    floor = check_number("variance_floor", variance_floor)
+    floor = check_floor(variance_floor)
     space = space_of(arrays_of("statistics", statistics))
     if not space.lazy:
         _check_sums(statistics)
     mixture: Mixture = execution.apply(maximized, space, (statistics, floor), statistics.mixture)
     return mixture
+
+
+def check_floor(variance_floor: Any) -> Any:
+    """A floor of variances as a non-negative number, a tracer, or None for the default one."""
+    return None if variance_floor is None else check_number("variance_floor", variance_floor)
 
 
 def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
@@ -76,25 +86,33 @@ def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
 
 
 def _is_usable(components: Any) -> bool:
-    """Whether concrete components have finite parameters and positive variances."""
+    """Whether concrete components have finite parameters, and variances with all their digits."""
     host = type(components)(*map(to_host, components))
     scales = quietly(host._scales, np)
-    return all(np.isfinite(array).all() for array in (*host, scales))
+    most = 1.0 / np.sqrt(np.finfo(scales.dtype).smallest_normal)
+    return bool((scales <= most).all()) and all(np.isfinite(array).all() for array in host)
 
 
 def maximize(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Mixture:
     """The mathematics of the M-step, which raises nothing of its own."""
-    weights, counts, lost, floors = _shares(xp, counts, floor)
-    return Mixture(weights, components._maximized(xp, counts, lost, moments, floors))
+    weights, counts, lost = _shares(xp, counts)
+    return Mixture(weights, components._maximized(xp, counts, lost, moments, floor))
 
 
-def _scattered(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Array:
-    _, counts, _, floors = _shares(xp, counts, floor)
-    return components._scatter(xp, counts, moments, floors)[1]
+def default_floor(xp: Namespace, components: Any, counts: Array, moments: Any) -> Array:
+    """The floor of variances for want of another: (d,), or () for one for all features."""
+    _, counts, lost = _shares(xp, counts)
+    floor: Array = components._floor(xp, counts, lost, moments)
+    return floor
 
 
-def _shares(xp: Namespace, counts: Array, floor: Any) -> tuple[Array, Array, Array, Array]:
-    """Mixing weights, positive counts, which components are lost, and floors of variances."""
+def _covariances(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Array:
+    _, counts, lost = _shares(xp, counts)
+    return components._estimated(xp, counts, lost, moments, floor)[1]
+
+
+def _shares(xp: Namespace, counts: Array) -> tuple[Array, Array, Array]:
+    """Mixing weights, positive counts, and which components are lost."""
     total = xp.sum(counts)
     # Less than the rounding of a rounding error of all rows: no row is left, or a single one that
     # the component would collapse upon.
@@ -105,16 +123,18 @@ def _shares(xp: Namespace, counts: Array, floor: Any) -> tuple[Array, Array, Arr
     # What is computed for a lost component is thrown away; it must be finite all the same, or its
     # derivatives would poison the others'.
     positive = xp.where(lost, xp.where(total > 0, least, 1.0), counts)
-    floors = xp.where(lost, 1.0, xp.zeros_like(counts)) + floor
-    return weights, positive, lost, floors
+    return weights, positive, lost
 
 
 def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
     """Raise for the first variance or covariance matrix of an M-step that can't be used."""
-    covariances = execution.compute(_scattered, space, *arguments)
+    covariances = execution.compute(_covariances, space, *arguments)
     if is_concrete(covariances):
-        components: Any = arguments[0]
-        components._refuse(to_host(covariances), "raise variance_floor")
+        components, *_, floor = arguments
+        remedy = "raise variance_floor"
+        if floor is None:
+            remedy = "give a variance_floor above the default, x in other units, or float64"
+        components._refuse(to_host(covariances), remedy)
 
 
 def _check_sums(statistics: Statistics) -> None:

@@ -112,8 +112,7 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     xp = numpy_namespace if library == "numpy" else compat.array_namespace(*own)
     if library == "jax":
         # NumPy arrays beside tracers get the dtype that JAX gives them (float32 without x64).
-        with np.errstate(all="ignore"):
-            arrays = [xp.asarray(array) for array in arrays]
+        arrays = quietly(lambda: [xp.asarray(array) for array in arrays])
     dtype = _floating(xp, [array.dtype for array in arrays])
     return Space(library, xp, dtype, _device(library, own), not all(map(is_concrete, arrays)))
 
@@ -272,10 +271,10 @@ def _converted(name: str, value: Any, space: Space) -> Array:
         items = [space._cast(_converted(f"{name}[{i}]", v, space)) for i, v in enumerate(value)]
         return space.xp.stack(items)
     host = _real(name, value)
-    with np.errstate(all="ignore"):  # of libraries that cast with NumPy
-        if space.library in ("jax", "dask"):
-            return space.xp.asarray(host)
-        return space.xp.asarray(host, dtype=space.dtype, device=space.device)
+    # Some libraries cast with NumPy.
+    if space.library in ("jax", "dask"):
+        return quietly(space.xp.asarray, host)
+    return quietly(lambda: space.xp.asarray(host, dtype=space.dtype, device=space.device))
 
 
 def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:

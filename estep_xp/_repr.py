@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from estep_xp._namespace import is_concrete, is_tracer, library_of, to_host
+from estep_xp._quiet import quietly
 from estep_xp._text import shortened, shown
 
 Class = TypeVar("Class", bound=type)
@@ -64,8 +65,7 @@ def total(array: Any) -> Any:
     host = _host(array)
     if host is None:
         return array
-    with np.errstate(all="ignore"):
-        return host.sum(dtype=np.float64)
+    return quietly(lambda: host.sum(dtype=np.float64))
 
 
 class _Text(str):

@@ -123,13 +123,18 @@ def posed(x: Any, mixture: Any, sample_weight: Any) -> Problem:
 
 def sums_of(problem: Problem, how: execution.Options) -> Statistics:
     """Take the statistics of a problem, whatever its rows are."""
+    return sums_in_full(problem, how)[0]
+
+
+def sums_in_full(problem: Problem, how: execution.Options) -> tuple[Statistics, Array]:
+    """Statistics of a problem, and what rounding has left of their log-likelihood."""
     space, mixture = problem.space, problem.mixture
     kernel = ExpectedStatistics(problem.k, problem.zeros, space.lazy, problem.masks)
-    log_likelihood, n_rows, counts, *sums = execution.sum_rows(
+    log_likelihood, left, n_rows, counts, *sums = execution.sum_rows(
         kernel, space, problem.rows, mixture, how
     )
     moments = _contract.estimable(mixture.components)._moments(*sums)
-    return Statistics(mixture, log_likelihood, n_rows, counts, moments)
+    return Statistics(mixture, log_likelihood, n_rows, counts, moments), left
 
 
 def check_rows_of(problem: Problem, statistics: Statistics, how: execution.Options) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from estep_xp._typing import Array, Namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _SHORT = 32  # terms up to which a plain sum is exact enough, even where all of them round alike
 
@@ -42,6 +44,34 @@ class Sum(NamedTuple):
         """The sum, rounded once."""
         # What is lost from an infinite total is NaN.
         return xp.where(xp.abs(self.total) < math.inf, self.total + self.lost, self.total)
+
+    def parts(self, xp: Namespace) -> tuple[Array, Array]:
+        """The sum, rounded once, and what this rounding leaves of it."""
+        value = self.value(xp)
+        left = (self.total - value) + self.lost
+        return value, xp.where(xp.abs(value) < math.inf, left, xp.zeros_like(left))
+
+    def added_up(self, xp: Namespace) -> Sum:
+        """The sum of the sums along the first axis, halves of which are added to each other."""
+        whole = self
+        while (n := whole.total.shape[0]) > 1:
+            half = n // 2
+            first, second = (
+                Sum(whole.total[piece, ...], whole.lost[piece, ...])
+                for piece in (slice(half), slice(half, 2 * half))
+            )
+            both = first.joined(second)
+            if n % 2:
+                pairs = zip(both, whole, strict=True)
+                both = Sum(*(xp.concat([one, all_[-1:, ...]], axis=0) for one, all_ in pairs))
+            whole = both
+        return Sum(*(xp.sum(one, axis=0) for one in whole))  # of a single one, or of none
+
+
+def values_of(xp: Namespace, sums: Sequence[Sum]) -> tuple[Array, ...]:
+    """Values of sums over rows, the second of which takes what rounding leaves of the first."""
+    first, second, *others = sums
+    return (*first.joined(second).parts(xp), *(one.value(xp) for one in others))
 
 
 def sum_pairwise(reduce: Callable[[Array, int], Array], values: Array, axis: int) -> Array:

@@ -228,8 +228,13 @@ def fit(
         str, typer.Option(metavar="N", help="Stop after so many iterations in any case.")
     ] = "1000",
     variance_floor: Annotated[
-        str, typer.Option(metavar="V", help="Added to all variances: none becomes zero.")
-    ] = "1e-6",
+        str | None,
+        typer.Option(
+            metavar="V",
+            help="Added to all variances, so that none becomes zero; if left out, a millionth of "
+            "each column's variance.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
     quiet: QuietOption = False,
     backend: BackendOption = Backend.numpy,
@@ -246,7 +251,7 @@ def fit(
         whole_option("--init", init, least=1),
         number_option("--tol", tol),
         whole_option("--max-iter", max_iter, least=1),
-        number_option("--variance-floor", variance_floor),
+        None if variance_floor is None else number_option("--variance-floor", variance_floor),
         backend.value,
     )
     source_path, output_path = Path(data), Path(output)

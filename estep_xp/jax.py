@@ -21,7 +21,7 @@ except ImportError as error:
 
 from estep_xp import _em
 from estep_xp._estep import log_likelihood
-from estep_xp._m_step import m_step
+from estep_xp._m_step import check_floor, m_step
 from estep_xp._mixture import Mixture, check_mixture
 from estep_xp._namespace import is_concrete
 from estep_xp._problem import Problem, check_density, pose
@@ -295,7 +295,7 @@ def em_step(
     x: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
-    variance_floor: float = 1e-6,
+    variance_floor: float | None = None,
 ) -> Mixture:
     """One iteration of EM, an E-step and an M-step: the map whose fixed points fits are.
 
@@ -308,7 +308,8 @@ def em_step(
     sample_weight : array, shape (n,), optional
         Non-negative weight of each row.
     variance_floor : float, optional
-        Added to the variances, see `estep_xp.m_step`.
+        Added to the variances, see `estep_xp.m_step`. The default follows from the rows, and has
+        derivatives by them.
 
     Returns
     -------
@@ -391,7 +392,7 @@ def fit(
     sample_weight: ArrayLike | None = None,
     tol: float | None = None,
     max_iter: int = 10_000,
-    variance_floor: float = 1e-6,
+    variance_floor: float | None = None,
     accelerate: bool = False,
 ) -> ImplicitFit:
     """Fit a mixture by EM, with derivatives of the solution instead of the iterations.
@@ -444,7 +445,7 @@ def fit(
     """
     problem = _posed(x, mixture, sample_weight)
     tol = _eps(problem.rows[0]) ** 0.8 if tol is None else check_number("tol", tol)
-    floor = check_number("variance_floor", variance_floor)
+    floor = check_floor(variance_floor)
     max_iter = check_whole("max_iter", max_iter, 1)
     settings = _Settings(max_iter, bool(accelerate))
     result: ImplicitFit = _fit(settings, problem.rows, problem.mixture, tol, floor)
@@ -562,15 +563,13 @@ def _looked_at(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[Arr
 def _explain(problem: Problem, tol: Any, settings: _Settings, floor: Any) -> None:
     """Raise for what made a fit fail, which is named where iterations are looked at one by one."""
     x, *weight = problem.rows
-    _em.fit(
-        x,
-        problem.mixture,
-        sample_weight=weight[0] if weight else None,
+    options = _em.Options(
         tol=tol,
         variance_floor=floor,
         max_iter=settings.max_iter,
         accelerate=settings.accelerate,
     )
+    _em.fitted(x, problem.mixture, weight[0] if weight else None, options)
 
 
 # Parameters without bounds

@@ -63,7 +63,7 @@ class Estimate(NamedTuple):
 
 
 def maximized(
-    record: Record, x: np.ndarray, responsibilities: np.ndarray, floor: float
+    record: Record, x: np.ndarray, responsibilities: np.ndarray, floor: float | None
 ) -> Estimate:
     """Estimate from responsibilities (n, k), already multiplied by sample weights."""
     rows = np.reshape(x, (len(x), -1))
@@ -73,15 +73,24 @@ def maximized(
     scatter = np.einsum("nk,nkd,nke->kde", responsibilities, z, z)
     covariances = scatter / counts[:, None, None]
     d = rows.shape[1]
+    floors = np.full(d, floor) if floor is not None else _default_floors(rows, responsibilities)
+    mean_floor = floors.mean()
     covariances = {
-        "univariate": lambda: covariances[:, 0, 0] + floor,
-        "spherical": lambda: np.trace(covariances, axis1=1, axis2=2) / d + floor,
-        "diagonal": lambda: np.diagonal(covariances, axis1=1, axis2=2) + floor,
-        "tied": lambda: scatter.sum(axis=0) / counts.sum() + floor * np.eye(d),
-        "full": lambda: covariances + floor * np.eye(d),
+        "univariate": lambda: covariances[:, 0, 0] + mean_floor,
+        "spherical": lambda: np.trace(covariances, axis1=1, axis2=2) / d + mean_floor,
+        "diagonal": lambda: np.diagonal(covariances, axis1=1, axis2=2) + floors,
+        "tied": lambda: scatter.sum(axis=0) / counts.sum() + np.diag(floors),
+        "full": lambda: covariances + np.diag(floors),
     }[record.name]()
     means = means[:, 0] if record.univariate else means
     return Estimate(counts / counts.sum(), means, covariances)
+
+
+def _default_floors(rows: np.ndarray, responsibilities: np.ndarray) -> np.ndarray:
+    """A millionth of the variance of each feature over all rows."""
+    weights = responsibilities.sum(axis=1)
+    mean = np.average(rows, axis=0, weights=weights)
+    return 1e-6 * np.average((rows - mean) ** 2, axis=0, weights=weights)
 
 
 def fields(estimate: Estimate, record: Record) -> Params:
@@ -93,7 +102,9 @@ def fields(estimate: Estimate, record: Record) -> Params:
     return {"means": means, "precision_cholesky": np.swapaxes(inverse, -1, -2)}
 
 
-def m_step(case: Problem, sample_weight: np.ndarray | None = None, floor: float = 1e-6) -> Estimate:
+def m_step(
+    case: Problem, sample_weight: np.ndarray | None = None, floor: float | None = 1e-6
+) -> Estimate:
     """Run one E-step and one M-step."""
     record, x, weights, params = case
     responsibilities, _ = normalised(record.log_joint(x, weights, params))
@@ -103,7 +114,7 @@ def m_step(case: Problem, sample_weight: np.ndarray | None = None, floor: float 
 
 
 def em(
-    case: Problem, n_iter: int, sample_weight: np.ndarray | None = None, floor: float = 1e-6
+    case: Problem, n_iter: int, sample_weight: np.ndarray | None = None, floor: float | None = 1e-6
 ) -> tuple[Problem, np.ndarray]:
     """Iterate: the problem at the last mixture, and the log-likelihood after each M-step."""
     s = np.ones(len(case.x)) if sample_weight is None else sample_weight

@@ -219,10 +219,37 @@ def test_a_fit_that_has_not_converged_says_so(tmp_path):
 def test_variance_floor(tmp_path):
     data = tmp_path / "x.csv"
     data.write_text("1\n1\n1\n7\n7\n")
-    options = ("--components", "2", "--family", "univariate", "--variance-floor", "0.25")
+    options = ("--components", "2", "--family", "univariate", "--variance-floor", "0.25", "--quiet")
     model = json.loads(fit(tmp_path, *options, data=data))
     assert model["covariances"] == pytest.approx([0.25, 0.25])
     assert sorted(model["means"]) == pytest.approx([1, 7])
+
+
+def test_a_collapse_is_one_line_on_standard_error(tmp_path):
+    """In the names of the command's options."""
+    data = tmp_path / "x.csv"
+    data.write_text("1\n1\n1\n7\n7.5\n8\n")
+    options = ("--components", "2", "--family", "univariate", "--output", str(tmp_path / "m.json"))
+    code, _, stderr = run("fit", str(data), *options)
+    assert code == 0
+    assert re.match(rf"warning: {re.escape(str(data))}: component [01] has collapsed: ", stderr)
+    assert stderr.endswith("other starts (--init), or another --variance-floor\n")
+    assert stderr.count("\n") == 1
+
+
+def test_units_are_free(tmp_path):
+    """Millionths are fitted as millions are; scientific notation, which a file may have."""
+    x = np.loadtxt(FAITHFUL, delimiter=",", skiprows=1)
+    heights = []
+    for units in (1.0, 1e-8):
+        np.save(tmp_path / "x.npy", x * units)
+        output = str(tmp_path / f"{units}.json")
+        found = succeed("fit", str(tmp_path / "x.npy"), *FULL, "--output", output, "--json")
+        heights.append(json.loads(found))
+    one, other = heights
+    assert one["n_iter"] == other["n_iter"]
+    shift = x.size * math.log(1e-8)
+    assert other["log_likelihood"] + shift == pytest.approx(one["log_likelihood"], rel=1e-9)
 
 
 # --- what is refused ----------------------------------------------------------------------------

@@ -57,6 +57,10 @@ def assert_same(actual: Any, expected: Any, rtol: float = 1e-11, atol: float = 1
         np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
 
 
+# So many iterations are asked for, and no more.
+cut_short = pytest.mark.filterwarnings("ignore::estep_xp.ConvergenceWarning")
+
+
 def assert_same_fit(actual: ex.EMResult, expected: ex.EMResult) -> None:
     assert (actual.n_iter, actual.converged) == (expected.n_iter, expected.converged)
     # An iteration hands its rounding on to the next.
@@ -159,6 +163,7 @@ def test_sums_are_added_up_in_a_tree():
     assert width == 8
 
 
+@cut_short
 def test_fit_reads_each_chunk_once_an_iteration():
     x, reads = rows_of(), []
 
@@ -183,12 +188,14 @@ def test_fit_reads_each_chunk_once_an_iteration():
 # Chunks of all kinds.
 
 
+@cut_short
 @families
 def test_chunks_of_unequal_length_and_of_none(record):
     x = rows_of(record)
     assert_like_numpy(x, chunked(x, (1, 0, 600, 0, 399)), mixture_of(record))
 
 
+@cut_short
 def test_chunks_along_features_are_joined():
     x = rows_of()
     rows = da.from_array(x, chunks=(300, 3))
@@ -197,6 +204,7 @@ def test_chunks_along_features_are_joined():
     assert ex.e_step(rows, mixture_of()).responsibilities.numblocks == (4, 1)
 
 
+@cut_short
 @pytest.mark.parametrize("features", [D, 3])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_chunks_of_unknown_length(features, weighted):
@@ -211,6 +219,7 @@ def test_chunks_of_unknown_length(features, weighted):
     assert_like_numpy(x[keep], rows, mixture_of(), *weights)
 
 
+@cut_short
 @pytest.mark.parametrize("kind", ["aligned", "other chunks", "numpy", "numpy rows"])
 def test_sample_weights(kind):
     """A row of weight 0 contributes nothing, whatever it holds, also where weights are unknown."""
@@ -225,6 +234,7 @@ def test_sample_weights(kind):
     assert_like_numpy(np.delete(x, 457, 0), rows, mixture_of(), np.delete(weight, 457), weight_rows)
 
 
+@cut_short
 @families
 def test_parameters_may_be_lazy(record):
     x = rows_of(record)
@@ -309,6 +319,7 @@ def test_initialize_looks_at_all_rows_of_small_data():
 # What cannot be done.
 
 
+@cut_short
 def test_bad_rows_are_nan_until_fit_names_them():
     x = rows_of()
     x[457, 1] = np.nan
@@ -320,6 +331,7 @@ def test_bad_rows_are_nan_until_fit_names_them():
         ex.fit(rows, mixture)
 
 
+@cut_short
 def test_rows_of_no_density():
     x = rows_of()
     x[457] = 1e200
@@ -342,6 +354,7 @@ def test_no_rows_add_nothing(known):
     assert all((array == 0).all() for array in map(np.asarray, arrays_of(sums)))
 
 
+@cut_short
 @pytest.mark.parametrize("known", [True, False])
 def test_fit_refuses_no_rows(known):
     with pytest.raises(ValueError, match="no rows"):
@@ -442,6 +455,7 @@ def pids_of(client: Any) -> list[int]:
     return [nanny.pid for nanny in client.cluster.workers.values()]
 
 
+@cut_short
 def test_fit_in_several_processes(client, tmp_path):
     x, mixture = rows_of(), mixture_of()
 
@@ -454,6 +468,7 @@ def test_fit_in_several_processes(client, tmp_path):
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == sorted(pids_of(client))
 
 
+@cut_short
 def test_fit_survives_a_worker_killed_between_iterations(client):
     """Its chunks, which it held in memory, are made again."""
     import distributed
@@ -476,6 +491,7 @@ def test_fit_survives_a_worker_killed_between_iterations(client):
     assert set(pids_of(client)) & set(pids.values()) == set(pids.values()) - {victim}
 
 
+@cut_short
 def test_fit_survives_a_worker_that_dies_within_an_e_step(client, tmp_path):
     x, mixture = rows_of(), mixture_of()
     poison, parent = tmp_path / "poison", os.getpid()

@@ -31,6 +31,10 @@ libraries = pytest.mark.backends(
     "numpy", "numpy_readonly", "array_api_strict", "jax", "torch", "dask"
 )
 jax_only = pytest.mark.backends("jax")
+# So many iterations are asked for, and no more; test_fit_warnings.py has the warnings.
+cut_short = pytest.mark.filterwarnings("ignore::estep_xp.ConvergenceWarning")
+# Few rows, and a floor as wide as some components.
+narrow = pytest.mark.filterwarnings("ignore::estep_xp.CollapseWarning")
 
 NUMPY = BACKENDS["numpy"]
 
@@ -82,6 +86,7 @@ def assert_same_mixture(one, other, rtol=1e-10):
 # Every library
 
 
+@cut_short
 @libraries
 @families
 @dtypes
@@ -110,6 +115,7 @@ def test_a_few_iterations(backend, record, dtype):
     assert_same_mixture(result.mixture, expected, rtol=10 * rtol)
 
 
+@cut_short
 @libraries
 @families
 def test_masked_and_weighted_rows(backend, record):
@@ -287,6 +293,7 @@ def test_acceleration_saves_iterations():
     assert fast < 0.6 * plain, (fast, plain)
 
 
+@cut_short
 @families
 def test_acceleration_falls_back_where_it_leaps_too_far(record):
     """Shapeless data, where extrapolations often overshoot: never lower, and no slower."""
@@ -332,6 +339,7 @@ def test_the_rule_for_stopping(record):
         assert rises[-1] < 1e-3 <= rises[:-1].min()
 
 
+@cut_short
 def test_not_converged_at_max_iter():
     sample = SAMPLES[0]
     result = ex.fit(sample.x, sample.start(), max_iter=3, tol=1e-10)
@@ -342,6 +350,7 @@ def test_not_converged_at_max_iter():
     np.testing.assert_allclose(again.history, whole.history[3:], rtol=1e-13)
 
 
+@cut_short
 def test_converged_at_max_iter():
     """It did, if only just."""
     sample = SAMPLES[0]
@@ -350,6 +359,7 @@ def test_converged_at_max_iter():
     assert ex.fit(sample.x, sample.start(), max_iter=n_iter - 1).converged is False
 
 
+@cut_short
 def test_a_tolerance_of_zero_never_converges_by_itself():
     sample = SAMPLES[0]
     result = ex.fit(sample.x, sample.start(), tol=0.0, max_iter=60)
@@ -359,6 +369,7 @@ def test_a_tolerance_of_zero_never_converges_by_itself():
 # Sample weights
 
 
+@cut_short
 @families
 def test_whole_sample_weights_are_repetitions(record):
     case = problem(record, n=N)
@@ -369,6 +380,7 @@ def test_whole_sample_weights_are_repetitions(record):
     assert_same_fit(weighted, repeated)
 
 
+@narrow
 @families
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_the_scale_of_sample_weights_changes_only_the_log_likelihood(record, accelerate):
@@ -506,6 +518,7 @@ def test_the_callback_sees_every_iteration():
         np.testing.assert_allclose(one.log_likelihood, total, rtol=1e-13)
 
 
+@cut_short
 @pytest.mark.parametrize("error", [StopIteration, KeyboardInterrupt])
 @pytest.mark.parametrize("n_init", [1, 3])
 def test_an_interrupted_fit_gives_the_last_whole_iteration(error, n_init):
@@ -633,7 +646,8 @@ def test_a_variance_that_vanishes_is_refused(backend):
     )
     with pytest.raises(ValueError, match=r"variances\[0\].*variance_floor"):
         ex.fit(backend.data(x), start, variance_floor=0.0)
-    result = ex.fit(backend.data(x), start)
+    with pytest.warns(ex.CollapseWarning, match="component 0 has collapsed"):
+        result = ex.fit(backend.data(x), start, variance_floor=1e-6)
     assert result.converged
     np.testing.assert_allclose(
         backend.to_numpy(result.mixture.components.variances), [1e-6, 2 / 3], rtol=1e-5
@@ -819,6 +833,8 @@ def test_a_fit_that_stops_early_has_the_derivative_of_its_iterations(backend):
     np.testing.assert_allclose(stopped, counted, rtol=1e-9)
 
 
+@cut_short
+@narrow
 @jax_only
 def test_settings_may_be_traced_beside_concrete_rows(backend):
     import jax
@@ -838,6 +854,7 @@ def test_settings_may_be_traced_beside_concrete_rows(backend):
     np.testing.assert_allclose(slope, difference, rtol=1e-5)
 
 
+@cut_short
 def test_an_extrapolation_never_ends_a_fit():
     """It may come out at the height of the step before, with a long climb still ahead."""
     rng = np.random.default_rng(59)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import estep_xp as ex
 from estep_xp._calculator.fields import Fields, list_text
+from estep_xp._em import Options, fitted
 from estep_xp._io.evaluate import scaled
 from estep_xp._io.inputs import Inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DIGITS = 8  # significant ones that go into the fields
 _TOLERANCE = 1e-9
 _MOST_ITERATIONS = 10_000
-_VARIANCE_FLOOR = 1e-6  # as in m_step and fit
 _PATIENCE = 2.0  # seconds; a longer run goes on with the next press
 
 
@@ -46,10 +49,7 @@ def one_step(fields: Fields, inputs: Inputs) -> Climb:
     ValueError
         If an observation has zero density under every component.
     """
-    statistics = ex.expected_statistics(inputs.x, _mixture(inputs))
-    mixture = ex.m_step(statistics)
-    heights = [statistics.log_likelihood, ex.log_likelihood(inputs.x, mixture)]
-    return _climb(fields, mixture, list(map(float, heights)), "One step")
+    return _climb(fields, inputs, Options(max_iter=1), lambda _: "One step")
 
 
 @np.errstate(all="ignore")
@@ -67,28 +67,32 @@ def to_convergence(fields: Fields, inputs: Inputs) -> Climb:
         if time.monotonic() > end:
             raise StopIteration
 
-    start = _mixture(inputs)
+    def how(result: ex.EMResult) -> str:
+        steps = f"{result.n_iter} step{'s' if result.n_iter > 1 else ''}"
+        return f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"
+
+    options = Options(tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=watch)
+    return _climb(fields, inputs, options, how)
+
+
+def _climb(
+    fields: Fields, inputs: Inputs, options: Options, how: Callable[[ex.EMResult], str]
+) -> Climb:
+    start = ex.Mixture(
+        scaled(inputs.weights), ex.UnivariateGaussian(inputs.means, inputs.variances)
+    )
     before = float(ex.log_likelihood(inputs.x, start))
-    result = ex.fit(inputs.x, start, tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=watch)
+    result, verdict = fitted(inputs.x, start, None, options)
     heights = [before, *result.history.tolist()]
-    steps = f"{result.n_iter} step{'s' if result.n_iter > 1 else ''}"
-    how = f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"
-    return _climb(fields, result.mixture, heights, how)
-
-
-def _mixture(inputs: Inputs) -> ex.Mixture:
-    components = ex.UnivariateGaussian(inputs.means, inputs.variances)
-    return ex.Mixture(scaled(inputs.weights), components)
-
-
-def _climb(fields: Fields, mixture: ex.Mixture, heights: list[float], how: str) -> Climb:
-    components: Any = mixture.components
-    parameters = (components.means, components.variances, mixture.weights)
+    components: Any = result.mixture.components
+    parameters = (components.means, components.variances, result.mixture.weights)
     texts = (list_text(array.tolist(), _DIGITS) for array in parameters)
-    summary = f"{how}: log-likelihood {heights[0]:.4f} → {heights[-1]:.4f}."
-    for j in (components.variances < 2 * _VARIANCE_FLOOR).nonzero()[0].tolist():
+    summary = f"{how(result)}: log-likelihood {heights[0]:.4f} → {heights[-1]:.4f}."
+    for j in verdict.collapse.components:
         summary += (
             f" Component {j} has collapsed onto equal numbers: only the floor under variances, "
-            f"{_VARIANCE_FLOOR:g}, keeps its density finite."
+            f"{components.variances[j]:.2g}, keeps its density finite."
         )
+    for j in verdict.collapse.lost:
+        summary += f" Component {j} has lost all observations."
     return Climb(Fields(fields.x, *texts), heights, summary)

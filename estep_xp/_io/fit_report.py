@@ -18,14 +18,8 @@ _LONGEST_FEATURE = 40
 
 
 def fit_warning(fit: Fit, data: str) -> str | None:
-    """Return what a person should know about a fit that was stopped before it had converged."""
-    if fit.converged:
-        return None
-    iterations = "1 iteration" if fit.n_iter == 1 else f"{fit.n_iter} iterations"
-    return (
-        f"warning: {data}: not converged after {iterations}; raise --max-iter or --tol, or try "
-        "another --seed"
-    )
+    """Return what a person should know about a fit that has not converged, or has collapsed."""
+    return f"warning: {data}: {fit.complaint}" if fit.complaint else None
 
 
 def fit_json(fit: Fit, names: Sequence[str] | None, output: str) -> str:

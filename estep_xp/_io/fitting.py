@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
+from estep_xp._em import Options, fitted
 from estep_xp._io.backend import converted, converter
 from estep_xp._io.errors import InputError
 from estep_xp._io.model import Model, components_of
@@ -30,8 +32,8 @@ class Choices(NamedTuple):
         Stop when the log-likelihood per row rises by less.
     max_iter : int
         Most iterations of a start.
-    variance_floor : float
-        Added to all variances.
+    variance_floor : float or None
+        Added to all variances; None for the library's default.
     backend : str
         "numpy" or "jax".
     """
@@ -42,7 +44,7 @@ class Choices(NamedTuple):
     n_init: int
     tol: float
     max_iter: int
-    variance_floor: float
+    variance_floor: float | None
     backend: str
 
 
@@ -63,6 +65,8 @@ class Fit(NamedTuple):
         Log-likelihood of all rows.
     bic : float
         Bayesian information criterion; lower is better.
+    complaint : str
+        What the library warns of, in the names of the command's options; "" if all is well.
     """
 
     model: Model
@@ -71,6 +75,7 @@ class Fit(NamedTuple):
     converged: bool
     log_likelihood: float
     bic: float
+    complaint: str
 
 
 def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progress: bool) -> Fit:
@@ -102,9 +107,7 @@ def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progres
     convert = converter(choices.backend)
     x = convert(rows[:, 0] if univariate else rows)
     try:
-        result = ex.fit(
-            x,
-            ex.initialize(x, k, family, seed=choices.seed),
+        options = Options(
             tol=choices.tol,
             max_iter=choices.max_iter,
             variance_floor=choices.variance_floor,
@@ -112,6 +115,7 @@ def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progres
             seed=choices.seed,
             progress=progress,
         )
+        result, verdict = fitted(x, ex.initialize(x, k, family, seed=choices.seed), None, options)
     except ValueError as error:
         raise InputError(field, _in_options(str(error))) from error
     model = Model.from_mixture(result.mixture)
@@ -119,7 +123,8 @@ def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progres
     result = result._replace(mixture=converted(_reread(model, field), convert))
     total = float(ex.log_likelihood(x, result.mixture))
     bic = float(result.bic(x))
-    return Fit(model, len(rows), int(result.n_iter), bool(result.converged), total, bic)
+    complaint = "" if verdict.warning is None else _in_options(str(verdict.warning))
+    return Fit(model, len(rows), int(result.n_iter), bool(result.converged), total, bic, complaint)
 
 
 def _reread(model: Model, field: str) -> ex.Mixture:
@@ -137,4 +142,9 @@ def _reread(model: Model, field: str) -> ex.Mixture:
 
 def _in_options(message: str) -> str:
     """Return a message of the library with the names that the command has for its arguments."""
-    return message.replace("variance_floor", "--variance-floor")
+    return re.sub(r"\b(variance_floor|max_iter|n_init|tol|seed)\b", _option, message)
+
+
+def _option(argument: re.Match[str]) -> str:
+    name = "init" if argument[0] == "n_init" else argument[0]
+    return "--" + name.replace("_", "-")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estep_xp._namespace import is_tracer
+from estep_xp._quiet import quietly
 from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, TotalKernel
 from estep_xp.execution._options import Options, options
 
@@ -78,8 +79,7 @@ def total(
     if own is not None:
         return own(kernel, space, rows, parameters, how), None
     (results,) = map_rows(kernel, space, rows, parameters, how)
-    with np.errstate(all="ignore"):
-        return space.xp.sum(results), results
+    return quietly(space.xp.sum, results), results
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

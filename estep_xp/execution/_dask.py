@@ -9,7 +9,7 @@ import numpy as np
 
 from estep_xp import _namespace
 from estep_xp._quiet import quietly
-from estep_xp._summation import Sum
+from estep_xp._summation import Sum, values_of
 from estep_xp.execution._kernel import RowKernel, SumKernel
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _join(one: tuple[Sum, ...], other: tuple[Sum, ...]) -> tuple[Sum, ...]:
 
 
 def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
-    return quietly(lambda: tuple(one.value(_namespace.namespace_of(one.total)) for one in sums))
+    return quietly(values_of, _namespace.namespace_of(sums[0].total), sums)
 
 
 def _shapes_of_sums(

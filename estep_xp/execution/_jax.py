@@ -441,8 +441,24 @@ def _fold(
             whole, pieces = looped(block, whole, n_blocks, size, grouped)
             by_rows = tuple(map(_joined, pieces, by_rows))
         shapes, _ = jax.eval_shape(lambda: kernel.block(plan, prepared, *(a[:0] for a in rows)))
-    sums = _unpacked(jnp.sum(whole.value(jnp), axis=0), [one.shape for one in shapes])
+    vector, first = _over_groups(whole)
+    _, _, *others = _unpacked(vector, [one.shape for one in shapes])
+    sums = (*first.parts(jnp), *others)
     return sums, tuple(a.reshape(-1, *a.shape[2:]) for a in by_rows)
+
+
+def _over_groups(whole: Sum) -> tuple[Array, Sum]:
+    """Sums over all groups; and that of the first two, which are one in two parts, in full."""
+    groups = whole.total.shape[0]
+    first, second = (Sum(whole.total[:, i], whole.lost[:, i]) for i in (0, 1))
+    parts = jnp.stack(first.joined(second), axis=1)
+    # Each group has places of its own for these, so that devices exchange all in one sum.
+    own = jnp.eye(groups, dtype=bool)[:, :, None]
+    places = jnp.where(own, parts[:, None, :], 0.0).reshape(groups, -1)
+    vector = jnp.sum(jnp.concatenate([whole.value(jnp), places], axis=1), axis=0)
+    numbers = vector.shape[0] - places.shape[1]
+    total, lost = vector[numbers:].reshape(groups, 2).T
+    return vector[:numbers], Sum(total, lost).added_up(jnp)
 
 
 def _joined(pieces: Array, rest: Array) -> Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from estep_xp._logsumexp import across
-from estep_xp._summation import sum_pairwise
+from estep_xp._summation import Sum, sum_pairwise
 from estep_xp._typing import Array, Namespace
 
 
@@ -164,6 +164,17 @@ class Plan:
         """Numbers of a block, the caller's own that may be overwritten, less those of rows."""
         return values - across(shift, self.axis)
 
+    def sum_of_rows(self, values: Array) -> tuple[Array, Array]:
+        """The sum of numbers (rows,), and what is left of it where it is rounded.
+
+        In single precision the sum of thousands of numbers is rounded more coarsely than EM climbs.
+        """
+        xp = self.xp
+        if values.dtype == xp.float32:
+            return Sum.of(xp, values).added_up(xp).parts(xp)
+        total = xp.sum(values)
+        return total, xp.zeros_like(total)
+
     def widened(self, array: Array) -> Array:
         """An array in the dtype that features are computed in."""
         return array if self.wide is None else self.xp.astype(array, self.wide, copy=False)
@@ -237,7 +248,10 @@ class RowKernel(Protocol):
 
 
 class SumKernel(Protocol):
-    """A computation that sums over rows. Hashable: what it is compiled for."""
+    """A computation that sums over rows. Hashable: what it is compiled for.
+
+    Its first two sums are one, in two parts, as `Plan.sum_of_rows` gives them.
+    """
 
     @property
     def breadth(self) -> int:
@@ -284,7 +298,10 @@ class SlopeKernel(Protocol):
     def block(
         self, plan: Plan, prepared: Any, *rows: Array
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """The sums over a block, the first of them the one that is differentiated; and by rows."""
+        """The sums over a block, and by rows.
+
+        The first two are the one that is differentiated, as `Plan.sum_of_rows` gives it.
+        """
         ...
 
     def by_parameters(

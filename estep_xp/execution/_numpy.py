@@ -11,7 +11,7 @@ import numpy as np
 
 from estep_xp._namespace import numpy_namespace
 from estep_xp._quiet import quietly
-from estep_xp._summation import Sum, sum_pairwise
+from estep_xp._summation import Sum, sum_pairwise, values_of
 from estep_xp.execution._blas import OneThread, on_one_thread
 from estep_xp.execution._kernel import Granted, Plan, RowKernel, SumKernel, each_component
 from estep_xp.execution._options import available_threads
@@ -195,6 +195,15 @@ class NumpyPlan(Plan):
         smallest = np.minimum.reduce(values, axis=None)
         return float(smallest), float(np.maximum.reduce(greatest))
 
+    def sum_of_rows(self, values: Array) -> tuple[Array, Array]:
+        """The sum of numbers (rows,), taken in double precision, in two parts."""
+        total = np.add.reduce(values, dtype=np.float64)
+        if values.dtype == np.float64:
+            return total, np.float64(0.0)
+        value = values.dtype.type(total)
+        left = total - value if np.isfinite(value) else 0.0
+        return value, values.dtype.type(left)
+
     def shifted(self, values: Array, shift: Array) -> Array:
         """Numbers of a block less those of rows, written over them."""
         return np.subtract(values, shift, out=values)
@@ -280,17 +289,14 @@ def sum_rows(
     sums: list[Sum] = []
     for terms in _blocks(kernel, kernel.sums, keep, space, rows, parameters, how):
         sums = quietly(_added, space, sums, terms)
-    return quietly(_values, space, sums)
+    values = quietly(values_of, space.xp, sums)
+    return tuple(value[()] for value in values)  # scalars, as NumPy's own sums are
 
 
 def _added(space: Space, sums: list[Sum], terms: tuple[Array, ...]) -> list[Sum]:
     if not sums:
         return [Sum.of(space.xp, term) for term in terms]
     return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
-
-
-def _values(space: Space, sums: list[Sum]) -> tuple[Array, ...]:
-    return tuple(one.value(space.xp)[()] for one in sums)  # scalars, as NumPy's own sums are
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

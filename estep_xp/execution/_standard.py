@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from estep_xp._quiet import quietly
-from estep_xp._summation import Sum
+from estep_xp._summation import Sum, values_of
 from estep_xp.execution._kernel import Plan, RowKernel, SumKernel
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def sum_rows(
 
     for s in range(0, max(1, n), size):
         sums = quietly(add, tuple(array[s : min(s + size, n), ...] for array in rows))
-    return quietly(lambda: tuple(one.value(xp) for one in sums))
+    return quietly(values_of, xp, sums)
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

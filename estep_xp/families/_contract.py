@@ -94,19 +94,31 @@ class BlockFamily:
         raise NotImplementedError
 
     def _maximized(
-        self, xp: Namespace, counts: Array, lost: Array, moments: Any, floors: Array
+        self, xp: Namespace, counts: Array, lost: Array, moments: Any, floor: Any
     ) -> Self:
         """Return the components that maximise the expected log-likelihood.
 
-        `counts` (k,) are positive, `floors` (k,) are added to variances; components that are `lost`
-        (k,) keep their parameters.
+        `counts` (k,) are positive, `floor` is added to variances; components that are `lost` (k,)
+        keep their parameters.
         """
         raise NotImplementedError
 
-    def _scatter(
-        self, xp: Namespace, counts: Array, moments: Any, floors: Array
+    def _estimated(
+        self, xp: Namespace, counts: Array, lost: Array, moments: Any, floor: Any
     ) -> tuple[Array, Array]:
         """Return their means and covariances, before anything is factorised."""
+        raise NotImplementedError
+
+    def _floor(self, xp: Namespace, counts: Array, lost: Array, moments: Any) -> Array:
+        """Return the floor of variances for want of another: of each feature (d,), or of all ()."""
+        raise NotImplementedError
+
+    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
+        """Return how large a share of variances the floor makes up.
+
+        Of each component the largest, in whatever direction (k,); and of each feature, (k, d), or
+        of all of them, (k,).
+        """
         raise NotImplementedError
 
     @staticmethod

@@ -42,7 +42,7 @@ from estep_xp.families._features import (
     rows_of,
 )
 from estep_xp.families._log_prob import log_prob
-from estep_xp.families._moments import GaussianMoments
+from estep_xp.families._moments import GaussianMoments, default_floor
 from estep_xp.families._quadratic import PRODUCTS, Quadratic
 
 if TYPE_CHECKING:
@@ -308,12 +308,49 @@ class Gaussian(BlockFamily):
             check_array(f"{name}.{field}", array, tuple(like.shape))
 
     def _maximized(
-        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floors: Array
+        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
     ) -> Self:
-        means, covariances = self._scatter(xp, counts, moments, floors)
+        means, covariances = self._estimated(xp, counts, lost, moments, floor)
         family: Any = type(self)
         new: Self = family(means, self._from_covariances(xp, covariances))
         return new._keeping(xp, self, lost)
+
+    def _estimated(
+        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        means, covariances = self._scatter(xp, counts, moments, floor)
+        if floor is None:
+            floor = self._default_floor(xp, counts, lost, means, covariances)
+        return means, self._raised(xp, covariances, lost, floor)
+
+    def _floor(self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments) -> Array:
+        return self._default_floor(xp, counts, lost, *self._scatter(xp, counts, moments, None))
+
+    def _default_floor(
+        self, xp: Namespace, counts: Array, lost: Array, means: Array, covariances: Array
+    ) -> Array:
+        variances = self._variances(xp, covariances)
+        # Those of a component that has no rows may be any numbers.
+        means, variances = (
+            xp.where(per_component(lost, array), 0.0, array) for array in (means, variances)
+        )
+        shares = xp.where(lost, 0.0, counts)
+        total = xp.sum(shares)
+        return default_floor(xp, shares / xp.where(total > 0, total, 1.0), means, variances)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        """New means, and covariances about them, before the floor is added."""
+        raise NotImplementedError
+
+    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+        """The covariances, the floor added to their variances; to those of lost components, 1."""
+        raise NotImplementedError
+
+    def _variances(self, xp: Namespace, covariances: Array) -> Array:
+        """The variances of features (k, d), or those for all features (k,)."""
+        raise NotImplementedError
 
     @staticmethod
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:

@@ -13,6 +13,8 @@ from estep_xp._linalg import diagonal_matrix
 from estep_xp._repr import summarized
 from estep_xp._typing import Array, Namespace
 
+_FLOOR_SHARE = 1e-6  # of a feature's variance over all rows
+
 
 @summarized
 class GaussianMoments(NamedTuple):
@@ -52,18 +54,21 @@ def products(xp: Namespace, weighted: Array, residuals: Array, features: int) ->
     return xp.matmul(xp.matrix_transpose(weighted), residuals)
 
 
-def centred_squares(xp: Namespace, second: Array, squared_shift: Array, floor: Array) -> Array:
-    """Variances about the new mean from mean squares about an old one; plus a floor."""
+def centred_squares(xp: Namespace, second: Array, squared_shift: Array, floor: Any) -> Array:
+    """Variances about the new mean from mean squares about an old one, before the floor is added.
+
+    Only whether there is a floor counts here; None is the default one.
+    """
     scatter = second - squared_shift
     # Far from the old mean, rounding may leave nothing, or less. If there is a floor, the rounding
     # error itself is the best guess: the next step, from nearby, will know better.
     noise = 4.0 * float(xp.finfo(second.dtype).eps) * squared_shift
-    guess = xp.where(floor > 0, noise, 0.0)
-    return xp.where(scatter < noise, guess, scatter) + floor
+    guess = noise if floor is None else xp.where(xp.zeros_like(noise) + floor > 0, noise, 0.0)
+    return xp.where(scatter < noise, guess, scatter)
 
 
-def centred_products(xp: Namespace, second: Array, shifts: Array, floor: Array) -> Array:
-    """Covariances (..., d, d) about the new mean, exactly symmetric; plus a floor.
+def centred_products(xp: Namespace, second: Array, shifts: Array, floor: Any) -> Array:
+    """Covariances (..., d, d) about the new mean, exactly symmetric, before the floor is added.
 
     `shifts` (..., d, d) are the products of the new mean's distance from the old one.
     """
@@ -72,6 +77,31 @@ def centred_products(xp: Namespace, second: Array, shifts: Array, floor: Array) 
     squares, squared_shifts = (xp.linalg.diagonal(a) for a in (second, shifts))
     variances = centred_squares(xp, squares, squared_shifts, floor)
     return symmetric + diagonal_matrix(xp, variances - xp.linalg.diagonal(symmetric))
+
+
+def default_floor(xp: Namespace, shares: Array, means: Array, variances: Array) -> Array:
+    """A millionth of the variance of each feature over all rows.
+
+    `shares` (k,) of the rows sum to 1; `means` and `variances` are those within the components, of
+    each feature, (k, d), or for all features one, (k,). Shape (d,), or () for the latter.
+    """
+    mean = _over_components(xp, shares, means)
+    offsets = means - mean
+    rest = _over_components(xp, shares, offsets)  # what rounding has left in the mean
+    between = _over_components(xp, shares, offsets * offsets) - rest * rest
+    # The variance of numbers that were rounded to these is about that of their last digit.
+    rounding = (0.25 * float(xp.finfo(means.dtype).eps) * mean) ** 2
+    if variances.ndim < means.ndim:
+        between, rounding = xp.mean(between), xp.mean(rounding)
+    variance = _over_components(xp, shares, variances) + between
+    floor = xp.maximum(_FLOOR_SHARE * variance, rounding)
+    # A feature that is 0 in all rows has no scale: any will do.
+    return xp.where((variance == 0) & (rounding == 0), _FLOOR_SHARE, floor)
+
+
+def _over_components(xp: Namespace, shares: Array, values: Array) -> Array:
+    """The mean over the components, of values (k,) or (k, d)."""
+    return xp.sum(shares[(..., *(None,) * (values.ndim - 1))] * values, axis=0)
 
 
 def least_pivot(xp: Namespace, covariances: Array) -> float:

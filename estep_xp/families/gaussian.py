@@ -79,6 +79,17 @@ class _ByVariances(Gaussian):
         del xp
         return covariances
 
+    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+        return covariances + floor + per_component(xp.astype(lost, covariances.dtype), covariances)
+
+    def _variances(self, xp: Namespace, covariances: Array) -> Array:
+        del xp
+        return covariances
+
+    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
+        shares = floor / self.variances
+        return xp.max(shares, axis=1) if shares.ndim == 2 else shares, shares
+
     @staticmethod
     def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         bad = np.argwhere(~((covariances > 0) & (covariances < np.inf)))
@@ -86,6 +97,7 @@ class _ByVariances(Gaussian):
             index = tuple(bad[0].tolist())
             expected = f"variances must be positive and finite; {remedy}"
             raise_bad_value("variances", index, covariances[index], expected)
+        _refuse_subnormal("variances", covariances, 1.0)
 
     def _scales(self, xp: Namespace) -> Array:
         scales = 1.0 / xp.sqrt(self.variances)
@@ -117,13 +129,43 @@ class _ByFactors(Gaussian):
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:
         return _linalg.precision_cholesky(xp, covariances, least_pivot(xp, covariances))
 
+    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+        diagonals = xp.zeros_like(xp.linalg.diagonal(covariances)) + floor
+        if covariances.ndim == 3:
+            diagonals = diagonals + xp.astype(lost, diagonals.dtype)[:, None]
+        return covariances + _linalg.diagonal_matrix(xp, diagonals)
+
+    def _variances(self, xp: Namespace, covariances: Array) -> Array:
+        return xp.broadcast_to(xp.linalg.diagonal(covariances), self.means.shape)
+
+    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
+        factors = self.precision_cholesky
+        deviations = xp.sqrt(xp.zeros_like(self.means[0, :]) + floor)
+        largest = xp.linalg.matrix_norm(deviations[:, None] * factors, ord=2) ** 2
+        variances = xp.linalg.diagonal(_linalg.covariances_of(xp, factors))
+        shape = self.means.shape
+        return xp.broadcast_to(largest, shape[:1]), xp.broadcast_to(floor / variances, shape)
+
     @staticmethod
     def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         least = least_pivot(np, covariances)
+        variances = np.diagonal(covariances, axis1=-2, axis2=-1)
+        _refuse_subnormal("variances", variances[variances > 0], least)
         raise_indefinite("covariances", covariances, remedy, least)
 
     def _scales(self, xp: Namespace) -> Array:
         return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)
+
+
+def _refuse_subnormal(name: str, variances: np.ndarray[Any, Any], share: float) -> None:
+    """Raise if a share of a variance is so small that it has lost digits."""
+    least = float(np.finfo(variances.dtype).smallest_normal)
+    small = variances[share * variances < least]
+    if small.size:
+        raise ValueError(
+            f"{name} of about {float(small.min()):.3g} are too small for {variances.dtype}; give x "
+            "in smaller units, or as float64"
+        )
 
 
 class UnivariateGaussian(_ByVariances, _MeansVariances):
@@ -188,11 +230,11 @@ class UnivariateGaussian(_ByVariances, _MeansVariances):
         return xp.sum(weighted, axis=rows), xp.sum(weighted * residuals, axis=rows)
 
     def _scatter(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts
         mean_square = moments.second / counts
-        return self.means + shift, centred_squares(xp, mean_square, shift * shift, floors)
+        return self.means + shift, centred_squares(xp, mean_square, shift * shift, floor)
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
@@ -241,12 +283,12 @@ class SphericalGaussian(_ByVariances, _MeansVariances):
     _second_moment = staticmethod(trace)
 
     def _scatter(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]
         mean_square = moments.second / counts / float(self.means.shape[1])
         squared_shift = xp.mean(shift * shift, axis=1)
-        return self.means + shift, centred_squares(xp, mean_square, squared_shift, floors)
+        return self.means + shift, centred_squares(xp, mean_square, squared_shift, floor)
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
@@ -295,11 +337,11 @@ class DiagonalGaussian(_ByVariances, _MeansVariances):
     _second_moment = staticmethod(squares)
 
     def _scatter(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]
         mean_squares = moments.second / counts[:, None]
-        return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floors[:, None])
+        return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floor)
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
@@ -415,12 +457,12 @@ class TiedGaussian(_ByFactors, _MeansFactors):
         return first, plan.xp.sum(second, axis=0)
 
     def _scatter(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]
         total = xp.sum(counts)
         shifts = xp.sum((counts / total)[:, None, None] * _linalg.outer(shift), axis=0)
-        covariance = centred_products(xp, moments.second / total, shifts, xp.min(floors))
+        covariance = centred_products(xp, moments.second / total, shifts, floor)
         return self.means + shift, covariance
 
     def _keeping(self, xp: Namespace, old: Self, lost: Array) -> Self:
@@ -507,11 +549,11 @@ class FullGaussian(_ByFactors, _MeansFactors):
     _second_moment = staticmethod(products)
 
     def _scatter(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floors: Array
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]
         mean_products = moments.second / counts[:, None, None]
-        covariances = centred_products(xp, mean_products, _linalg.outer(shift), floors[:, None])
+        covariances = centred_products(xp, mean_products, _linalg.outer(shift), floor)
         return self.means + shift, covariances
 
     @classmethod

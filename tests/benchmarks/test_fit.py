@@ -14,6 +14,11 @@ from tests.benchmarks.floor import floor_of_fit, jax_rates, numpy_rates
 from tests.benchmarks.jax_peers import blocking
 from tests.benchmarks.problems import FIT_JAX, FIT_NUMPY
 
+# Twenty iterations are timed, wherever they lead.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::estep_xp.ConvergenceWarning", "ignore::estep_xp.CollapseWarning"
+)
+
 NAME = attrgetter("name")
 FIT = partial(ex.fit, tol=0.0, max_iter=N_ITER, variance_floor=FLOOR)
 
