@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +21,7 @@ from estep_xp._io.fit_report import fit_json, fit_text, fit_warning
 from estep_xp._io.fitting import Choices, fit_rows
 from estep_xp._io.inputs import read_inputs
 from estep_xp._io.model import encode_model, read_model, require_model_name
-from estep_xp._io.options import number_option, whole_option
+from estep_xp._io.options import number_option, require_choice, whole_option
 from estep_xp._io.plot import Picture, require_plot_format, write_plot
 from estep_xp._io.process import exit_code_of
 from estep_xp._io.progress import progress, shows_progress
@@ -38,27 +37,15 @@ app = typer.Typer(
 )
 
 
-class Backend(StrEnum):
-    """The array library that computes."""
-
-    numpy = "numpy"
-    jax = "jax"
-
-
-class Family(StrEnum):
-    """The family of the components."""
-
-    univariate = "univariate"
-    spherical = "spherical"
-    diagonal = "diagonal"
-    tied = "tied"
-    full = "full"
-
+BACKENDS = ("numpy", "jax")
+FAMILIES = ("univariate", "spherical", "diagonal", "tied", "full")
 
 BackendOption = Annotated[
-    Backend,
+    str,
     typer.Option(
-        metavar="NAME", help="Array library that computes, in 64-bit floats: numpy or jax."
+        metavar="NAME",
+        help="Array library that computes, in 64-bit floats: numpy or jax.",
+        autocompletion=lambda: list(BACKENDS),
     ),
 ]
 DataArgument = Annotated[
@@ -121,7 +108,7 @@ def calculate(
             help="Mixing weight of each component; equal if left out, normalised if need be.",
         ),
     ] = None,
-    backend: BackendOption = Backend.numpy,
+    backend: BackendOption = BACKENDS[0],
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     plot: Annotated[
@@ -136,6 +123,7 @@ def calculate(
 
     Numbers are separated by commas, white space or newlines. Components count from 0.
     """
+    require_choice("--backend", backend, BACKENDS)
     if as_json and as_csv:
         raise InputError("--csv", "excludes --json; give one of them")
     if plot is not None:
@@ -143,7 +131,7 @@ def calculate(
         refuse_to_overwrite(Path(plot), force=force)
     inputs = read_inputs(terminal.get() if x == "-" else x, means, variances, weights)
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
-    evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend.value)
+    evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend)
     calculation = Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
     if plot is not None:
         mixture = ex.Mixture(np.asarray(calculation.normalized_weights), components)
@@ -170,13 +158,14 @@ def run(
     array: ArrayOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     quiet: QuietOption = False,
-    backend: BackendOption = Backend.numpy,
+    backend: BackendOption = BACKENDS[0],
     as_json: JsonOption = False,
 ) -> None:
     """Responsibilities, label and log-likelihood of every row of a file, however large.
 
     OUT appears when it is whole, and only then.
     """
+    require_choice("--backend", backend, BACKENDS)
     source_path, model_path, output_path = Path(data), Path(model), Path(output)
     require_format(output_path)
     refuse_to_overwrite(output_path, source_path, model_path, force=force)
@@ -185,7 +174,7 @@ def run(
     with ExitStack() as stack:
         source = open_data(source_path, array, stack)
         chosen = choose_columns(source, source_path, columns, d)
-        evaluate = Evaluator(mixture.mixture(), backend.value)
+        evaluate = Evaluator(mixture.mixture(), backend)
         blocks = good_blocks(source, chosen, source_path, rows_per_block(d, k))
         writer = stack.enter_context(open_results(output_path, k))
         advance = stack.enter_context(progress(source, quiet=quiet))
@@ -206,8 +195,12 @@ def fit(
     data: DataArgument,
     components: Annotated[str, typer.Option(metavar="K", help="Number of components.")],
     family: Annotated[
-        Family,
-        typer.Option(metavar="F", help=f"Kind of components: {', '.join(Family)}."),
+        str,
+        typer.Option(
+            metavar="F",
+            help=f"Kind of components: {', '.join(FAMILIES)}.",
+            autocompletion=lambda: list(FAMILIES),
+        ),
     ],
     output: Annotated[
         str, typer.Option(metavar="MODEL", help="Where the mixture goes: .json, which run reads.")
@@ -232,30 +225,32 @@ def fit(
     ] = "1e-6",
     force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
     quiet: QuietOption = False,
-    backend: BackendOption = Backend.numpy,
+    backend: BackendOption = BACKENDS[0],
     as_json: JsonOption = False,
 ) -> None:
     """Fit a Gaussian mixture to the rows of a file by expectation-maximisation.
 
     MODEL appears when the fit is done, and only then.
     """
+    require_choice("--family", family, FAMILIES)
+    require_choice("--backend", backend, BACKENDS)
     choices = Choices(
-        family.value,
+        family,
         whole_option("--components", components, least=1),
         whole_option("--seed", seed, least=0),
         whole_option("--init", init, least=1),
         number_option("--tol", tol),
         whole_option("--max-iter", max_iter, least=1),
         number_option("--variance-floor", variance_floor),
-        backend.value,
+        backend,
     )
     source_path, output_path = Path(data), Path(output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:
         source = open_data(source_path, array, stack)
-        d = 1 if family == Family.univariate else None
-        chosen = choose_columns(source, source_path, columns, d, f"--family {family.value}")
+        d = 1 if family == "univariate" else None
+        chosen = choose_columns(source, source_path, columns, d, f"--family {family}")
         names = None if source.names is None else [source.names[column] for column in chosen]
         # The output is opened first: where that fails, no fit is lost.
         draft = stack.enter_context(replacing(output_path))
@@ -278,22 +273,21 @@ def fit(
 @app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
 def calculator(
     port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, metavar="P", help="Port; 0 or left out for one that is free."
-        ),
+        str | None,
+        typer.Option(metavar="P", help="Port; 0 or left out for one that is free."),
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only print the address.")
     ] = False,
 ) -> None:
     """The interactive page, served to this computer only, until Ctrl-C."""
+    number = None if port is None else whole_option("--port", port, least=0, most=65535)
     for module in ("starlette", "uvicorn", "jinja2", "plotly"):
         require(module, wanted_by="calculator", install='"estep_xp[calculator]"')
     from estep_xp._calculator.server import serve
     from estep_xp.calculator import create_app
 
-    serve(create_app(), port, browser=not no_browser)
+    serve(create_app(), number, browser=not no_browser)
 
 
 def main() -> int:

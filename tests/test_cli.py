@@ -207,7 +207,6 @@ def test_calculate_refuses(name):
     ("arguments", "named"),
     [
         (("calculate", "--x", "1", "--means", "1"), "'--variances'"),
-        (("calculate", "--x", "1", *WORKED, "--backend", "abacus"), "'abacus'"),
         (("calculate", "--x", "1", *WORKED, "--frobnicate"), "--frobnicate"),
         (("calculate", "--x", "1", *WORKED, "extra"), "extra"),
         (("calculate", "--x", "1", "--means"), "--means"),

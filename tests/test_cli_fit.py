@@ -243,7 +243,7 @@ BAD_FITS = {
         2,
         "--components: is 2; one.csv has 1 row, and there must be one for each",
     ),
-    "family": ({"--family": "fool"}, 2, "--family: 'fool' is not one of 'univariate', 'spherical'"),
+    "family": ({"--family": "fool"}, 2, "--family: is fool; must be one of univariate, spherical"),
     "univariate": (
         {"--family": "univariate"},
         2,
