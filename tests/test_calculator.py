@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import http.client
 import importlib.util
 import io
 import json
-import os
 import re
 import shutil
 import signal
@@ -16,7 +14,6 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
@@ -39,11 +36,8 @@ from estep_xp._calculator import (
 from estep_xp._calculator.fields import WORKED, Fields
 from estep_xp._calculator.textbook import textbook_responsibilities
 from estep_xp._io.inputs import Inputs
+from tests.pages import COMMAND, DATA, ENVIRONMENT, ask, running, start
 
-ROOT = Path(__file__).parent.parent
-DATA = ROOT / "examples" / "data"
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-COMMAND = [sys.executable, "-m", "estep_xp", "calculator"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 FLAGS = [
     "--headless",
@@ -287,29 +281,6 @@ def test_extreme_numbers_have_no_sliders_and_no_picture():
 # --- over HTTP ----------------------------------------------------------------------------------
 
 
-def start(*arguments, environment=None):
-    return subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=ENVIRONMENT | (environment or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextlib.contextmanager
-def running(*arguments, environment=None):
-    """Yield a server's process and its address."""
-    process = start(*arguments, environment=environment)
-    try:
-        address = process.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address), process.stderr.read()
-        yield process, address
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.fixture(scope="session")
 def address():
     with running("--no-browser", "--port", "0") as (process, found):
@@ -317,14 +288,6 @@ def address():
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
         assert stderr == "Ctrl-C ends the calculator.\n"  # and no complaint of any request
-
-
-def ask(address, method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
-    with contextlib.closing(connection):
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        return response.status, response.headers, response.read().decode()
 
 
 def answer(address, given, path="/answer"):
@@ -458,27 +421,6 @@ def test_without_a_port_the_next_free_one_is_taken():
     with running("--no-browser") as (_, first), running("--no-browser") as (_, second):
         assert first != second
         assert ask(first, "GET", "/")[0] == ask(second, "GET", "/")[0] == 200
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="displays have no variable there")
-@pytest.mark.parametrize("display", [":77", ""])
-def test_the_browser_opens_where_there_is_a_display(tmp_path, display):
-    seen = tmp_path / "seen"
-    os.mkfifo(seen)
-    opener = tmp_path / "opener"
-    opener.write_text(f'#!/bin/sh\nprintf %s "$1" > "{seen}"\n')
-    opener.chmod(0o755)
-    environment = {"BROWSER": f"{opener} %s", "DISPLAY": display, "WAYLAND_DISPLAY": ""}
-    with running("--port", "0", environment=environment) as (process, found):
-        if display:
-            assert seen.read_text() == found  # a pipe: waits for the opener
-        else:
-            ask(found, "GET", "/")
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
-            pipe = os.open(seen, os.O_RDONLY | os.O_NONBLOCK)
-            assert os.read(pipe, 100) == b""
-            os.close(pipe)
 
 
 def test_help_has_an_example():
