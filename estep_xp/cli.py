@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,9 @@ import typer
 
 import estep_xp as ex
 from estep_xp._io import terminal
+from estep_xp._io.columns import require_distinct
 from estep_xp._io.data import choose_columns, open_data
+from estep_xp._io.dialect import dialect_options
 from estep_xp._io.errors import InputError, escaped
 from estep_xp._io.evaluate import Evaluator
 from estep_xp._io.extras import require
@@ -20,7 +23,7 @@ from estep_xp._io.files import refuse_to_overwrite, replacing, writing
 from estep_xp._io.fit_report import fit_json, fit_text, fit_warning
 from estep_xp._io.fitting import Choices, fit_rows
 from estep_xp._io.inputs import read_inputs
-from estep_xp._io.model import encode_model, read_model, require_model_name
+from estep_xp._io.model import ModelFile, encode_model, require_model_name
 from estep_xp._io.options import number_option, require_choice, whole_option
 from estep_xp._io.plot import Picture, require_plot_format, write_plot
 from estep_xp._io.process import exit_code_of
@@ -39,6 +42,7 @@ app = typer.Typer(
 
 BACKENDS = ("numpy", "jax")
 FAMILIES = ("univariate", "spherical", "diagonal", "tied", "full")
+HEADERS = {"yes": True, "no": False, "auto": None}
 
 BackendOption = Annotated[
     str,
@@ -59,6 +63,30 @@ ColumnsOption = Annotated[
 ]
 ArrayOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
+]
+HeaderOption = Annotated[
+    str,
+    typer.Option(
+        metavar="WHEN",
+        help="Whether the first line of a text holds names: yes, no, or auto, which takes it "
+        "for names if none of its values is a number.",
+        autocompletion=lambda: list(HEADERS),
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="What separates values in a text: comma, semicolon, tab or another character; "
+        "recognised if left out.",
+    ),
+]
+DecimalOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="What separates decimals in a text: point or comma; recognised if left out.",
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -156,6 +184,9 @@ def run(
     ],
     columns: ColumnsOption = None,
     array: ArrayOption = None,
+    header: HeaderOption = "auto",
+    delimiter: DelimiterOption = None,
+    decimal: DecimalOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     quiet: QuietOption = False,
     backend: BackendOption = BACKENDS[0],
@@ -166,22 +197,24 @@ def run(
     OUT appears when it is whole, and only then.
     """
     require_choice("--backend", backend, BACKENDS)
+    require_choice("--header", header, tuple(HEADERS))
     source_path, model_path, output_path = Path(data), Path(model), Path(output)
     require_format(output_path)
     refuse_to_overwrite(output_path, source_path, model_path, force=force)
-    mixture = read_model(model_path)
-    d, k = mixture.n_features, mixture.n_components
+    dialect = dialect_options(delimiter, decimal, HEADERS[header])
+    description = ModelFile(model_path)
+    d, k, names = description.n_features, description.n_components, description.feature_names
     with ExitStack() as stack:
-        source = open_data(source_path, array, stack)
-        chosen = choose_columns(source, source_path, columns, d)
-        evaluate = Evaluator(mixture.mixture(), backend)
+        source = open_data(source_path, array, stack, dialect=dialect, features=names or ())
+        chosen = choose_columns(source, source_path, columns, d, features=names)
+        # Only now: to factorise a million covariances takes a while.
+        evaluate = Evaluator(description.read().mixture(), backend)
         blocks = good_blocks(source, chosen, source_path, rows_per_block(d, k))
         writer = stack.enter_context(open_results(output_path, k))
         advance = stack.enter_context(progress(source, quiet=quiet))
         summary = stream(blocks, k, evaluate, writer, advance)
     warning = summary_warning(summary, data)
-    if warning and not quiet:
-        terminal.complain(warning)
+    _complain([*source.notes, warning], quiet=quiet)
     if as_json:
         lines = iter([summary_json(summary, output)])
     else:
@@ -207,6 +240,9 @@ def fit(
     ],
     columns: ColumnsOption = None,
     array: ArrayOption = None,
+    header: HeaderOption = "auto",
+    delimiter: DelimiterOption = None,
+    decimal: DecimalOption = None,
     seed: Annotated[
         str, typer.Option(metavar="N", help="Seed of the start: the same gives the same model.")
     ] = "0",
@@ -234,6 +270,7 @@ def fit(
     """
     require_choice("--family", family, FAMILIES)
     require_choice("--backend", backend, BACKENDS)
+    require_choice("--header", header, tuple(HEADERS))
     choices = Choices(
         family,
         whole_option("--components", components, least=1),
@@ -244,24 +281,24 @@ def fit(
         number_option("--variance-floor", variance_floor),
         backend,
     )
+    dialect = dialect_options(delimiter, decimal, HEADERS[header])
     source_path, output_path = Path(data), Path(output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:
-        source = open_data(source_path, array, stack)
+        source = open_data(source_path, array, stack, dialect=dialect)
         d = 1 if family == "univariate" else None
         chosen = choose_columns(source, source_path, columns, d, f"--family {family}")
         names = None if source.names is None else [source.names[column] for column in chosen]
+        require_distinct(source_path, names or ())
         # The output is opened first: where that fails, no fit is lost.
         draft = stack.enter_context(replacing(output_path))
         with progress(source, quiet=quiet) as advance:
             rows = read_table(source, chosen, source_path, advance)
         fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
         with writing(output_path):
-            draft.write(encode_model(fitted.model))
-    warning = fit_warning(fitted, data)
-    if warning and not quiet:
-        terminal.complain(warning)
+            draft.write(encode_model(fitted.model._replace(feature_names=names)))
+    _complain([*source.notes, fit_warning(fitted, data)], quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:
@@ -301,6 +338,13 @@ def _parse_and_run() -> int:
         parameter.hidden = parameter.name in ("install_completion", "show_completion")
     result = command.main(sys.argv[1:], prog_name="estep-xp", standalone_mode=False)
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit
+
+
+def _complain(lines: Iterable[str | None], *, quiet: bool) -> None:
+    """Write notes and warnings to standard error, unless told to be quiet."""
+    for line in lines:
+        if line and not quiet:
+            terminal.complain(line)
 
 
 def _style() -> Style:

@@ -8,10 +8,10 @@ from tests.commands import MODEL, WORKED, assert_refused, run
 
 OPTIONS = {
     "calculate": ("--backend",),
-    "run": ("--backend",),
+    "run": ("--header", "--delimiter", "--decimal", "--backend"),
     "fit": (
         *("--components", "--family", "--seed", "--init", "--tol", "--max-iter"),
-        *("--variance-floor", "--backend"),
+        *("--variance-floor", "--header", "--delimiter", "--decimal", "--backend"),
     ),
     "calculator": ("--port",),
 }

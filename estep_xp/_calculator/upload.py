@@ -98,4 +98,4 @@ def _open(content: bytes, path: Path) -> Iterator[DelimitedFile]:
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.seek(0)
-        yield DelimitedFile(path, file, "\t" if path.suffix.lower() == ".tsv" else ",")
+        yield DelimitedFile(path, file, preferred="\t" if path.suffix.lower() == ".tsv" else ",")
