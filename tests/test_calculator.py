@@ -30,7 +30,6 @@ from estep_xp._calculator import (
     recipe,
     sensitivity,
     sliders,
-    upload,
     view,
 )
 from estep_xp._calculator.fields import WORKED, Fields
@@ -217,47 +216,6 @@ def test_the_python_lines_compute_what_is_shown(tmp_path, monkeypatch, capsys, x
     *_, mean_max, total = capsys.readouterr().out.split()
     assert float(mean_max) == expected.mean_max_responsibility
     assert float(total) == expected.total_log_likelihood
-
-
-UPLOADS = {
-    "one column": (b"v\n1\n2.5\n", None, (["v"], 0, "1, 2.5", "")),
-    "no heading": (b"1\n2\n", None, (["column 0"], 0, "1, 2", "")),
-    "chosen": (b"a,b\n1,2\n3,4\n", 1, (["a", "b"], 1, "2, 4", "")),
-    "first of numbers": (b"a,b\nu,2\nv,4\n", None, (["a", "b"], 1, "2, 4", "")),
-    "no such column": (b"a\n1\n", 7, (["a"], 7, "", "f.csv: has no column 7")),
-    "empty": (b"", None, ([], 0, "", "f.csv: holds no rows")),
-    "bad row": (
-        b"1\nx\n",
-        None,
-        (["column 0"], 0, "", "f.csv line 2: value 1 is x; must be a number (1 bad row: line 2)"),
-    ),
-    "semicolons": (
-        b"0,5;1\n",
-        None,
-        ([], 0, "", "f.csv: must separate columns by commas, not semicolons"),
-    ),
-    "not UTF-8": (b"a\xff\n1\n", None, ([r"a\udcff"], 0, "1", "")),
-    "too wide": (
-        b"1," * 1000 + b"1\n",
-        None,
-        ([], 0, "", "f.csv: has 1001 columns; at most 1000 are taken"),
-    ),
-    "too long": (
-        b"1\n" * 20_001,
-        None,
-        (["column 0"], 0, "", "f.csv: has 20001 rows; the page takes 20000 observations"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", UPLOADS)
-def test_uploads(name):
-    content, column, expected = UPLOADS[name]
-    assert upload.read_upload(content, "f.csv", column) == expected
-
-
-def test_uploads_with_tabs():
-    assert upload.read_upload(b"a\tb\n1\t2\n", "f.tsv", 1).x == "2"
 
 
 @pytest.mark.parametrize("given", [EXAMPLE, inputs([5], [5], [1e-9]), inputs([1e9], [0], [1e12])])

@@ -296,12 +296,12 @@ def test_plain_use_imports_nothing_heavy():
         (
             "pyarrow",
             ("run", "x.parquet", "--model", MODEL, "--output", "o.csv"),
-            "x.parquet: needs pyarrow, which is not installed; pip install pyarrow",
+            'x.parquet: needs pyarrow, which is not installed; pip install "estep_xp[parquet]"',
         ),
         (
             "pyarrow",
             ("run", FAITHFUL, "--model", MODEL, "--output", "o.parquet"),
-            "o.parquet: needs pyarrow, which is not installed; pip install pyarrow",
+            'o.parquet: needs pyarrow, which is not installed; pip install "estep_xp[parquet]"',
         ),
     ],
 )

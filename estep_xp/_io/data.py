@@ -28,6 +28,7 @@ def open_data(
     dialect: Dialect | None = None,
     features: Sequence[str] = (),
     place: Path | None = None,
+    suffix: str | None = None,
 ) -> Source:
     """Open a file of rows, in the format that its name's ending says.
 
@@ -45,6 +46,8 @@ def open_data(
         The names of a model's features: a text whose first line holds them has a heading.
     place : Path, optional
         Where the content lies, if not at `path`: the file was sent to us under that name, say.
+    suffix : str, optional
+        The ending that the name should have.
 
     Raises
     ------
@@ -53,7 +56,7 @@ def open_data(
     SystemFailure
         If it cannot be read, or a package for it is missing.
     """
-    suffix = path.suffix.lower()
+    suffix = path.suffix.lower() if suffix is None else suffix
     if suffix not in _SUFFIXES:
         raise InputError(
             str(path), f"must end in one of {' '.join(_SUFFIXES)}, which is its format"

@@ -46,8 +46,17 @@ _OTHER_FORMATS = {
     b"PAR1": "a Parquet file, not text; its name must end in .parquet",
     b"\x93NUMPY": "a NumPy array, not text; its name must end in .npy",
     b"\x1f\x8b": "packed by gzip; unpack it first",
-    b"\x89PNG": "a picture, not text",
+    b"BZh": "packed by bzip2; unpack it first",
+    b"\xfd7zXZ": "packed by xz; unpack it first",
+    b"(\xb5/\xfd": "packed by Zstandard; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"\x89PNG": "a picture (PNG), not text",
+    b"\xff\xd8\xff": "a picture (JPEG), not text",
+    b"GIF8": "a picture (GIF), not text",
     b"%PDF": "a PDF document, not text",
+    b"\x89HDF": "an HDF5 file, not text; save it as CSV",
+    b"ARROW1": "an Arrow or Feather file, not text; save it as CSV or Parquet",
+    b"SQLite": "an SQLite database, not text; save a table as CSV",
 }
 
 
@@ -85,7 +94,7 @@ class DelimitedFile:
         self._file = file
         status = os.fstat(file.fileno())
         self.total = status.st_size if stat.S_ISREG(status.st_mode) else None
-        _require_text(path, file.peek(8))
+        require_text(path, file.peek(8))
         # Text that is not UTF-8 may stand in columns that nobody asked for.
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
         self._line = 0  # lines before the blocks to come
@@ -319,7 +328,7 @@ class DelimitedFile:
         return tuple(words)
 
 
-def _require_text(path: Path, beginning: bytes) -> None:
+def require_text(path: Path, beginning: bytes) -> None:
     """Raise InputError if a file begins as one of another format does."""
     for signature, found in _OTHER_FORMATS.items():
         if beginning.startswith(signature):

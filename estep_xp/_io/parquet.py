@@ -20,6 +20,7 @@ from estep_xp._io.rows import BadRows
 if TYPE_CHECKING:
     from estep_xp._io.results import Results
 
+_EXTRA = '"estep_xp[parquet]"'
 _ROWS = 1 << 16
 _SAMPLE = 1000  # rows that tell an index
 
@@ -39,8 +40,8 @@ class ParquetSource:
 
     def __init__(self, path: Path, stack: ExitStack, place: Path) -> None:
         self._path = path
-        self._pyarrow = require("pyarrow", wanted_by=str(path), install="pyarrow")
-        parquet = require("pyarrow.parquet", wanted_by=str(path), install="pyarrow")
+        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
+        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
         with self._damage():
             file = stack.enter_context(place.open("rb"))
             # Buffered: a column is read piece by piece, not a row group at once.
@@ -135,8 +136,8 @@ class ParquetWriter:
     """
 
     def __init__(self, path: Path, file: BinaryIO, names: list[str]) -> None:
-        self._pyarrow = require("pyarrow", wanted_by=str(path), install="pyarrow")
-        parquet = require("pyarrow.parquet", wanted_by=str(path), install="pyarrow")
+        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
+        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
         number, label = self._pyarrow.float64(), self._pyarrow.int64()
         types = [label if name == "label" else number for name in names]
         self._schema = self._pyarrow.schema(list(zip(names, types, strict=True)))
