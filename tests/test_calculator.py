@@ -653,6 +653,27 @@ def test_download_and_upload(visit, tmp_path):
     page.locator("#matrix tbody th", has_text="3.6").first.wait_for()
 
 
+def test_uploads_of_other_formats(visit):
+    page = visit()
+    array = io.BytesIO()
+    np.save(array, np.asarray([1.5, 3, 4, 5]))
+    for name, content, x in (
+        ("x.npy", array.getvalue(), "1.5, 3, 4, 5"),
+        ("l.csv", b",L\xe4nge\n0,5\n1,7\n", "5, 7"),
+    ):
+        file = {"name": name, "mimeType": "", "buffer": content}
+        page.locator("input[type=file]").set_input_files(file)
+        wait_for_figure(page, "Observations", str(len(x.split(","))))
+        assert page.get_by_label("Observations").input_value() == x
+    assert page.locator("#column option:checked").inner_text() == "Länge"
+    page.locator("#file-note", has_text="left out as a data frame's index").wait_for()
+    picture = {"name": "p.csv", "mimeType": "", "buffer": b"\x89PNG\r\n\x1a\n\0\0"}
+    page.locator("input[type=file]").set_input_files(picture)
+    page.locator("#file-error", has_text="p.csv: is a picture (PNG), not text").wait_for()
+    assert page.locator("#file-note").inner_text() == ""
+    assert page.get_by_label("Observations").input_value() == "5, 7"
+
+
 def test_examples_and_em(visit):
     page = visit(drawn=True)
     page.get_by_role("button", name="Old Faithful").click()
