@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp._io.columns import listed
-from estep_xp._io.errors import FaceError, InputError, shown
+from estep_xp._io.errors import FaceError, InputError, SystemFailure, shown
 from estep_xp._io.files import reading
 from estep_xp._io.rows import BadRows
 
@@ -179,6 +180,12 @@ class ArrayFile:
             raise InputError(str(self._path), f"is damaged: {error}") from error
         except (NotImplementedError, RuntimeError) as error:  # encrypted, or packed otherwise
             raise InputError(str(self._path), f"cannot be unpacked: {error}") from error
+        except SystemFailure as error:
+            if getattr(error.__cause__, "errno", None) != errno.EINVAL:
+                raise
+            raise InputError(
+                str(self._path), "is damaged: it leads to no place in itself"
+            ) from error
 
 
 def open_npy(path: Path, stack: ExitStack, place: Path) -> ArrayFile:

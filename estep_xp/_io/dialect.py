@@ -283,7 +283,7 @@ def _refuse_decimal_commas(path: Path, records: Sequence[Sequence[str]]) -> None
     elif (
         n_values == n_names == 2
         and all(map(looks_numeric, first))
-        and any(re.match(r"0\d", half) for half in halves)
+        and any(re.match(r"0\d", half) for half in [first[1], *halves])
     ):
         found = f"has lines as {shown(','.join(others[0]))}"
     else:
