@@ -88,7 +88,7 @@ HeaderOption = Annotated[
     Header,
     typer.Option(
         metavar="WHEN",
-        help="Whether the first line of a text holds names: yes, no, or auto, which takes it "
+        help="Whether the first line of a text file holds names: yes, no, or auto, which takes it "
         "for names if none of its values is a number.",
     ),
 ]
@@ -96,7 +96,7 @@ DelimiterOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHARACTER",
-        help="What separates values in a text: comma, semicolon, tab or another character; "
+        help="What separates values in a text file: comma, semicolon, tab or another character; "
         "recognised if left out.",
     ),
 ]
@@ -104,7 +104,7 @@ DecimalOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHARACTER",
-        help="What separates decimals in a text: point or comma; recognised if left out.",
+        help="What separates decimals in a text file: point or comma; recognised if left out.",
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")]
