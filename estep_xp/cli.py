@@ -68,7 +68,7 @@ HeaderOption = Annotated[
     str,
     typer.Option(
         metavar="WHEN",
-        help="Whether the first line of a text holds names: yes, no, or auto, which takes it "
+        help="Whether the first line of a text file holds names: yes, no, or auto, which takes it "
         "for names if none of its values is a number.",
         autocompletion=lambda: list(HEADERS),
     ),
@@ -77,7 +77,7 @@ DelimiterOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHARACTER",
-        help="What separates values in a text: comma, semicolon, tab or another character; "
+        help="What separates values in a text file: comma, semicolon, tab or another character; "
         "recognised if left out.",
     ),
 ]
@@ -85,7 +85,7 @@ DecimalOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHARACTER",
-        help="What separates decimals in a text: point or comma; recognised if left out.",
+        help="What separates decimals in a text file: point or comma; recognised if left out.",
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp._io.columns import listed
-from estep_xp._io.errors import FaceError, InputError, shown
+from estep_xp._io.errors import FaceError, InputError, SystemFailure, shown
 from estep_xp._io.files import reading
 from estep_xp._io.rows import BadRows
 
@@ -89,6 +90,8 @@ class ArrayFile:
         self._n_rows = shape[0]
         self.n_columns = shape[1] if len(shape) == 2 else 1
         self._by_column = self._by_column and self.n_columns > 1
+        if self._by_column and size is None:
+            raise InputError(str(path), "is stored column by column; must be a file, not a pipe")
         self.position = 0
 
     def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
@@ -138,7 +141,8 @@ class ArrayFile:
         """Yield blocks of an array that is stored column by column."""
         size = self._dtype.itemsize
         # A file may jump between columns; to jump back in an archive is to unpack it anew.
-        files = [self._file if self._is_file else self._open() for _ in columns]
+        with self._damage():
+            files = [self._file if self._is_file else self._open() for _ in columns]
         done = 0
         for count in self._counts(size * len(columns)):
             pieces = []
@@ -156,13 +160,14 @@ class ArrayFile:
             yield min(count, self._n_rows - start)
 
     def _read(self, file: IO[bytes], size: int) -> NDArray[Any]:
-        content = bytearray()
-        while len(content) < size:  # piece by piece: a pipe may hold less than its header says
+        pieces: list[bytes] = []  # a pipe may hold less than its header says
+        while size > 0:
             with self._damage():
-                piece = file.read(min(_BLOCK, size - len(content)))
-            if not piece:
+                pieces.append(file.read(min(_BLOCK, size)))
+            size -= len(pieces[-1])
+            if not pieces[-1]:
                 raise InputError(str(self._path), _INCOMPLETE)
-            content += piece
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return np.frombuffer(content, dtype=self._dtype)
 
     @contextmanager
@@ -175,6 +180,12 @@ class ArrayFile:
             raise InputError(str(self._path), f"is damaged: {error}") from error
         except (NotImplementedError, RuntimeError) as error:  # encrypted, or packed otherwise
             raise InputError(str(self._path), f"cannot be unpacked: {error}") from error
+        except SystemFailure as error:
+            if getattr(error.__cause__, "errno", None) != errno.EINVAL:
+                raise
+            raise InputError(
+                str(self._path), "is damaged: it leads to no place in itself"
+            ) from error
 
 
 def open_npy(path: Path, stack: ExitStack, place: Path) -> ArrayFile:
@@ -188,7 +199,7 @@ def open_npz(path: Path, array: str | None, stack: ExitStack, place: Path) -> Ar
         file = stack.enter_context(place.open("rb"))
     try:
         archive = stack.enter_context(zipfile.ZipFile(file))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise InputError(str(path), "is not a .npz archive") from error
     members = {name.removesuffix(".npy"): name for name in archive.namelist()}
     known = listed(list(members))

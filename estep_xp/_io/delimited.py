@@ -102,6 +102,7 @@ class DelimitedFile:
         self._delimiter = preferred
         self._decimal = "."
         self._sample: list[list[str]] = []  # the fields of the first rows
+        self._hint = ""  # what else to say of bad rows
         self.names: tuple[str, ...] | None = None
         self.notes: list[str] = []
         self.index: list[int] = []
@@ -115,6 +116,7 @@ class DelimitedFile:
     def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
         """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
         self._refuse_text(columns)
+        bad.hint = self._hint
         for text in self._blocks:
             if '"' in text:  # a quoted field may hold a newline, so this block may end inside one
                 lines = (line for block in chain([text], self._blocks) for line in _lines(block))
@@ -279,7 +281,7 @@ class DelimitedFile:
                 self.names = self._decoded(first)
                 self._line += records.line_num
                 rest = "".join(islice(_lines(text), records.line_num, None))
-                del self._sample[0]
+                self._sample = self._sample[1:]
             self._sample = [record for record in self._sample if len(record) == len(first)]
             self._blocks = chain([rest] if rest else [], self._blocks)
             return len(first)
@@ -293,8 +295,9 @@ class DelimitedFile:
         if decimal is None:
             decimal = "."
             records = sample_records(lines, delimiter)
-            if records and dialect.delimiter != ",":
-                decimal = recognise_decimal(self._path, records, delimiter)
+            if records:
+                said = dialect.delimiter is not None
+                decimal = recognise_decimal(self._path, records, delimiter, said=said)
         self._delimiter, self._decimal = delimiter, decimal
 
     def _is_heading(self, first: list[str], said: bool | None, features: Sequence[str]) -> bool:
@@ -302,18 +305,20 @@ class DelimitedFile:
         if said is not None:
             return said
         others = self._sample[1:]
-        found = is_heading(first, features)
+        found = is_heading(first, others, features)
         line = shown(self._delimiter.join(first))
         if found and any(map(looks_numeric, first)):
             self.notes.append(
-                f"note: {self._path}: the first line ({line}) was read as names, which are those "
-                "of the model's features; give --header no if it is a row"
+                f"note: {self._path}: the first line ({line}) was read as names; give --header no "
+                "if it is a row"
             )
         elif not found and may_be_heading(first, others):
             self.notes.append(
                 f"warning: {self._path}: the first line ({line}) was read as a row of numbers; "
                 "give --header yes if it holds names, or --header no"
             )
+        elif not found and not all(map(looks_numeric, filter(str.strip, first))):
+            self._hint = "; give --header yes if the first line holds names"
         return found
 
     def _decoded(self, first: Sequence[str]) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def recognise_delimiter(
     InputError
         If the file can be read in several ways.
     """
-    candidates: tuple[str, ...] = _CANDIDATES
+    candidates = _CANDIDATES if preferred == "," else (";", preferred)
     if decimal == "," and not any('"' in line for line in lines):
         candidates = (";", "\t")
         preferred = ";" if preferred == "," else preferred  # one column, without any separator
@@ -109,7 +109,7 @@ def recognise_delimiter(
         and (fit := _fit_of(sample_records(lines, candidate), candidate)) is not None
     }
     if not fits:
-        return preferred
+        return " " if _fit_of(sample_records(lines, " "), " ") == 1 else preferred
     best = [candidate for candidate, fit in fits.items() if fit == max(fits.values())]
     if len(best) > 1:
         words = [_word_of(candidate) for candidate in best]
@@ -121,7 +121,9 @@ def recognise_delimiter(
     return best[0]
 
 
-def recognise_decimal(path: Path, records: Sequence[Sequence[str]], delimiter: str) -> str:
+def recognise_decimal(
+    path: Path, records: Sequence[Sequence[str]], delimiter: str, *, said: bool
+) -> str:
     """Return what separates the digits of a file's numbers.
 
     Parameters
@@ -132,18 +134,28 @@ def recognise_decimal(path: Path, records: Sequence[Sequence[str]], delimiter: s
         The fields of its first lines.
     delimiter : str
         What separates its values.
+    said : bool
+        Whether a person said so.
 
     Raises
     ------
     InputError
         If there are signs of both.
     """
+    if delimiter == "," and said:
+        return "."
     if delimiter == ",":
         _refuse_decimal_commas(path, records)
         return "."
     fields = [field.strip() for record in records for field in record]
     if not any(map(is_decimal_comma, fields)):
         return "."
+    if max(map(len, records)) == 1 and not said:
+        comma = next(filter(is_decimal_comma, fields))
+        raise InputError(
+            str(path),
+            f"has lines as {shown(comma)}; give --decimal comma, or --delimiter comma",
+        )
     for field in fields:
         if _DECIMAL_POINT.fullmatch(field):
             comma = next(filter(is_decimal_comma, fields))
@@ -155,12 +167,32 @@ def recognise_decimal(path: Path, records: Sequence[Sequence[str]], delimiter: s
     return ","
 
 
-def is_heading(first: Sequence[str], features: Sequence[str]) -> bool:
-    """Return whether the first line holds names: no field is a number, or it names the features."""
+def is_heading(
+    first: Sequence[str], others: Sequence[Sequence[str]], features: Sequence[str]
+) -> bool:
+    """Return whether the first line holds names: none of its fields is a number.
+
+    Numbers are names, too, if they are the names of a model's features, or if they look like names
+    and an index stands before them, whose name is empty as pandas writes it: ``,0,1``.
+
+    Parameters
+    ----------
+    first : sequence of str
+        The first line's fields.
+    others : sequence of sequences of str
+        Those of the lines below.
+    features : sequence of str
+        The names of a model's features; may be empty.
+    """
     words = [field.strip() for field in first]
     if features and set(features) <= set(words):
         return True
-    return any(words) and not any(looks_numeric(word) or is_decimal_comma(word) for word in words)
+    if len(words) > 1 and not words[0]:
+        return any(words) and (
+            not any(map(_is_number, words))
+            or may_be_heading(words[1:], [row[1:] for row in others])
+        )
+    return any(words) and not any(map(_is_number, words))
 
 
 def may_be_heading(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
@@ -189,6 +221,10 @@ def may_be_heading(first: Sequence[str], others: Sequence[Sequence[str]]) -> boo
         _goes_on(word, [record[column].strip() for record in rows])
         for column, word in enumerate(words)
     )
+
+
+def _is_number(word: str) -> bool:
+    return looks_numeric(word) or is_decimal_comma(word)
 
 
 def _goes_on(word: str, below: Sequence[str]) -> bool:
@@ -244,8 +280,12 @@ def _refuse_decimal_commas(path: Path, records: Sequence[Sequence[str]]) -> None
     if n_values == 2 * n_names:
         names = "1 name" if n_names == 1 else f"{n_names} names"
         found = f"has {names} and {n_values} values a line"
-    elif n_values == n_names == 2 and any(re.match(r"0\d", half) for half in halves):
-        found = f"has values as {shown(','.join(others[0]))}"
+    elif (
+        n_values == n_names == 2
+        and all(map(looks_numeric, first))
+        and any(re.match(r"0\d", half) for half in [first[1], *halves])
+    ):
+        found = f"has lines as {shown(','.join(others[0]))}"
     else:
         return
     hint = "give --decimal comma, or --delimiter comma" if n_values == 2 else "write points"

@@ -46,8 +46,8 @@ class ParquetSource:
             file = stack.enter_context(place.open("rb"))
             # Buffered: a column is read piece by piece, not a row group at once.
             self._file = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-        self._schema = self._file.schema_arrow
-        self.names: tuple[str, ...] | None = tuple(map(str.strip, self._schema.names))
+            self._schema = self._file.schema_arrow
+            self.names: tuple[str, ...] | None = tuple(map(str.strip, self._schema.names))
         self.notes: list[str] = []
         self.index: list[int] = []
         self.n_columns = len(self.names)
@@ -81,7 +81,7 @@ class ParquetSource:
         try:
             with reading(self._path):
                 yield
-        except self._pyarrow.ArrowException as error:
+        except (self._pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
         except SystemFailure as error:
             if getattr(error.__cause__, "errno", None) is not None:

@@ -62,11 +62,17 @@ class BadRows:
     ----------
     path : Path
         The file.
+
+    Attributes
+    ----------
+    hint : str
+        What else to say, where it helps.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0
+        self.hint = ""
         self._places: list[str] = []
         self._first: InputError | None = None
 
@@ -119,7 +125,7 @@ class BadRows:
         first = self._first
         places = ", ".join(self._places) + (", ..." if self.count > _NAMED else "")
         rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
-        expectation = f"{first.expectation} ({rows}: {places})"
+        expectation = f"{first.expectation} ({rows}: {places}){self.hint}"
         raise InputError(
             first.field, expectation, position=first.position, token=first.token
         ) from None
