@@ -145,6 +145,15 @@ def test_time_to_compute_does_not_count():
         assert_silent_end(process)
 
 
+def test_more_connections_than_files_may_be_open():
+    few = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", sys.executable, "-c", IMPATIENT]
+    with running("1.5", command=few) as (process, address), contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(connect(address))
+        assert ask(address, "GET", "/")[0] == 200
+        assert_silent_end(process)
+
+
 def test_the_usual_time_is_half_a_minute():
     assert PatientProtocol.patience == 30
 

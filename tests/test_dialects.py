@@ -190,7 +190,7 @@ def test_decimal_commas_are_exact(tmp_path):
         (("--delimiter", "§"), "--delimiter: is §; must be comma"),
         (("--decimal", ";"), "--decimal: is ';'; must be point or comma"),
         (("--decimal", "0"), "--decimal: is 0; must be point or comma"),
-        (("--header", "maybe"), "--header: 'maybe' is not one of 'yes', 'no', 'auto'"),
+        (("--header", "maybe"), "--header: is maybe; must be one of yes, no, auto"),
     ],
 )
 def test_bad_options(cli, options, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import sys
@@ -46,6 +47,8 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
     # Once, and for all threads: where filters are changed for a moment, threads get in each
     # other's way.
     warnings.filterwarnings("ignore", ".*zero density", RuntimeWarning)
+    # Where more connections come than files may be open, asyncio would trace each of them.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
         http=PatientProtocol,
