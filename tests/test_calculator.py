@@ -242,7 +242,7 @@ UPLOADS = {
         None,
         ([], 0, "", "f.csv: must separate columns by commas, not semicolons"),
     ),
-    "not UTF-8": (b"a\xff\n1\n", None, ([r"aÿ"], 0, "1", "")),
+    "not UTF-8": (b"a\xff\n1\n", None, (["aÿ"], 0, "1", "")),
     "too wide": (
         b"1," * 1000 + b"1\n",
         None,
