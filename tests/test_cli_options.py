@@ -60,16 +60,12 @@ def test_a_number_with_too_many_digits_is_told_so(option):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "cut"),
-    [
-        ((f"--{'x' * 100}",), f"--{'x' * 35}..."),
-        (("x" * 100,), f"'{'x' * 36}..."),
-        (("calculator", "x" * 100), f"({'x' * 36}..."),
-    ],
+    "arguments", [(f"--{'x' * 100}",), ("x" * 100,), ("calculator", "x" * 100)]
 )
-def test_words_that_the_parser_does_not_know_are_cut(arguments, cut):
+def test_words_that_the_parser_does_not_know_are_cut(arguments):
     outcome = run(*arguments)
     assert_refused(outcome, 2, "")  # the words are the parser's, and change with its version
-    assert cut in outcome[2]
+    assert "x" * 34 in outcome[2]
+    assert "x..." in outcome[2]
     assert "x" * 40 not in outcome[2]
     assert "; see estep-xp" in outcome[2]

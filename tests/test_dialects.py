@@ -291,6 +291,15 @@ def test_a_first_line_like_any_other_is_no_heading():
     assert may_be_heading(["0", "1"], [["0.5", "1.5"], ["1.5", "0.5"], ["0.25", "1.5"]])
 
 
+def test_a_row_that_holds_what_a_feature_is_called_is_a_row(cli):
+    write(Path("x.csv"), lines([0, 1], NORMAL[:, :2]))
+    fit(cli, "x.csv", "--header", "yes", "--columns", "0", family="univariate")
+    write(Path("x.csv"), lines([0, 0.5], NORMAL[:, :2]))
+    assert_refused(run(cli, "x.csv"), 2, "x.csv: has 2 columns; the model has 1 feature")
+    code, _, note = run(cli, "x.csv", "--columns", "0")
+    assert (code, note) == (0, "")
+
+
 def test_header_no_of_a_file_with_names(cli):
     write(Path("x.csv"), "a,b\n1,2\n3,4\n5,7\n")
     assert_refused(fit(cli, "x.csv", "--header", "no"), 2, "x.csv line 1: value 1 is a; must be a")

@@ -185,7 +185,8 @@ def is_heading(
         The names of a model's features; may be empty.
     """
     words = [field.strip() for field in first]
-    if features and set(features) <= set(words):
+    others_hold_decimals = any(map(_DECIMAL_POINT.fullmatch, set(words).difference(features)))
+    if features and set(features) <= set(words) and not others_hold_decimals:
         return True
     if len(words) > 1 and not words[0]:
         return any(words) and (
