@@ -23,7 +23,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     FileResponse,
     HTMLResponse,
@@ -92,7 +92,11 @@ def create_app() -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
             Middleware(_SafeHeaders),
         ],
-        exception_handlers={HTTPException: _refuse, Exception: _report},
+        exception_handlers={
+            HTTPException: _refuse,
+            ClientDisconnect: _nobody_listens,
+            Exception: _report,
+        },
     )
     app.state.jax = asyncio.Lock()
     return app
@@ -258,6 +262,11 @@ def _render(name: str, context: Mapping[str, Any]) -> str:
 async def _refuse(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return PlainTextResponse(error.detail, error.status_code)
+
+
+async def _nobody_listens(*_: Any) -> Response:
+    """End a request whose client left before it had sent all of it: no error, and no answer."""
+    return Response(status_code=400)
 
 
 async def _report(_: Request, error: Exception) -> Response:

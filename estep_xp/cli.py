@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,9 @@ import typer
 
 import estep_xp as ex
 from estep_xp._io import terminal
+from estep_xp._io.columns import require_distinct
 from estep_xp._io.data import choose_columns, open_data
+from estep_xp._io.dialect import dialect_options
 from estep_xp._io.errors import InputError, escaped
 from estep_xp._io.evaluate import Evaluator
 from estep_xp._io.extras import require
@@ -21,8 +23,8 @@ from estep_xp._io.files import refuse_to_overwrite, replacing, writing
 from estep_xp._io.fit_report import fit_json, fit_text, fit_warning
 from estep_xp._io.fitting import Choices, fit_rows
 from estep_xp._io.inputs import read_inputs
-from estep_xp._io.model import encode_model, read_model, require_model_name
-from estep_xp._io.options import number_option, whole_option
+from estep_xp._io.model import ModelFile, encode_model, require_model_name
+from estep_xp._io.options import number_option, require_choice, whole_option
 from estep_xp._io.plot import Picture, require_plot_format, write_plot
 from estep_xp._io.process import exit_code_of
 from estep_xp._io.progress import progress, shows_progress
@@ -38,27 +40,16 @@ app = typer.Typer(
 )
 
 
-class Backend(StrEnum):
-    """The array library that computes."""
-
-    numpy = "numpy"
-    jax = "jax"
-
-
-class Family(StrEnum):
-    """The family of the components."""
-
-    univariate = "univariate"
-    spherical = "spherical"
-    diagonal = "diagonal"
-    tied = "tied"
-    full = "full"
-
+BACKENDS = ("numpy", "jax")
+FAMILIES = ("univariate", "spherical", "diagonal", "tied", "full")
+HEADERS = {"yes": True, "no": False, "auto": None}
 
 BackendOption = Annotated[
-    Backend,
+    str,
     typer.Option(
-        metavar="NAME", help="Array library that computes, in 64-bit floats: numpy or jax."
+        metavar="NAME",
+        help="Array library that computes, in 64-bit floats: numpy or jax.",
+        autocompletion=lambda: list(BACKENDS),
     ),
 ]
 DataArgument = Annotated[
@@ -72,6 +63,30 @@ ColumnsOption = Annotated[
 ]
 ArrayOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
+]
+HeaderOption = Annotated[
+    str,
+    typer.Option(
+        metavar="WHEN",
+        help="Whether the first line of a text file holds names: yes, no, or auto, which takes it "
+        "for names if none of its values is a number.",
+        autocompletion=lambda: list(HEADERS),
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="What separates values in a text file: comma, semicolon, tab or another character; "
+        "recognised if left out.",
+    ),
+]
+DecimalOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="What separates decimals in a text file: point or comma; recognised if left out.",
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -121,7 +136,7 @@ def calculate(
             help="Mixing weight of each component; equal if left out, normalised if need be.",
         ),
     ] = None,
-    backend: BackendOption = Backend.numpy,
+    backend: BackendOption = BACKENDS[0],
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     plot: Annotated[
@@ -136,6 +151,7 @@ def calculate(
 
     Numbers are separated by commas, white space or newlines. Components count from 0.
     """
+    require_choice("--backend", backend, BACKENDS)
     if as_json and as_csv:
         raise InputError("--csv", "excludes --json; give one of them")
     if plot is not None:
@@ -143,7 +159,7 @@ def calculate(
         refuse_to_overwrite(Path(plot), force=force)
     inputs = read_inputs(terminal.get() if x == "-" else x, means, variances, weights)
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
-    evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend.value)
+    evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend)
     calculation = Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
     if plot is not None:
         mixture = ex.Mixture(np.asarray(calculation.normalized_weights), components)
@@ -168,31 +184,37 @@ def run(
     ],
     columns: ColumnsOption = None,
     array: ArrayOption = None,
+    header: HeaderOption = "auto",
+    delimiter: DelimiterOption = None,
+    decimal: DecimalOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     quiet: QuietOption = False,
-    backend: BackendOption = Backend.numpy,
+    backend: BackendOption = BACKENDS[0],
     as_json: JsonOption = False,
 ) -> None:
     """Responsibilities, label and log-likelihood of every row of a file, however large.
 
     OUT appears when it is whole, and only then.
     """
+    require_choice("--backend", backend, BACKENDS)
+    require_choice("--header", header, tuple(HEADERS))
     source_path, model_path, output_path = Path(data), Path(model), Path(output)
     require_format(output_path)
     refuse_to_overwrite(output_path, source_path, model_path, force=force)
-    mixture = read_model(model_path)
-    d, k = mixture.n_features, mixture.n_components
+    dialect = dialect_options(delimiter, decimal, HEADERS[header])
+    description = ModelFile(model_path)
+    d, k, names = description.n_features, description.n_components, description.feature_names
     with ExitStack() as stack:
-        source = open_data(source_path, array, stack)
-        chosen = choose_columns(source, source_path, columns, d)
-        evaluate = Evaluator(mixture.mixture(), backend.value)
+        source = open_data(source_path, array, stack, dialect=dialect, features=names or ())
+        chosen = choose_columns(source, source_path, columns, d, features=names)
+        # Only now: to factorise a million covariances takes a while.
+        evaluate = Evaluator(description.read().mixture(), backend)
         blocks = good_blocks(source, chosen, source_path, rows_per_block(d, k))
         writer = stack.enter_context(open_results(output_path, k))
         advance = stack.enter_context(progress(source, quiet=quiet))
         summary = stream(blocks, k, evaluate, writer, advance)
     warning = summary_warning(summary, data)
-    if warning and not quiet:
-        terminal.complain(warning)
+    _complain([*source.notes, warning], quiet=quiet)
     if as_json:
         lines = iter([summary_json(summary, output)])
     else:
@@ -206,14 +228,21 @@ def fit(
     data: DataArgument,
     components: Annotated[str, typer.Option(metavar="K", help="Number of components.")],
     family: Annotated[
-        Family,
-        typer.Option(metavar="F", help=f"Kind of components: {', '.join(Family)}."),
+        str,
+        typer.Option(
+            metavar="F",
+            help=f"Kind of components: {', '.join(FAMILIES)}.",
+            autocompletion=lambda: list(FAMILIES),
+        ),
     ],
     output: Annotated[
         str, typer.Option(metavar="MODEL", help="Where the mixture goes: .json, which run reads.")
     ],
     columns: ColumnsOption = None,
     array: ArrayOption = None,
+    header: HeaderOption = "auto",
+    delimiter: DelimiterOption = None,
+    decimal: DecimalOption = None,
     seed: Annotated[
         str, typer.Option(metavar="N", help="Seed of the start: the same gives the same model.")
     ] = "0",
@@ -237,41 +266,44 @@ def fit(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
     quiet: QuietOption = False,
-    backend: BackendOption = Backend.numpy,
+    backend: BackendOption = BACKENDS[0],
     as_json: JsonOption = False,
 ) -> None:
     """Fit a Gaussian mixture to the rows of a file by expectation-maximisation.
 
     MODEL appears when the fit is done, and only then.
     """
+    require_choice("--family", family, FAMILIES)
+    require_choice("--backend", backend, BACKENDS)
+    require_choice("--header", header, tuple(HEADERS))
     choices = Choices(
-        family.value,
+        family,
         whole_option("--components", components, least=1),
         whole_option("--seed", seed, least=0),
         whole_option("--init", init, least=1),
         number_option("--tol", tol),
         whole_option("--max-iter", max_iter, least=1),
         None if variance_floor is None else number_option("--variance-floor", variance_floor),
-        backend.value,
+        backend,
     )
+    dialect = dialect_options(delimiter, decimal, HEADERS[header])
     source_path, output_path = Path(data), Path(output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:
-        source = open_data(source_path, array, stack)
-        d = 1 if family == Family.univariate else None
-        chosen = choose_columns(source, source_path, columns, d, f"--family {family.value}")
+        source = open_data(source_path, array, stack, dialect=dialect)
+        d = 1 if family == "univariate" else None
+        chosen = choose_columns(source, source_path, columns, d, f"--family {family}")
         names = None if source.names is None else [source.names[column] for column in chosen]
+        require_distinct(source_path, names or ())
         # The output is opened first: where that fails, no fit is lost.
         draft = stack.enter_context(replacing(output_path))
         with progress(source, quiet=quiet) as advance:
             rows = read_table(source, chosen, source_path, advance)
         fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
         with writing(output_path):
-            draft.write(encode_model(fitted.model))
-    warning = fit_warning(fitted, data)
-    if warning and not quiet:
-        terminal.complain(warning)
+            draft.write(encode_model(fitted.model._replace(feature_names=names)))
+    _complain([*source.notes, fit_warning(fitted, data)], quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:
@@ -283,22 +315,21 @@ def fit(
 @app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
 def calculator(
     port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, metavar="P", help="Port; 0 or left out for one that is free."
-        ),
+        str | None,
+        typer.Option(metavar="P", help="Port; 0 or left out for one that is free."),
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only print the address.")
     ] = False,
 ) -> None:
     """The interactive page, served to this computer only, until Ctrl-C."""
+    number = None if port is None else whole_option("--port", port, least=0, most=65535)
     for module in ("starlette", "uvicorn", "jinja2", "plotly"):
         require(module, wanted_by="calculator", install='"estep_xp[calculator]"')
     from estep_xp._calculator.server import serve
     from estep_xp.calculator import create_app
 
-    serve(create_app(), port, browser=not no_browser)
+    serve(create_app(), number, browser=not no_browser)
 
 
 def main() -> int:
@@ -312,6 +343,13 @@ def _parse_and_run() -> int:
         parameter.hidden = parameter.name in ("install_completion", "show_completion")
     result = command.main(sys.argv[1:], prog_name="estep-xp", standalone_mode=False)
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit
+
+
+def _complain(lines: Iterable[str | None], *, quiet: bool) -> None:
+    """Write notes and warnings to standard error, unless told to be quiet."""
+    for line in lines:
+        if line and not quiet:
+            terminal.complain(line)
 
 
 def _style() -> Style:

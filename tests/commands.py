@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from estep_xp.__main__ import main
+
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "examples" / "data"
 FAITHFUL = str(DATA / "faithful.csv")
@@ -67,6 +69,13 @@ def succeed(*arguments, **options):
     code, stdout, stderr = run(*arguments, **options)
     assert (code, stderr) == (0, "")
     return stdout
+
+
+def call(capsys, monkeypatch, *arguments):
+    """Run the command in this process; return its exit code, standard output and error."""
+    monkeypatch.setattr(sys, "argv", ["estep-xp", *map(str, arguments)])
+    code = main()
+    return code, *capsys.readouterr()
 
 
 def assert_refused(outcome, code, message):

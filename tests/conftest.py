@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 
 from tests.backends import BACKENDS, Backend
+from tests.commands import call
 
 if importlib.util.find_spec("jax") is not None:
     import jax
@@ -32,3 +33,10 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     chosen = BACKENDS[request.param]
     chosen.require()
     return chosen
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capsys):
+    """The command, run in an empty folder within this process: exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: call(capsys, monkeypatch, *arguments)

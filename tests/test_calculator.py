@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import http.client
 import importlib.util
 import io
 import json
-import os
 import re
 import shutil
 import signal
@@ -16,7 +14,6 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
@@ -33,17 +30,13 @@ from estep_xp._calculator import (
     recipe,
     sensitivity,
     sliders,
-    upload,
     view,
 )
 from estep_xp._calculator.fields import WORKED, Fields
 from estep_xp._calculator.textbook import textbook_responsibilities
 from estep_xp._io.inputs import Inputs
+from tests.pages import COMMAND, DATA, ENVIRONMENT, ask, running, start
 
-ROOT = Path(__file__).parent.parent
-DATA = ROOT / "examples" / "data"
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-COMMAND = [sys.executable, "-m", "estep_xp", "calculator"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 FLAGS = [
     "--headless",
@@ -225,47 +218,6 @@ def test_the_python_lines_compute_what_is_shown(tmp_path, monkeypatch, capsys, x
     assert float(total) == expected.total_log_likelihood
 
 
-UPLOADS = {
-    "one column": (b"v\n1\n2.5\n", None, (["v"], 0, "1, 2.5", "")),
-    "no heading": (b"1\n2\n", None, (["column 0"], 0, "1, 2", "")),
-    "chosen": (b"a,b\n1,2\n3,4\n", 1, (["a", "b"], 1, "2, 4", "")),
-    "first of numbers": (b"a,b\nu,2\nv,4\n", None, (["a", "b"], 1, "2, 4", "")),
-    "no such column": (b"a\n1\n", 7, (["a"], 7, "", "f.csv: has no column 7")),
-    "empty": (b"", None, ([], 0, "", "f.csv: holds no rows")),
-    "bad row": (
-        b"1\nx\n",
-        None,
-        (["column 0"], 0, "", "f.csv line 2: value 1 is x; must be a number (1 bad row: line 2)"),
-    ),
-    "semicolons": (
-        b"0,5;1\n",
-        None,
-        ([], 0, "", "f.csv: must separate columns by commas, not semicolons"),
-    ),
-    "not UTF-8": (b"a\xff\n1\n", None, ([r"a\udcff"], 0, "1", "")),
-    "too wide": (
-        b"1," * 1000 + b"1\n",
-        None,
-        ([], 0, "", "f.csv: has 1001 columns; at most 1000 are taken"),
-    ),
-    "too long": (
-        b"1\n" * 20_001,
-        None,
-        (["column 0"], 0, "", "f.csv: has 20001 rows; the page takes 20000 observations"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", UPLOADS)
-def test_uploads(name):
-    content, column, expected = UPLOADS[name]
-    assert upload.read_upload(content, "f.csv", column) == expected
-
-
-def test_uploads_with_tabs():
-    assert upload.read_upload(b"a\tb\n1\t2\n", "f.tsv", 1).x == "2"
-
-
 @pytest.mark.parametrize("given", [EXAMPLE, inputs([5], [5], [1e-9]), inputs([1e9], [0], [1e12])])
 def test_sliders_reach_where_parameters_stand(given):
     found = sliders.sliders_of(given)
@@ -287,29 +239,6 @@ def test_extreme_numbers_have_no_sliders_and_no_picture():
 # --- over HTTP ----------------------------------------------------------------------------------
 
 
-def start(*arguments, environment=None):
-    return subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=ENVIRONMENT | (environment or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextlib.contextmanager
-def running(*arguments, environment=None):
-    """Yield a server's process and its address."""
-    process = start(*arguments, environment=environment)
-    try:
-        address = process.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address), process.stderr.read()
-        yield process, address
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.fixture(scope="session")
 def address():
     with running("--no-browser", "--port", "0") as (process, found):
@@ -317,14 +246,6 @@ def address():
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
         assert stderr == "Ctrl-C ends the calculator.\n"  # and no complaint of any request
-
-
-def ask(address, method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
-    with contextlib.closing(connection):
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        return response.status, response.headers, response.read().decode()
 
 
 def answer(address, given, path="/answer"):
@@ -458,27 +379,6 @@ def test_without_a_port_the_next_free_one_is_taken():
     with running("--no-browser") as (_, first), running("--no-browser") as (_, second):
         assert first != second
         assert ask(first, "GET", "/")[0] == ask(second, "GET", "/")[0] == 200
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="displays have no variable there")
-@pytest.mark.parametrize("display", [":77", ""])
-def test_the_browser_opens_where_there_is_a_display(tmp_path, display):
-    seen = tmp_path / "seen"
-    os.mkfifo(seen)
-    opener = tmp_path / "opener"
-    opener.write_text(f'#!/bin/sh\nprintf %s "$1" > "{seen}"\n')
-    opener.chmod(0o755)
-    environment = {"BROWSER": f"{opener} %s", "DISPLAY": display, "WAYLAND_DISPLAY": ""}
-    with running("--port", "0", environment=environment) as (process, found):
-        if display:
-            assert seen.read_text() == found  # a pipe: waits for the opener
-        else:
-            ask(found, "GET", "/")
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
-            pipe = os.open(seen, os.O_RDONLY | os.O_NONBLOCK)
-            assert os.read(pipe, 100) == b""
-            os.close(pipe)
 
 
 def test_help_has_an_example():
@@ -751,6 +651,27 @@ def test_download_and_upload(visit, tmp_path):
     assert page.get_by_label("Observations").input_value().startswith("79, 54, ")
     page.go_back()
     page.locator("#matrix tbody th", has_text="3.6").first.wait_for()
+
+
+def test_uploads_of_other_formats(visit):
+    page = visit()
+    array = io.BytesIO()
+    np.save(array, np.asarray([1.5, 3, 4, 5]))
+    for name, content, x in (
+        ("x.npy", array.getvalue(), "1.5, 3, 4, 5"),
+        ("l.csv", b",L\xe4nge\n0,5\n1,7\n", "5, 7"),
+    ):
+        file = {"name": name, "mimeType": "", "buffer": content}
+        page.locator("input[type=file]").set_input_files(file)
+        wait_for_figure(page, "Observations", str(len(x.split(","))))
+        assert page.get_by_label("Observations").input_value() == x
+    assert page.locator("#column option:checked").inner_text() == "Länge"
+    page.locator("#file-note", has_text="left out as a data frame's index").wait_for()
+    picture = {"name": "p.csv", "mimeType": "", "buffer": b"\x89PNG\r\n\x1a\n\0\0"}
+    page.locator("input[type=file]").set_input_files(picture)
+    page.locator("#file-error", has_text="p.csv: is a picture (PNG), not text").wait_for()
+    assert page.locator("#file-note").inner_text() == ""
+    assert page.get_by_label("Observations").input_value() == "5, 7"
 
 
 def test_examples_and_em(visit):

@@ -67,7 +67,9 @@ def test_old_faithful(tmp_path):
     out = tmp_path / "model.json"
     stdout = succeed("fit", "examples/data/faithful.csv", *FULL, "--output", str(out))
     model = json.loads(out.read_text())
-    assert list(model) == ["format", "version", "family", "weights", "means", "covariances"]
+    keys = ["format", "version", "feature_names", "family", "weights", "means", "covariances"]
+    assert list(model) == keys
+    assert model["feature_names"] == ["eruptions", "waiting"]
     assert (model["format"], model["version"], model["family"]) == ("estep_xp.mixture", 1, "full")
     total = math.fsum(bivariate(x, y, model)[1] for x, y in GEYSER.tolist())
     assert total == pytest.approx(-1130.264, abs=1e-3)  # where everybody's EM ends
@@ -147,7 +149,11 @@ def test_every_format_gives_the_same_bytes(tmp_path, suffix):
 
         pyarrow.parquet.write_table(pyarrow.table({"a": GEYSER[:, 0], "b": GEYSER[:, 1]}), data)
     options = ("--array", "x") if suffix == ".npz" else ()
-    assert fit(tmp_path, *options, data=data) == fit(tmp_path, output="expected.json")
+    found = fit(tmp_path, *options, data=data)
+    expected = fit(tmp_path, output="expected.json")
+    assert b'  "feature_names": ["eruptions", "waiting"],\n' in expected
+    names = b'  "feature_names": ["a", "b"],\n' if suffix == ".parquet" else b""
+    assert found == expected.replace(b'  "feature_names": ["eruptions", "waiting"],\n', names)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +276,7 @@ BAD_FITS = {
         2,
         "--components: is 2; one.csv has 1 row, and there must be one for each",
     ),
-    "family": ({"--family": "fool"}, 2, "--family: 'fool' is not one of 'univariate', 'spherical'"),
+    "family": ({"--family": "fool"}, 2, "--family: is fool; must be one of univariate, spherical"),
     "univariate": (
         {"--family": "univariate"},
         2,

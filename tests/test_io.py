@@ -328,7 +328,7 @@ def test_nothing_is_computed_after_a_bad_row(tmp_path, monkeypatch):
         (b"\n \n", "holds no rows"),
         (b"a,b\n", "holds no rows"),
         ("a,b\n1,2\n".encode("utf-16"), "is UTF-16 text; must be UTF-8"),
-        (b"a;b\n1;2\n", "has 1 column (a;b); the model has 2 features; semicolons do not separate"),
+        (b"a\n1\n", "has 1 column (a); the model has 2 features"),
         (b"1,2,3\n", "has 3 columns; the model has 2 features; choose with --columns"),
         (b"a,b,c\n1,2,3\n", "has 3 columns (a, b, c); the model has 2 features; choose with"),
     ],

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import sys
 import warnings
 import webbrowser
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 import uvicorn
 
+from estep_xp._calculator.patience import PatientProtocol
 from estep_xp._io import terminal
 from estep_xp._io.errors import SystemFailure
 
@@ -33,7 +36,8 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
     port : int or None
         The port; None for the usual one, or the next that is free.
     browser : bool
-        Open the page in a browser, if there is a display to show it on.
+        Open the page in a browser: in $BROWSER, which somebody set by hand, or else in the usual
+        one if there is a display to show it on.
 
     Raises
     ------
@@ -43,9 +47,11 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
     # Once, and for all threads: where filters are changed for a moment, threads get in each
     # other's way.
     warnings.filterwarnings("ignore", ".*zero density", RuntimeWarning)
+    # Where more connections come than files may be open, asyncio would trace each of them.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=PatientProtocol,
         ws="none",
         lifespan="off",
         log_level="critical",
@@ -59,8 +65,8 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
         terminal.put(f"{address}\n")
         terminal.flush()
         terminal.complain("Ctrl-C ends the calculator.")
-        if browser and _has_display():
-            Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        if browser:
+            Thread(target=_open_browser, args=(address,), daemon=True).start()
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -94,6 +100,18 @@ def listen(port: int | None) -> socket.socket:
             raise SystemFailure(f"--port: {number} {reason}; {hint}") from error
         return listener
     raise AssertionError("the last port is taken or refused")
+
+
+def _open_browser(address: str) -> None:
+    """Show the page; where that fails, the address has been printed."""
+    if _has_display():  # in $BROWSER first
+        with suppress(Exception):  # whatever is wrong with a browser
+            webbrowser.open(address)
+        return
+    for command in filter(None, os.environ.get("BROWSER", "").split(os.pathsep)):
+        with suppress(Exception):
+            if webbrowser.get(command).open(address):
+                return
 
 
 def _has_display() -> bool:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from estep_xp._calculator.fields import MOST_OBSERVATIONS, list_text
+from estep_xp._calculator.formats import arrays_of, recognise_format
+from estep_xp._io.data import choose_columns, open_data
 from estep_xp._io.delimited import DelimitedFile
-from estep_xp._io.errors import InputError, escaped
-from estep_xp._io.rows import good_blocks
+from estep_xp._io.errors import FaceError, InputError, escaped, one_line
+from estep_xp._io.rows import Source, good_blocks
 
 MOST_BYTES = 2_000_000
 _MOST_COLUMNS = 1000
 _MOST_TRIED = 10  # columns that are tried for numbers if none was chosen
 _LONGEST_NAME = 60
+# "; choose others, say --columns a,b": the page has no options.
+_OPTION = re.compile(r"; [^;(]*--[a-z]+[^;(]*?(?= \(|;|$)")
 
 
 class Upload(NamedTuple):
@@ -32,12 +36,35 @@ class Upload(NamedTuple):
         Its numbers; empty if there is an error.
     error : str
         Why it could not be read; empty if it could.
+    note : str
+        What a person should know of how it was read; mostly empty.
     """
 
     columns: list[str]
     column: int
     x: str
     error: str
+    note: str = ""
+
+
+class _File(NamedTuple):
+    """A file: the name that it was sent under, where it lies, and the ending it should have."""
+
+    path: Path
+    place: Path
+    suffix: str
+
+    def open(self, array: str | None, stack: ExitStack) -> Source:
+        """Open it anew: it is read in one direction, once."""
+        return open_data(self.path, array, stack, place=self.place, suffix=self.suffix)
+
+
+class _Column(NamedTuple):
+    """A column: its name, the array of an archive that it stands in, and its number there."""
+
+    name: str
+    array: str | None
+    number: int
 
 
 def read_upload(content: bytes, name: str, column: int | None) -> Upload:
@@ -46,56 +73,101 @@ def read_upload(content: bytes, name: str, column: int | None) -> Upload:
     Parameters
     ----------
     content : bytes
-        The file: comma-separated values, or tab-separated ones if its name says so.
+        The file, in any format that the command line takes.
     name : str
         Its name.
     column : int or None
         Which column, counted from 0.
     """
     path = Path(name[-_LONGEST_NAME:] or "file")
+    columns: list[_Column] = []
+    tried = column or 0
     error = ""
-    try:
-        columns = _columns(content, path)
-    except InputError as trouble:
-        return Upload([], 0, "", str(trouble))
-    chosen = range(len(columns))[:_MOST_TRIED] if column is None else [column]
-    for tried in chosen:
+    with TemporaryDirectory() as folder:
+        place = Path(folder, "upload")
+        place.write_bytes(content)
         try:
-            return Upload(columns, tried, list_text(_numbers(content, path, tried)), "")
-        except InputError as trouble:
-            error = error or str(trouble)
-    return Upload(columns, chosen[0], "", error)
+            file = _File(path, place, recognise_format(path, place))
+            columns = _columns(file)
+            choices, note = ([column], "") if column is not None else _usual(file, columns)
+        except FaceError as trouble:
+            return Upload(_names(columns), 0, "", _words(str(trouble)))
+        for tried in choices[:_MOST_TRIED]:
+            try:
+                numbers, more = _numbers(file, columns, tried)
+            except FaceError as trouble:
+                error = error or _words(str(trouble))
+            else:
+                return Upload(_names(columns), tried, list_text(numbers), "", note or more)
+    return Upload(_names(columns), choices[0], "", error, note)
 
 
-def _columns(content: bytes, path: Path) -> list[str]:
-    if b";" in content.partition(b"\n")[0]:  # or "0,5;1" would be two columns, 0 and "5;1"
-        raise InputError(str(path), "must separate columns by commas, not semicolons")
-    with _open(content, path) as file:
-        if file.n_columns > _MOST_COLUMNS:
-            expectation = f"has {file.n_columns} columns; at most {_MOST_COLUMNS} are taken"
-            raise InputError(str(path), expectation)
-        names = file.names or (f"column {j}" for j in range(file.n_columns))
-        return list(map(escaped, names))
+def _columns(file: _File) -> list[_Column]:
+    """Return the columns of a file: of an archive, those of all its arrays."""
+    arrays: list[str | None] = [*arrays_of(file.place)] if file.suffix == ".npz" else [None]
+    _require_few(file, len(arrays), "arrays")
+    columns: list[_Column] = []
+    for array in arrays or [None]:
+        with ExitStack() as stack:
+            try:
+                source = file.open(array, stack)
+            except InputError:
+                if len(arrays) < 2:
+                    raise
+                continue  # another array may do
+            _require_few(file, source.n_columns, "columns")
+            names = source.names or [""] * source.n_columns
+            for j, name in enumerate(names):
+                words = [array if len(arrays) > 1 else None, name or f"column {j}"]
+                columns.append(_Column(" ".join(filter(None, words)), array, j))
+    _require_few(file, len(columns), "columns")
+    if not columns:
+        raise InputError(str(file.path), "holds no array of rows of numbers")
+    return columns
 
 
-def _numbers(content: bytes, path: Path, column: int) -> list[float]:
-    """Return the numbers of one column."""
-    with _open(content, path) as file:
-        if not 0 <= column < file.n_columns:
-            raise InputError(str(path), f"has no column {column}")
+def _usual(file: _File, columns: list[_Column]) -> tuple[list[int], str]:
+    """Return the columns to try if none was chosen, all but a data frame's index, and a note."""
+    with ExitStack() as stack:
+        source = file.open(columns[0].array, stack)
+        chosen = choose_columns(source, file.path, None, None)
+        return [*chosen, *range(source.n_columns, len(columns))], _notes(source)
+
+
+def _numbers(file: _File, columns: list[_Column], tried: int) -> tuple[list[float], str]:
+    """Return the numbers of one column, and a note."""
+    if not 0 <= tried < len(columns):
+        raise InputError(str(file.path), f"has no column {tried}")
+    _, array, number = columns[tried]
+    with ExitStack() as stack:
+        source = file.open(array, stack)
+        if not isinstance(source, DelimitedFile):  # in other formats few bytes may be many rows
+            _require_few(file, source.total or 0, "rows")
         numbers: list[float] = []
-        for block in good_blocks(file, [column], path, MOST_OBSERVATIONS):
+        for block in good_blocks(source, [number], file.path, MOST_OBSERVATIONS):
             numbers += block[:, 0].tolist()
-    if len(numbers) > MOST_OBSERVATIONS:
-        expectation = f"has {len(numbers)} rows; the page takes {MOST_OBSERVATIONS} observations"
-        raise InputError(str(path), expectation)
-    return numbers
+        _require_few(file, len(numbers), "rows")
+        return numbers, _notes(source)
 
 
-@contextmanager
-def _open(content: bytes, path: Path) -> Iterator[DelimitedFile]:
-    """Open the file anew: it is read in one direction, once."""
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.seek(0)
-        yield DelimitedFile(path, file, "\t" if path.suffix.lower() == ".tsv" else ",")
+def _require_few(file: _File, count: int, noun: str) -> None:
+    """Raise InputError if there is more than the page takes."""
+    if noun == "rows":
+        most, expectation = MOST_OBSERVATIONS, f"the page takes {MOST_OBSERVATIONS} observations"
+    else:
+        most, expectation = _MOST_COLUMNS, f"at most {_MOST_COLUMNS} are taken"
+    if count > most:
+        raise InputError(str(file.path), f"has {count} {noun}; {expectation}")
+
+
+def _names(columns: list[_Column]) -> list[str]:
+    return [escaped(column.name) for column in columns]
+
+
+def _notes(source: Source) -> str:
+    return _words("; ".join(source.notes))
+
+
+def _words(message: str) -> str:
+    """Return a message of the command line for the page."""
+    return one_line(_OPTION.sub("", message))

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
+import stat
+import struct
+import sys
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +20,17 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp._io.errors import FaceError, InputError, shown
+from estep_xp._io.columns import listed
+from estep_xp._io.errors import FaceError, InputError, SystemFailure, shown
 from estep_xp._io.files import reading
 from estep_xp._io.rows import BadRows
 
 _BLOCK = 1 << 22  # bytes read at a time
+_INCOMPLETE = "ends before its last row: the file is incomplete"
+_LONGEST_HEADER = 1 << 16  # bytes; an array of numbers needs a hundred
 _HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
+    (1, 0): ("<H", np.lib.format.read_array_header_1_0),
+    (2, 0): ("<I", np.lib.format.read_array_header_2_0),
 }
 
 
@@ -40,24 +49,49 @@ class ArrayFile:
         Opens the file once more, at its beginning.
     stack : ExitStack
         Closes what has been opened.
+    size : int, optional
+        How many bytes a member of an archive has.
     """
 
-    def __init__(self, path: Path, open_file: Callable[[], IO[bytes]], stack: ExitStack) -> None:
+    def __init__(
+        self,
+        path: Path,
+        open_file: Callable[[], IO[bytes]],
+        stack: ExitStack,
+        size: int | None = None,
+    ) -> None:
         self._path = path
         self._open: Callable[[], IO[bytes]] = lambda: stack.enter_context(open_file())
         with self._damage():
             self._file = self._open()
             shape, self._by_column, self._dtype = _read_header(path, self._file)
+            self._is_file = isinstance(self._file, io.BufferedReader) and self._file.seekable()
+            self._start = self._file.tell() if self._is_file or size is not None else 0
+            if self._is_file:
+                size = _size_of(self._file)
         if len(shape) not in (1, 2):
             raise InputError(str(path), f"is an array of shape {shape}; must have 1 or 2 axes")
         if self._dtype.kind not in "fiu":
             dtype = shown(str(self._dtype))
             raise InputError(str(path), f"is an array of {dtype}; must hold real numbers")
+        if not shape[0]:
+            raise InputError(str(path), "holds no rows")
+        # Nothing is made room for that the file cannot hold.
+        if size is not None and math.prod(shape) * self._dtype.itemsize > size - self._start:
+            raise InputError(
+                str(path),
+                f"{_INCOMPLETE}; by its header it has {_counted(shape[1:], 'column')} and "
+                f"{_counted(shape[:1], 'row')}",
+            )
         self.names: tuple[str, ...] | None = None
+        self.notes: list[str] = []
+        self.index: list[int] = []
         self.total: int | None = shape[0]
         self._n_rows = shape[0]
         self.n_columns = shape[1] if len(shape) == 2 else 1
         self._by_column = self._by_column and self.n_columns > 1
+        if self._by_column and size is None:
+            raise InputError(str(path), "is stored column by column; must be a file, not a pipe")
         self.position = 0
 
     def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
@@ -70,6 +104,10 @@ class ArrayFile:
                 self.position += len(block)
                 yield block
 
+    def find_index(self) -> dict[int, int | None]:
+        """Return no columns: an array has no names."""
+        return {}
+
     def mapped(self, columns: Sequence[int]) -> NDArray[np.float64] | None:
         """Return the chosen columns of all rows, mapped into memory.
 
@@ -78,20 +116,19 @@ class ArrayFile:
         mapped file is cut short.
         """
         file = self._file
-        if not (isinstance(file, io.BufferedReader) and file.seekable()):
+        if not (self._is_file and isinstance(file, io.BufferedReader)):
             return None
         if self._dtype != np.float64 or list(columns) != list(range(self.n_columns)):
             return None
         order: Literal["F", "C"] = "F" if self._by_column else "C"
         shape = (self._n_rows, self.n_columns)
-        start = file.tell()
         try:
             with reading(self._path):
-                return np.memmap(file, np.float64, "r", start, shape, order)
+                return np.memmap(file, np.float64, "r", self._start, shape, order)
         except ValueError:  # nothing to map, or less than there should be: reading it says what
             return None
         finally:
-            file.seek(start)
+            file.seek(self._start)
 
     def _read_rows(self, columns: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Yield blocks of an array that is stored row by row."""
@@ -103,14 +140,18 @@ class ArrayFile:
     def _read_columns(self, columns: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Yield blocks of an array that is stored column by column."""
         size = self._dtype.itemsize
-        start = self._file.tell()
-        files = []
+        # A file may jump between columns; to jump back in an archive is to unpack it anew.
         with self._damage():
-            for column in columns:
-                files.append(self._open())
-                files[-1].seek(start + column * self._n_rows * size)
+            files = [self._file if self._is_file else self._open() for _ in columns]
+        done = 0
         for count in self._counts(size * len(columns)):
-            yield np.stack([self._read(file, count * size) for file in files], axis=1)
+            pieces = []
+            for file, column in zip(files, columns, strict=True):
+                with self._damage():
+                    file.seek(self._start + (column * self._n_rows + done) * size)
+                pieces.append(self._read(file, count * size))
+            done += count
+            yield np.stack(pieces, axis=1)
 
     def _counts(self, row_size: int) -> Iterator[int]:
         """Yield the sizes of the blocks that make up the whole array."""
@@ -119,10 +160,14 @@ class ArrayFile:
             yield min(count, self._n_rows - start)
 
     def _read(self, file: IO[bytes], size: int) -> NDArray[Any]:
-        with self._damage():
-            content = file.read(size)
-        if len(content) < size:
-            raise InputError(str(self._path), "ends before its last row: the file is incomplete")
+        pieces: list[bytes] = []  # a pipe may hold less than its header says
+        while size > 0:
+            with self._damage():
+                pieces.append(file.read(min(_BLOCK, size)))
+            size -= len(pieces[-1])
+            if not pieces[-1]:
+                raise InputError(str(self._path), _INCOMPLETE)
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return np.frombuffer(content, dtype=self._dtype)
 
     @contextmanager
@@ -135,23 +180,29 @@ class ArrayFile:
             raise InputError(str(self._path), f"is damaged: {error}") from error
         except (NotImplementedError, RuntimeError) as error:  # encrypted, or packed otherwise
             raise InputError(str(self._path), f"cannot be unpacked: {error}") from error
+        except SystemFailure as error:
+            if getattr(error.__cause__, "errno", None) != errno.EINVAL:
+                raise
+            raise InputError(
+                str(self._path), "is damaged: it leads to no place in itself"
+            ) from error
 
 
-def open_npy(path: Path, stack: ExitStack) -> ArrayFile:
-    """Open the array in the .npy file at `path`."""
-    return ArrayFile(path, lambda: path.open("rb"), stack)
+def open_npy(path: Path, stack: ExitStack, place: Path) -> ArrayFile:
+    """Open the array in the .npy file called `path`, which lies at `place`."""
+    return ArrayFile(path, lambda: place.open("rb"), stack)
 
 
-def open_npz(path: Path, array: str | None, stack: ExitStack) -> ArrayFile:
-    """Open an array in the .npz archive at `path`: the one called `array`, or the only one."""
+def open_npz(path: Path, array: str | None, stack: ExitStack, place: Path) -> ArrayFile:
+    """Open an array in the .npz archive called `path`: the one called `array`, or the only one."""
     with reading(path):
-        file = stack.enter_context(path.open("rb"))
+        file = stack.enter_context(place.open("rb"))
     try:
         archive = stack.enter_context(zipfile.ZipFile(file))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise InputError(str(path), "is not a .npz archive") from error
     members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-    known = ", ".join(members)
+    known = listed(list(members))
     if array is None:
         if len(members) != 1:
             found = f"holds {len(members)} arrays ({known})" if members else "holds no array"
@@ -159,24 +210,42 @@ def open_npz(path: Path, array: str | None, stack: ExitStack) -> ArrayFile:
         (array,) = members
     elif array not in members:
         raise InputError("--array", f"there is no {shown(array)} in {path}; it holds {known}")
-    member = members[array]
-    return ArrayFile(path, lambda: archive.open(member), stack)
+    member = archive.getinfo(members[array])
+    return ArrayFile(path, lambda: archive.open(member), stack, member.file_size)
+
+
+def _counted(lengths: tuple[int, ...], noun: str) -> str:
+    count = lengths[0] if lengths else 1
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _size_of(file: IO[bytes]) -> int | None:
+    """Return how many bytes a file has; None if it is no regular file."""
+    status = os.fstat(file.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return shape, whether columns come first, and dtype, from the beginning of a .npy file."""
     try:
         version = np.lib.format.read_magic(file)
-        read = _HEADERS.get(version)
-        if read is None:
+        if version not in _HEADERS:
             raise InputError(str(path), f"is an array of an unknown version {version} of .npy")
-        shape, by_column, dtype = read(file)
+        form, read = _HEADERS[version]
+        prefix = file.read(struct.calcsize(form))
+        (length,) = struct.unpack(form, prefix)
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"its header has {length} bytes")
+        with warnings.catch_warnings():  # of how old, or how odd, a header is
+            warnings.simplefilter("ignore")
+            shape, by_column, dtype = read(io.BytesIO(prefix + file.read(length)))
     except (FaceError, OSError, zipfile.BadZipFile, zlib.error):
         raise
     except Exception as error:  # a header is Python source: junk fails in many ways
         raise InputError(str(path), f"is not a .npy file: {error}") from error
     if dtype.hasobject:
         raise InputError(str(path), "is an array of Python objects, which are never loaded")
-    if any(length < 0 for length in shape) or math.prod(shape) < 0:
+    # True counts as a whole number in Python.
+    if any(type(length) is not int or not 0 <= length <= sys.maxsize for length in shape):
         raise InputError(str(path), f"is an array of impossible shape {shape}")
     return shape, by_column, dtype

@@ -6,30 +6,66 @@ import codecs
 import csv
 import io
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp._io.errors import InputError
+from estep_xp._io.columns import find_index, find_text, listed, refuse_text
+from estep_xp._io.dialect import (
+    Dialect,
+    is_heading,
+    may_be_heading,
+    read_records,
+    recognise_decimal,
+    recognise_delimiter,
+    sample_records,
+)
+from estep_xp._io.errors import InputError, shown
 from estep_xp._io.files import reading
-from estep_xp._io.numbers import looks_numeric, parse_number
+from estep_xp._io.numbers import is_decimal_comma, looks_numeric, parse_number
 from estep_xp._io.rows import BadRows
 
 _BLOCK = 1 << 21  # characters read at a time
 _LONGEST_LINE = 1 << 26
 _ROWS = 1 << 14  # rows of a block that is read field by field
+_SAMPLE_LINES = 1000
+_SAMPLE_SIZE = 1 << 18  # characters
+_SEPARATOR = re.compile(r"sep=(.)\n", re.IGNORECASE)
+_UNKNOWN = Dialect()
+_UTF_16 = "UTF-16 text; must be UTF-8, which Excel saves as CSV UTF-8"
+_OTHER_FORMATS = {
+    codecs.BOM_UTF16_LE: _UTF_16,
+    codecs.BOM_UTF16_BE: _UTF_16,
+    b"PK\x03\x04": "an Excel workbook (.xlsx) or another ZIP archive, not text; save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls) or other Office file, not text; save it as CSV",
+    b"PAR1": "a Parquet file, not text; its name must end in .parquet",
+    b"\x93NUMPY": "a NumPy array, not text; its name must end in .npy",
+    b"\x1f\x8b": "packed by gzip; unpack it first",
+    b"BZh": "packed by bzip2; unpack it first",
+    b"\xfd7zXZ": "packed by xz; unpack it first",
+    b"(\xb5/\xfd": "packed by Zstandard; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"\x89PNG": "a picture (PNG), not text",
+    b"\xff\xd8\xff": "a picture (JPEG), not text",
+    b"GIF8": "a picture (GIF), not text",
+    b"%PDF": "a PDF document, not text",
+    b"\x89HDF": "an HDF5 file, not text; save it as CSV",
+    b"ARROW1": "an Arrow or Feather file, not text; save it as CSV or Parquet",
+    b"SQLite": "an SQLite database, not text; save a table as CSV",
+}
 
 
 class DelimitedFile:
     """A text file of rows; see :class:`~estep_xp._io.rows.Source`.
 
     The first line is a heading if none of its fields is a number. A byte order mark, any line
-    ends, quotes and blank lines are fine.
+    ends, quotes and blank lines are fine. What separates values and decimals is what the first
+    lines tell.
 
     Parameters
     ----------
@@ -37,26 +73,40 @@ class DelimitedFile:
         The file's name, for errors.
     file : BufferedReader or BufferedRandom
         The file.
-    delimiter : str
-        What separates the fields of a line.
+    dialect : Dialect, optional
+        What a person has said of it.
+    preferred : str, optional
+        What separates the fields of a line by the name's ending.
+    features : sequence of str, optional
+        The names of a model's features: a line that holds them is a heading.
     """
 
     def __init__(
-        self, path: Path, file: io.BufferedReader | io.BufferedRandom, delimiter: str
+        self,
+        path: Path,
+        file: io.BufferedReader | io.BufferedRandom,
+        dialect: Dialect = _UNKNOWN,
+        *,
+        preferred: str = ",",
+        features: Sequence[str] = (),
     ) -> None:
         self._path = path
         self._file = file
-        self._delimiter = delimiter
         status = os.fstat(file.fileno())
         self.total = status.st_size if stat.S_ISREG(status.st_mode) else None
-        if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise InputError(str(path), "is UTF-16 text; must be UTF-8")
+        require_text(path, file.peek(8))
         # Text that is not UTF-8 may stand in columns that nobody asked for.
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
         self._line = 0  # lines before the blocks to come
         self._blocks: Iterator[str] = self._whole_lines()
+        self._delimiter = preferred
+        self._decimal = "."
+        self._sample: list[list[str]] = []  # the fields of the first rows
+        self._hint = ""  # what else to say of bad rows
         self.names: tuple[str, ...] | None = None
-        self.n_columns = self._read_heading()
+        self.notes: list[str] = []
+        self.index: list[int] = []
+        self.n_columns = self._read_heading(dialect, features)
 
     @property
     def position(self) -> int:
@@ -65,6 +115,8 @@ class DelimitedFile:
 
     def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
         """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
+        self._refuse_text(columns)
+        bad.hint = self._hint
         for text in self._blocks:
             if '"' in text:  # a quoted field may hold a newline, so this block may end inside one
                 lines = (line for block in chain([text], self._blocks) for line in _lines(block))
@@ -79,6 +131,10 @@ class DelimitedFile:
 
     def _read_numbers(self, text: str, columns: Sequence[int]) -> NDArray[np.float64] | None:
         """Return the rows of a block without quotes, or None if it needs a closer look."""
+        if self._decimal == ",":
+            if "." in text or self._delimiter == ",":
+                return None
+            text = text.replace(",", ".")
         content = np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
         ends = np.flatnonzero(content == ord("\n"))
         delimiters = np.flatnonzero(content == ord(self._delimiter))
@@ -102,7 +158,7 @@ class DelimitedFile:
         self, lines: Iterable[str], columns: Sequence[int], bad: BadRows
     ) -> Iterator[NDArray[np.float64]]:
         """Yield the rows of `lines`, which may need any care, and name the bad ones."""
-        records = self._records(lines)
+        records = read_records(lines, self._delimiter)
         rows: list[list[float]] = []
         before = self._line
         while True:
@@ -126,16 +182,6 @@ class DelimitedFile:
         if rows:
             yield np.asarray(rows)
 
-    def _records(self, lines: Iterable[str]) -> Any:
-        """Return a reader of the fields of `lines`: none on a line of nothing but white space."""
-        blank_lines = ("\n" if self._is_blank(line) else line for line in lines)
-        return csv.reader(
-            blank_lines, delimiter=self._delimiter, skipinitialspace=True, strict=True
-        )
-
-    def _is_blank(self, line: str) -> bool:
-        return line.isspace() and self._delimiter not in line
-
     def _read_record(
         self, record: list[str], columns: Sequence[int], place: str, bad: BadRows
     ) -> list[float] | None:
@@ -149,11 +195,43 @@ class DelimitedFile:
         row = []
         for column in columns:
             try:
-                row.append(parse_number(record[column]))
+                row.append(self._parse(record[column]))
             except ValueError as error:
                 bad.add(place, str(error), position=column + 1, token=record[column])
                 return None
         return row
+
+    def _parse(self, field: str) -> float:
+        """Return the number in a field; ValueError, which says what was expected, if it is none."""
+        if self._decimal == ".":
+            try:
+                return parse_number(field)
+            except ValueError as error:
+                hint = "; or give --decimal comma" if is_decimal_comma(field) else ""
+                raise ValueError(f"{error}{hint}") from None
+        if "." in field:
+            raise ValueError("must have a decimal comma, as others have; or give --decimal point")
+        return parse_number(field.replace(",", "."))
+
+    def find_index(self) -> dict[int, int | None]:
+        """Return the columns that a data frame has written its index into."""
+        return find_index(self._path, self.names or (), self._first_values)
+
+    def _first_values(self, column: int) -> list[str]:
+        return [record[column] for record in self._sample]
+
+    def _refuse_text(self, columns: Sequence[int]) -> None:
+        """Raise InputError if one of the columns holds nothing but text."""
+        for column in columns:
+            found = find_text(self._first_values(column))
+            if found is not None:
+                others = [
+                    other
+                    for other in range(self.n_columns)
+                    if find_text(self._first_values(other)) is None
+                ]
+                what = f"text, {shown(_from_windows(found))} for example" if found else "nothing"
+                raise refuse_text(self._path, self.names, column, what, others)
 
     def _whole_lines(self) -> Iterator[str]:
         """Yield the text in blocks that end with a line, every line ended by a newline."""
@@ -174,10 +252,21 @@ class DelimitedFile:
         if rest:
             yield f"{rest}\n"
 
-    def _read_heading(self) -> int:
+    def _read_heading(self, dialect: Dialect, features: Sequence[str]) -> int:
         """Return how many fields the first line has, and keep them as names if it is a heading."""
         for text in self._blocks:
-            records = self._records(_lines(text))
+            if separator := _SEPARATOR.match(text):  # a line that Excel writes, and obeys
+                self._line += 1
+                text = text[separator.end() :]
+                dialect = dialect._replace(delimiter=dialect.delimiter or separator[1])
+            if not text.strip("\n "):
+                self._line += text.count("\n")
+                continue
+            if "\0" in text:
+                raise InputError(str(self._path), "holds zero bytes; must be UTF-8 text")
+            lines = _first_lines(text)
+            self._recognise(lines, dialect)
+            records = read_records(_lines(text), self._delimiter)
             try:
                 first = next(filter(None, records), None)
             except csv.Error as error:
@@ -187,13 +276,93 @@ class DelimitedFile:
                 self._line += records.line_num
                 continue
             rest = text
-            if any(map(str.strip, first)) and not any(map(looks_numeric, first)):
-                self.names = tuple(map(str.strip, first))
+            self._sample = sample_records(lines, self._delimiter)
+            if self._is_heading(first, dialect.header, features):
+                self.names = self._decoded(first)
                 self._line += records.line_num
                 rest = "".join(islice(_lines(text), records.line_num, None))
+                self._sample = self._sample[1:]
+            self._sample = [record for record in self._sample if len(record) == len(first)]
             self._blocks = chain([rest] if rest else [], self._blocks)
             return len(first)
         raise InputError(str(self._path), "holds no rows")
+
+    def _recognise(self, lines: Sequence[str], dialect: Dialect) -> None:
+        """Keep what separates values and decimals: what a person said, or else what lines tell."""
+        delimiter, decimal = dialect.delimiter, dialect.decimal
+        if delimiter is None:
+            delimiter = recognise_delimiter(self._path, lines, self._delimiter, decimal)
+        if decimal is None:
+            decimal = "."
+            records = sample_records(lines, delimiter)
+            if records:
+                said = dialect.delimiter is not None
+                decimal = recognise_decimal(self._path, records, delimiter, said=said)
+        self._delimiter, self._decimal = delimiter, decimal
+
+    def _is_heading(self, first: list[str], said: bool | None, features: Sequence[str]) -> bool:
+        """Return whether the first line holds names, and note where that could be otherwise."""
+        if said is not None:
+            return said
+        others = self._sample[1:]
+        found = is_heading(first, others, features)
+        line = shown(self._delimiter.join(first))
+        if found and any(map(looks_numeric, first)):
+            self.notes.append(
+                f"note: {self._path}: the first line ({line}) was read as names; give --header no "
+                "if it is a row"
+            )
+        elif not found and may_be_heading(first, others):
+            self.notes.append(
+                f"warning: {self._path}: the first line ({line}) was read as a row of numbers; "
+                "give --header yes if it holds names, or --header no"
+            )
+        elif not found and not all(map(looks_numeric, filter(str.strip, first))):
+            self._hint = "; give --header yes if the first line holds names"
+        return found
+
+    def _decoded(self, first: Sequence[str]) -> tuple[str, ...]:
+        """Return the fields of a heading as names; what is not UTF-8 is read as Windows-1252."""
+        words = [word.strip() for word in first]
+        if any(map(_is_undecoded, words)):
+            words = list(map(_from_windows, words))
+            self.notes.append(
+                f"note: {self._path}: the names are not UTF-8; they were read as Latin-1 "
+                f"(Windows-1252): {listed(words)}"
+            )
+        return tuple(words)
+
+
+def require_text(path: Path, beginning: bytes) -> None:
+    """Raise InputError if a file begins as one of another format does."""
+    for signature, found in _OTHER_FORMATS.items():
+        if beginning.startswith(signature):
+            raise InputError(str(path), f"is {found}")
+
+
+def _is_undecoded(word: str) -> bool:
+    """Return whether `word` holds bytes that are not UTF-8."""
+    return any("\udc80" <= character <= "\udcff" for character in word)
+
+
+def _from_windows(word: str) -> str:
+    content = word.encode("utf-8", "surrogateescape")
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:  # five bytes mean nothing there
+        return content.decode("latin-1")
+
+
+def _first_lines(text: str) -> list[str]:
+    """Return the first lines of `text`, enough of them to tell how the file is written."""
+    lines: list[str] = []
+    size = 0
+    for line in islice(_lines(text), _SAMPLE_LINES):
+        lines.append(line)
+        size += len(line)
+        if size > _SAMPLE_SIZE and len(lines) > 2:
+            break
+    return lines
 
 
 def _lines(text: str) -> Iterable[str]:

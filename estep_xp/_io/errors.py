@@ -67,10 +67,13 @@ def shown(token: str) -> str:
     """Return `token` as an error message shows it: cut, and with control characters escaped."""
     if not token.strip():
         return "empty"
-    text = escaped(token[: _LONGEST_TOKEN + 1])
-    if len(text) > _LONGEST_TOKEN:
-        text = f"{text[: _LONGEST_TOKEN - 3]}..."
+    text = cut(escaped(token[: _LONGEST_TOKEN + 1]))
     return f"'{text}'" if ";" in text else text
+
+
+def cut(word: str) -> str:
+    """Return `word` as it is, or its beginning if it is long."""
+    return word if len(word) <= _LONGEST_TOKEN else f"{word[: _LONGEST_TOKEN - 3]}..."
 
 
 def escaped(text: str) -> str:

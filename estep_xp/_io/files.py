@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -93,7 +94,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         If it cannot be created, written or renamed.
     """
     with writing(path):
-        place = path.resolve()
+        place = Path(os.path.realpath(path))
+        if place.is_symlink():  # it leads to itself
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         draft = place.with_name(f".estep_xp-{secrets.token_hex(8)}.part")
         # O_EXCL: never a file, or a link, that somebody else put there. 0o666 less the umask.
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)

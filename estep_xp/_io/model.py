@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,12 +59,15 @@ class Model(NamedTuple):
         Means of the components.
     covariances : ndarray of shape (k,), (k, d), (d, d) or (k, d, d)
         Variances or covariances, by family.
+    feature_names : sequence of str or None
+        The names of the columns of its data, where these have names.
     """
 
     family: str
     weights: NDArray[np.float64]
     means: NDArray[np.float64]
     covariances: NDArray[np.float64]
+    feature_names: Sequence[str] | None = None
 
     @classmethod
     def from_mixture(cls, mixture: Any) -> Model:
@@ -71,7 +77,8 @@ class Model(NamedTuple):
             name for name, one in _FAMILIES.items() if isinstance(components, one.components)
         )
         numbers = (mixture.weights, components.means, components.covariances)
-        return cls(family, *(np.asarray(values, dtype=np.float64) for values in numbers))
+        weights, means, covariances = (np.asarray(values, dtype=np.float64) for values in numbers)
+        return cls(family, weights, means, covariances)
 
     def mixture(self) -> Any:
         """Return the mixture, on NumPy arrays; ValueError if a matrix is no covariance."""
@@ -91,7 +98,10 @@ class Model(NamedTuple):
 
 def encode_model(model: Model) -> bytes:
     """Return the content of a file that holds `model`: the same numbers give the same bytes."""
-    record = {"format": FORMAT, "version": VERSION, "family": model.family}
+    record: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    if model.feature_names is not None:
+        record["feature_names"] = list(model.feature_names)
+    record["family"] = model.family
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
     for key in ("weights", "means", "covariances"):
         # repr, which json.dumps uses, writes the shortest digits that read back as the same float.
@@ -128,34 +138,62 @@ def read_model(path: Path) -> Model:
     SystemFailure
         If it cannot be read.
     """
-    record = _Record(path)
-    record.require("format", FORMAT)
-    record.require("version", _Number(VERSION))
-    name = record.get("family")
-    if not isinstance(name, str) or name not in _FAMILIES:
-        raise InputError(
-            f"{path}: family", f"is {shown(_token(name))}; must be one of {', '.join(_FAMILIES)}"
-        )
-    family = _FAMILIES[name]
+    return ModelFile(path).read()
 
-    sizes = {"k": record.length("means")}
-    if "d" in family.means:
-        sizes["d"] = record.length("means", 0)
-    weights = record.array("weights", (sizes["k"],), _not_negative)
-    if not weights.any():
-        raise record.error("weights", 0, "at least one weight must be positive")
-    means = record.array("means", tuple(sizes[axis] for axis in family.means))
-    covariances = record.array(
-        "covariances",
-        tuple(sizes[axis] for axis in family.covariances),
-        _positive if family.variances else None,
-    )
-    model = Model(name, weights, means, covariances)
-    try:
-        model.mixture()
-    except (TypeError, ValueError) as error:  # a matrix that is no covariance
-        raise InputError(str(path), str(error)) from error
-    return model
+
+class ModelFile:
+    """A file with a mixture, whose sizes and names are known before its numbers are read.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no JSON, or describes no mixture: it names the value.
+    SystemFailure
+        If it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._record = record = _Record(path)
+        record.require("format", FORMAT)
+        record.require("version", _Number(VERSION))
+        name = record.get("family")
+        if not isinstance(name, str) or name not in _FAMILIES:
+            raise InputError(
+                f"{path}: family",
+                f"is {shown(_token(name))}; must be one of {', '.join(_FAMILIES)}",
+            )
+        self._name = name
+        self._sizes = {"k": record.length("means")}
+        if "d" in _FAMILIES[name].means:
+            self._sizes["d"] = record.length("means", 0)
+        self.n_components = self._sizes["k"]
+        self.n_features = self._sizes.get("d", 1)
+        self.feature_names = record.names("feature_names", self.n_features)
+
+    def read(self) -> Model:
+        """Return the mixture; InputError if its numbers are not those of one."""
+        record, family, sizes = self._record, _FAMILIES[self._name], self._sizes
+        weights = record.array("weights", (sizes["k"],), _not_negative)
+        if not weights.any():
+            raise record.error("weights", 0, "at least one weight must be positive")
+        means = record.array("means", tuple(sizes[axis] for axis in family.means))
+        covariances = record.array(
+            "covariances",
+            tuple(sizes[axis] for axis in family.covariances),
+            _positive if family.variances else None,
+        )
+        model = Model(self._name, weights, means, covariances, self.feature_names)
+        try:
+            model.mixture()
+        except (TypeError, ValueError) as error:  # a matrix that is no covariance
+            raise InputError(str(self._path), str(error)) from error
+        return model
 
 
 class _Number(str):
@@ -205,6 +243,26 @@ class _Record:
             )
         return len(value)
 
+    def names(self, key: str, length: int) -> tuple[str, ...] | None:
+        """Return the list of names at `key`, all different; None if it is left out."""
+        if key not in self.record:
+            return None
+        field, names = f"{self.path}: {key}", self.record[key]
+        if not isinstance(names, list):
+            raise InputError(
+                field, f"is {shown(_token(names))}; must be a list of {length} names in quotes"
+            )
+        if len(names) != length:
+            raise InputError(field, f"has length {len(names)}; must have length {length}")
+        seen = set()
+        for index, name in enumerate(names):
+            if type(name) is not str:  # a _Number is one, too
+                raise _error(field, index, name, "must be a name in quotes")
+            if name in seen:
+                raise _error(field, index, name, "is there twice")
+            seen.add(name)
+        return tuple(names)
+
     def array(
         self,
         key: str,
@@ -212,9 +270,26 @@ class _Record:
         check: Callable[[float], str | None] | None = None,
     ) -> NDArray[np.float64]:
         """Return the nested list `key`, which must have this shape and pass the check."""
-        numbers: list[float] = []
-        _collect(f"{self.path}: {key}", self.get(key), shape, check, numbers)
+        value = self.get(key)
+        array = _convert(value, shape)
+        if array is not None and (check is None or not any(map(check, array.flat))):
+            return array
+        numbers: list[float] = []  # number by number, to name the bad one
+        _collect(f"{self.path}: {key}", value, shape, check, numbers)
         return np.asarray(numbers, dtype=np.float64).reshape(shape)
+
+
+def _convert(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    """Return a nested list of finite numbers of this shape; None if it is anything else."""
+    items = [value]
+    for length in shape:
+        if set(map(type, items)) != {list} or set(map(len, items)) != {length}:
+            return None
+        items = list(chain.from_iterable(items))
+    if set(map(type, items)) != {_Number}:
+        return None
+    array = np.fromiter(map(float, items), np.float64, len(items)).reshape(shape)
+    return array if np.isfinite(array).all() else None
 
 
 def _collect(
@@ -269,6 +344,9 @@ def _read_json(path: Path) -> Any:
     """Return what the file holds, its numbers as :class:`_Number`."""
     with reading(path):
         content = path.read_bytes()
+    # Millions of lists are no garbage: to look for some among them takes as long as to read them.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         return json.loads(
             content.decode("utf-8-sig"),
@@ -286,12 +364,15 @@ def _read_json(path: Path) -> Any:
         raise InputError(str(path), "is not a mixture: its lists are nested too deeply") from None
     except ValueError as error:  # from the hook below
         raise InputError(str(path), str(error)) from None
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of these pairs; ValueError if a key comes twice."""
     record = dict(pairs)
     if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"has {next(key for key in keys if keys.count(key) > 1)} twice")
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"has {key} twice")
     return record

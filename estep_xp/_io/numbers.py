@@ -77,6 +77,11 @@ def looks_numeric(token: str) -> bool:
     return True
 
 
+def is_decimal_comma(token: str) -> bool:
+    """Return whether `token` is a number with a decimal comma: "0,5"."""
+    return _DECIMAL_COMMA.fullmatch(token.strip()) is not None
+
+
 def parse_values(field: str, text: str) -> Values:
     """Return the numbers in `text`, separated by commas, white space or newlines.
 

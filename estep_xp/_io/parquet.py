@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp._io.errors import InputError, SystemFailure, shown
+from estep_xp._io.columns import find_index, refuse_text
+from estep_xp._io.errors import InputError, SystemFailure
 from estep_xp._io.extras import require
 from estep_xp._io.files import reading
 from estep_xp._io.rows import BadRows
@@ -18,7 +20,9 @@ from estep_xp._io.rows import BadRows
 if TYPE_CHECKING:
     from estep_xp._io.results import Results
 
+_EXTRA = '"estep_xp[parquet]"'
 _ROWS = 1 << 16
+_SAMPLE = 1000  # rows that tell an index
 
 
 class ParquetSource:
@@ -30,18 +34,22 @@ class ParquetSource:
         The file.
     stack : ExitStack
         Closes what has been opened.
+    place : Path
+        Where it lies, if it was sent to us under the name `path`.
     """
 
-    def __init__(self, path: Path, stack: ExitStack) -> None:
+    def __init__(self, path: Path, stack: ExitStack, place: Path) -> None:
         self._path = path
-        self._pyarrow = require("pyarrow", wanted_by=str(path), install="pyarrow")
-        parquet = require("pyarrow.parquet", wanted_by=str(path), install="pyarrow")
+        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
+        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
         with self._damage():
-            file = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(place.open("rb"))
             # Buffered: a column is read piece by piece, not a row group at once.
             self._file = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-        self._schema = self._file.schema_arrow
-        self.names: tuple[str, ...] | None = tuple(self._schema.names)
+            self._schema = self._file.schema_arrow
+            self.names: tuple[str, ...] | None = tuple(map(str.strip, self._schema.names))
+        self.notes: list[str] = []
+        self.index: list[int] = []
         self.n_columns = len(self.names)
         if len(set(self.names)) < self.n_columns:
             raise InputError(str(path), f"has columns of the same name: {', '.join(self.names)}")
@@ -52,7 +60,10 @@ class ParquetSource:
         """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
         names = [self._schema.names[column] for column in columns]
         for column in columns:
-            self._require_numbers(column)
+            if not self._holds_numbers(column):
+                numeric = [other for other in range(self.n_columns) if self._holds_numbers(other)]
+                found = str(self._schema.field(column).type)
+                raise refuse_text(self._path, self.names, column, found, numeric)
         batches = self._file.iter_batches(batch_size=_ROWS, columns=names)
         while True:
             with self._damage():
@@ -70,7 +81,7 @@ class ParquetSource:
         try:
             with reading(self._path):
                 yield
-        except self._pyarrow.ArrowException as error:
+        except (self._pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
         except SystemFailure as error:
             if getattr(error.__cause__, "errno", None) is not None:
@@ -78,15 +89,32 @@ class ParquetSource:
             # pyarrow's own, of what it could not decode
             raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
 
-    def _require_numbers(self, column: int) -> None:
-        """Raise InputError unless the column holds integers or floating-point numbers."""
-        field = self._schema.field(column)
+    def find_index(self) -> dict[int, int | None]:
+        """Return the columns of a data frame's index: those pandas says, and those called so."""
+        said = [self._schema.get_field_index(name) for name in self._index_of_pandas()]
+        names = ["data" if column in said else name for column, name in enumerate(self.names or ())]
+        return dict.fromkeys(said) | find_index(self._path, names, self._first_values)
+
+    def _index_of_pandas(self) -> list[str]:
+        """Return the names of the index's columns by what pandas has written into the file."""
+        try:
+            said = json.loads(self._schema.metadata[b"pandas"])["index_columns"]
+            return [name for name in said if name in self._schema.names]
+        except (KeyError, TypeError, ValueError, RecursionError):  # nothing, or nothing of pandas'
+            return []
+
+    def _first_values(self, column: int) -> list[str]:
+        """Return some values of a column, from the beginning, as text."""
+        name = self._schema.names[column]
+        with self._damage():
+            batch = next(self._file.iter_batches(batch_size=_SAMPLE, columns=[name]), None)
+        return [] if batch is None else list(map(str, batch.column(0).to_pylist()))
+
+    def _holds_numbers(self, column: int) -> bool:
+        """Return whether the column holds integers or floating-point numbers."""
+        kind = self._schema.field(column).type
         types = self._pyarrow.types
-        if not (types.is_integer(field.type) or types.is_floating(field.type)):
-            name = shown(field.name)
-            raise InputError(
-                f"{self._path} column {name}", f"holds {field.type}; must hold real numbers"
-            )
+        return bool(types.is_integer(kind) or types.is_floating(kind))
 
     def _numbers(self, values: Any) -> NDArray[np.float64]:
         """Return one column of a batch; what is missing becomes NaN."""
@@ -108,8 +136,8 @@ class ParquetWriter:
     """
 
     def __init__(self, path: Path, file: BinaryIO, names: list[str]) -> None:
-        self._pyarrow = require("pyarrow", wanted_by=str(path), install="pyarrow")
-        parquet = require("pyarrow.parquet", wanted_by=str(path), install="pyarrow")
+        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
+        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
         number, label = self._pyarrow.float64(), self._pyarrow.int64()
         types = [label if name == "label" else number for name in names]
         self._schema = self._pyarrow.schema(list(zip(names, types, strict=True)))

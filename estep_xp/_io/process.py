@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from estep_xp._io.errors import FaceError
+from estep_xp._io.errors import FaceError, cut
 from estep_xp._io.terminal import ReaderGone, complain, flush, write_what_fits
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -74,6 +74,7 @@ def _explained(error: Exception) -> tuple[str, int]:
         command = getattr(getattr(error, "ctx", None), "command_path", "estep-xp")
         message = error.format_message().removesuffix(".").replace("Value error, ", "")
         message = re.sub(r"^Invalid value for '(\S+)': ", r"\1: ", message)
+        message = re.sub(r"\S+", lambda word: cut(word[0]), message)
         return f"{message}; see {command} --help", getattr(error, "exit_code", 2)
     if isinstance(error, MemoryError):
         return "out of memory", 1

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from estep_xp._io.columns import label, require_ascending
 from estep_xp._io.errors import InputError
 
 _NAMED = 5  # bad rows that an error names; it counts them all
@@ -25,15 +26,28 @@ class Source(Protocol):
         How many columns there are.
     total : int or None
         How much there is to read, in units of its own; None where nobody knows.
+    notes : list of str
+        What a person should know of how the file was read.
+    index : list of int
+        Columns that were left out as a data frame's index, and must go on as one.
     """
 
     names: tuple[str, ...] | None
     n_columns: int
     total: int | None
+    notes: list[str]
+    index: list[int]
 
     @property
     def position(self) -> int:
         """How much has been read, in the units of `total`."""
+        ...
+
+    def find_index(self) -> dict[int, int | None]:
+        """Return the columns that a data frame has written its index into.
+
+        With each comes its first value, where it need be checked that it ascends.
+        """
         ...
 
     def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
@@ -48,11 +62,17 @@ class BadRows:
     ----------
     path : Path
         The file.
+
+    Attributes
+    ----------
+    hint : str
+        What else to say, where it helps.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0
+        self.hint = ""
         self._places: list[str] = []
         self._first: InputError | None = None
 
@@ -105,7 +125,7 @@ class BadRows:
         first = self._first
         places = ", ".join(self._places) + (", ..." if self.count > _NAMED else "")
         rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
-        expectation = f"{first.expectation} ({rows}: {places})"
+        expectation = f"{first.expectation} ({rows}: {places}){self.hint}"
         raise InputError(
             first.field, expectation, position=first.position, token=first.token
         ) from None
@@ -136,13 +156,30 @@ def good_blocks(
     """
     bad = BadRows(path)
     empty = True
-    for block in _of_one_size(source.blocks(columns, bad), n_rows):
+    blocks = source.blocks([*columns, *source.index] if source.index else columns, bad)
+    if source.index:
+        blocks = _without_index(blocks, source, path)
+    for block in _of_one_size(blocks, n_rows):
         empty = False
         if not bad.count:
             yield block
     bad.raise_if_any()
     if empty:
         raise InputError(str(path), "holds no rows")
+
+
+def _without_index(
+    blocks: Iterable[NDArray[np.float64]], source: Source, path: Path
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the blocks less their last columns, which must ascend like an index to the end."""
+    n_index = len(source.index)
+    last = np.empty((0, n_index))
+    for block in blocks:
+        index = np.concatenate([last, block[:, -n_index:]])
+        for column, values in zip(source.index, index.T, strict=True):
+            require_ascending(path, label(source.names, column), values)
+        last = index[-1:]
+        yield block[:, :-n_index]
 
 
 def _of_one_size(

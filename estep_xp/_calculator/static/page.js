@@ -264,12 +264,13 @@ async function upload(column) {
   select.replaceChildren(...answer.columns.map((name, j) => new Option(name, j, false, j === answer.column)));
   find("columns").hidden = answer.columns.length < 2;
   find("file-error").textContent = answer.error;
+  find("file-note").textContent = answer.note;
   if (!answer.error) fill({ ...texts(), x: answer.x });
 }
 
 function tryUpload(column) {
   upload(column).catch((error) => {
-    if (error instanceof Refusal) find("file-error").textContent = error.message;
+    if (error instanceof Refusal) [find("file-error").textContent, find("file-note").textContent] = [error.message, ""];
     else report(error);
   });
 }
@@ -290,7 +291,7 @@ function pressed(button) {
   const { preset, em: kind, sort: order } = button.dataset;
   if (preset) {
     find("columns").hidden = true;
-    find("file-error").textContent = find("em-status").textContent = "";
+    for (const id of ["file-error", "file-note", "em-status"]) find(id).textContent = "";
     find("preset-note").textContent = button.dataset.note;
     find("preset-note").hidden = false;
     climb = { heights: [], end: "" };
