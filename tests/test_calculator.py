@@ -39,6 +39,7 @@ from estep_xp._calculator import (
 from estep_xp._calculator.fields import WORKED, Fields
 from estep_xp._calculator.textbook import textbook_responsibilities
 from estep_xp._io.inputs import Inputs
+from tests.commands import default_signals
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "examples" / "data"
@@ -288,13 +289,14 @@ def test_extreme_numbers_have_no_sliders_and_no_picture():
 
 
 def start(*arguments, environment=None):
-    return subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=ENVIRONMENT | (environment or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with default_signals():
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            env=ENVIRONMENT | (environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 @contextlib.contextmanager
