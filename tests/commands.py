@@ -8,6 +8,7 @@ import importlib.util
 import math
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -45,14 +46,33 @@ needs_pyarrow = pytest.mark.skipif(
 )
 
 
+@contextlib.contextmanager
+def default_signals():
+    """Start processes that a signal ends, whatever pytest was told to ignore.
+
+    A process inherits what its parent ignores, under nohup or in the background of a shell, but not
+    what its parent handles.
+    """
+    ending = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    ignored = [number for number in ending if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def start(*arguments, folder=None, environment=None, command=COMMAND, **options):
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        [*command, *arguments],
-        cwd=folder or ROOT,
-        env=ENVIRONMENT | (environment or {}),
-        **streams | options,
-    )
+    with default_signals():
+        return subprocess.Popen(
+            [*command, *arguments],
+            cwd=folder or ROOT,
+            env=ENVIRONMENT | (environment or {}),
+            **streams | options,
+        )
 
 
 def run(*arguments, stdin=None, **options):
@@ -108,14 +128,22 @@ def start_on_terminal(*arguments, columns=80, stdout=True, environment=None):
 def read_terminal(ours, until=None):
     """Return what a terminal shows: up to some text, or else to the end, where it is closed."""
     shown = bytearray()
+    deadline = time.monotonic() + 120
     with contextlib.suppress(OSError):  # how a terminal says that everybody has gone
-        while piece := os.read(ours, 1 << 16):
+        while piece := _read_before(deadline, ours):
             shown += piece
             if until is not None and until.encode() in shown:
                 return shown.decode()
     os.close(ours)
     assert until is None, shown.decode()
     return shown.decode().replace("\r\n", "\n")
+
+
+def _read_before(deadline, ours):
+    """Return the next piece of what a terminal shows, which may not come too late."""
+    ready, _, _ = select.select([ours], [], [], max(deadline - time.monotonic(), 0))
+    assert ready, "the command neither shows what it should, nor ends"
+    return os.read(ours, 1 << 16)
 
 
 def on_terminal(*arguments, **options):

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.commands import default_signals
+
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "examples" / "data"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
@@ -18,13 +20,14 @@ COMMAND = [sys.executable, "-m", "estep_xp", "calculator"]
 
 
 def start(*arguments, environment=None, command=COMMAND):
-    return subprocess.Popen(
-        [*command, *arguments],
-        env=ENVIRONMENT | (environment or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with default_signals():
+        return subprocess.Popen(
+            [*command, *arguments],
+            env=ENVIRONMENT | (environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 @contextlib.contextmanager

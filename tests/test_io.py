@@ -864,10 +864,14 @@ def test_curves_of_the_widest_mixture():
 
 @pytest.fixture
 def handlers():
-    """Numbers of the signals that end a process, whose handlers are put back afterwards."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield before
+    """The signals that end a process, handled as Python does where its parent ignores none."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield usual
     for number, handler in before.items():
         signal.signal(number, handler)
 

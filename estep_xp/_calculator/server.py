@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import socket
 import sys
 import warnings
 import webbrowser
 from contextlib import suppress
 from threading import Thread
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -67,7 +69,24 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
         terminal.complain("Ctrl-C ends the calculator.")
         if browser:
             Thread(target=_open_browser, args=(address,), daemon=True).start()
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server which goes on ignoring the signals that its process was started to ignore.
+
+    uvicorn handles them all; nohup and shells' background jobs rely on the opposite.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        everyone = signal.valid_signals()
+        self._ignored = {one for one in everyone if signal.getsignal(one) is signal.SIG_IGN}
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End the server, unless the signal is one to ignore."""
+        if sig not in self._ignored:
+            super().handle_exit(sig, frame)
 
 
 def listen(port: int | None) -> socket.socket:
