@@ -11,7 +11,7 @@ from estep_xp._initialize import initialize
 from estep_xp._m_step import maximized
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, is_tracer, space_of, to_host
-from estep_xp._problem import Problem
+from estep_xp._problem import Problem, padded
 from estep_xp._progress import progress_bar
 from estep_xp._result import EMResult
 from estep_xp._squarem import extrapolated
@@ -196,14 +196,15 @@ def _best_of(
     """The fit with the highest log-likelihood; the first of several at a tie."""
     results: list[EMResult] = []
     for problem in starts:
-        first = _State(problem.mixture, em.expected(problem, problem.mixture), 0, False)
+        whole = padded(problem)
+        first = _State(problem.mixture, em.expected(whole, problem.mixture), 0, False)
         space = _space(first.statistics)
         if not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor)):
             _check_weight_of_rows(problem, first.statistics)
             check_rows_of(problem, first.statistics, em.how)
-            result, stopped = _climbed(em, problem, first, callbacks)
+            result, stopped = _climbed(em, problem, whole, first, callbacks)
         else:
-            result, stopped = _compiled(em, problem, first, callbacks), False
+            result, stopped = _compiled(em, whole, first, callbacks), False
         results.append(result)
         if stopped:
             break
@@ -221,9 +222,16 @@ def _higher(one: EMResult, other: EMResult) -> EMResult:
 
 
 def _climbed(
-    em: _Em, problem: Problem, state: _State, callbacks: list[Callable[[EMResult], Any]]
+    em: _Em,
+    problem: Problem,
+    whole: Problem,
+    state: _State,
+    callbacks: list[Callable[[EMResult], Any]],
 ) -> tuple[EMResult, bool]:
-    """Iterate here and now; whether somebody has stopped it comes with the result."""
+    """Iterate here and now; whether somebody has stopped it comes with the result.
+
+    Sums are those of the `whole` of a problem, with its padding.
+    """
     heights: list[Array] = []
 
     def result() -> EMResult:
@@ -234,7 +242,7 @@ def _climbed(
 
     try:
         while not state.converged and state.n_iter < em.max_iter:
-            new = em.advanced(problem, state)
+            new = em.advanced(whole, state)
             check_rows_of(problem._replace(mixture=new.statistics.mixture), new.statistics, em.how)
             heights.append(new.statistics.log_likelihood)
             state = new._replace(converged=bool(new.converged))
