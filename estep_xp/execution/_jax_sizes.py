@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 # Sizes between a power of two and the next are spaced by an eighth of it, those of few rows by 8.
 _SHARE, _LEAST_STEP = 8, 8
+
+# JAX gives these no types.
+_derivatives: Any = ad
+_value_of: Any = operator.methodcaller("to_concrete_value")
 
 # Numbers in the rows of a call from which on these are not padded: to copy them takes memory and
 # time that count, and their results are worth waiting for the compiler.
@@ -83,7 +88,7 @@ def _may_be_padded(rows: tuple[Array, ...]) -> bool:
 def _is_on_one_device(array: Any) -> bool:
     """Whether an array, or what the tracer of an eager derivative stands for, is on one device."""
     while isinstance(array, jax.core.Tracer):
-        array = array.to_concrete_value()
+        array = _value_of(array)
     return array is not None and array.is_fully_addressable and len(array.sharding.device_set) == 1
 
 
@@ -121,7 +126,7 @@ _compiled_resized = jax.jit(_traced_resized, static_argnums=(0, 2))
 
 def _primitive(name: str, mode: str) -> Any:
     """A primitive that gives an array another number of rows."""
-    primitive = Primitive(name)
+    primitive: Any = Primitive(name)
 
     def shaped(array: Any, *, size: int) -> Any:
         return array.update(shape=(size, *array.shape[1:]))
@@ -147,7 +152,7 @@ def _transposes(primitive: Any, other: Any) -> None:
         del size
         return [other.bind(cotangent, size=array.aval.shape[0])]
 
-    ad.deflinear2(primitive, transposed)
+    _derivatives.deflinear2(primitive, transposed)
 
 
 _copies = _primitive("pad_rows_with_copies", "edge")
@@ -156,4 +161,4 @@ _cut = _primitive("cut_rows", "constant")
 _transposes(_zeros, _cut)
 _transposes(_cut, _zeros)
 # Copies stand for nothing: they have no derivatives.
-ad.defjvp(_copies, lambda tangent, array, *, size: _zeros.bind(tangent, size=size))
+_derivatives.defjvp(_copies, lambda tangent, array, *, size: _zeros.bind(tangent, size=size))
