@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from estep_xp._kernels import LogJoint, LogLikelihood, Posterior
+from estep_xp import execution
+from estep_xp._kernels import LogJoint, Posterior
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
-from estep_xp._problem import check_density, check_rows, pose, run, run_total
+from estep_xp._problem import check_density, check_rows, pose, run, total_log_likelihood
 from estep_xp._quiet import quiet
 from estep_xp._repr import sizes, summarized, total
-from estep_xp._typing import Array, ArrayLike
+from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import check_shape
 from estep_xp.families import _contract
 
@@ -56,34 +57,44 @@ class EStep(NamedTuple):
 
         The first of several at a tie; -1 where the responsibilities are NaN.
         """
-        r = self.responsibilities
-        xp = namespace_of(r)
-        labels = xp.argmax(r, axis=1)
-        return xp.where(xp.any(xp.isnan(r), axis=1), -1, labels)
+        labels: Array = execution.of_rows(_labels, self.responsibilities)
+        return labels
 
     @property
     @quiet
     def entropy(self) -> Array:
         """Entropy of each row in nats, shape (n,): 0 when certain, log k when undecided."""
-        r = self.responsibilities
-        xp = namespace_of(r)
-        # 0 log 0 is 0, and so is its share of the derivative.
-        safe = xp.where(r > 0, r, 1.0)
-        return 0.0 - xp.sum(r * xp.log(safe), axis=1)
+        entropy: Array = execution.of_rows(_entropy, self.responsibilities)
+        return entropy
 
     @property
     @quiet
     def total_log_likelihood(self) -> Array:
         """Log-likelihood of all rows, shape ()."""
-        return namespace_of(self.log_likelihood).sum(self.log_likelihood)
+        return execution.sum_of(self.log_likelihood)
 
     @property
     @quiet
     def mean_max_responsibility(self) -> Array:
         """Average of each row's largest responsibility, shape (); NaN without rows."""
         r = self.responsibilities
-        xp = namespace_of(r)
-        return xp.sum(r) + math.nan if r.shape[0] == 0 else xp.mean(xp.max(r, axis=1))
+        if r.shape[0] == 0:
+            return namespace_of(r).sum(r) + math.nan
+        return execution.mean_of(execution.of_rows(_largest, r))
+
+
+def _labels(xp: Namespace, r: Array) -> Array:
+    return xp.where(xp.any(xp.isnan(r), axis=1), -1, xp.argmax(r, axis=1))
+
+
+def _entropy(xp: Namespace, r: Array) -> Array:
+    # 0 log 0 is 0, and so is its share of the derivative.
+    safe = xp.where(r > 0, r, 1.0)
+    return 0.0 - xp.sum(r * xp.log(safe), axis=1)
+
+
+def _largest(xp: Namespace, r: Array) -> Array:
+    return xp.max(r, axis=1)
 
 
 def e_step(
@@ -280,8 +291,7 @@ def log_likelihood(
     -6.2618
     """
     problem = pose(x, mixture, sample_weight=sample_weight)
-    kernel = LogLikelihood(problem.k, problem.zeros, problem.space.lazy, problem.masks)
-    total, contributions = run_total(problem, kernel, block_size, workers)
+    total, contributions = total_log_likelihood(problem, block_size, workers)
     if contributions is not None:
         check_density(problem, contributions)
     return total

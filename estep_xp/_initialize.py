@@ -92,7 +92,8 @@ def initialize(
         )
     draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
     start = _Start(family, space, execution.options(block_size, workers))
-    mixture: Mixture = execution.compute(start, space, rows, draws)
+    whole = execution.padded(space, rows) or rows
+    mixture: Mixture = execution.compute(start, space, whole, draws)
     components: Any = mixture.components
     if is_concrete(components.means) and not np.isfinite(to_host(components[1])).all():
         _explain(space, column_names(x), *rows)

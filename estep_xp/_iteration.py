@@ -24,7 +24,7 @@ from estep_xp._namespace import (
     space_of,
     to_host,
 )
-from estep_xp._problem import Problem
+from estep_xp._problem import Problem, padded
 from estep_xp._quiet import quiet
 from estep_xp._result import EMResult
 from estep_xp._squarem import extrapolated
@@ -150,15 +150,16 @@ def best_of(
     outcomes: list[_Outcome] = []
     stopped = False
     for problem in starts:
-        first = em.begun(problem)
+        whole = padded(problem)
+        first = em.begun(whole)
         space = _space(first.statistics)
         eager = not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor))
         if eager:
             _check_weight_of_rows(problem, first.statistics)
             check_rows_of(problem, first.statistics, em.how)
-            outcome, stopped = _climbed(em, problem, first, callbacks)
+            outcome, stopped = _climbed(em, problem, whole, first, callbacks)
         else:
-            outcome = _compiled(em, problem, first, callbacks)
+            outcome = _compiled(em, whole, first, callbacks)
         outcomes.append(outcome)
         if stopped:
             break
@@ -196,9 +197,16 @@ def _judged(em: Iteration, outcome: _Outcome, *, stopped: bool) -> Verdict:
 
 
 def _climbed(
-    em: Iteration, problem: Problem, state: _State, callbacks: list[Callable[[EMResult], Any]]
+    em: Iteration,
+    problem: Problem,
+    whole: Problem,
+    state: _State,
+    callbacks: list[Callable[[EMResult], Any]],
 ) -> tuple[_Outcome, bool]:
-    """Iterate here and now; whether somebody has stopped it comes with the outcome."""
+    """Iterate here and now; whether somebody has stopped it comes with the outcome.
+
+    Sums are those of the `whole` of a problem, with its padding.
+    """
     heights: list[Array] = []
 
     def result() -> EMResult:
@@ -210,7 +218,7 @@ def _climbed(
     stopped = False
     try:
         while not state.course.ended and state.n_iter < em.max_iter:
-            new = em.advanced(problem, state)
+            new = em.advanced(whole, state)
             check_rows_of(problem._replace(mixture=new.statistics.mixture), new.statistics, em.how)
             heights.append(new.statistics.log_likelihood)
             state = new

@@ -7,7 +7,7 @@ log-likelihood, and the expected statistics. Kernels hold only what they must be
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp._logsumexp import (
@@ -140,6 +140,7 @@ class _Weighted(MixtureKernel):
     """What the kernels share that take rows (x,) or (x, sample_weight)."""
 
     masks: bool  # some sample weight may be zero
+    pads: bool = field(default=False, kw_only=True)  # those of padding are, which are good rows
 
     def looked_at(self, plan: Plan, rows: tuple[Array, ...]) -> tuple[Array, ...]:
         """The block with NaN for bad sample weights that nobody could look at before."""
@@ -153,7 +154,7 @@ class _Weighted(MixtureKernel):
         """The block with harmless numbers in its blank rows, and which those are."""
         rows = self.looked_at(plan, rows)
         if not self.masks:
-            return _Masked(rows)
+            return _Masked(rows, blank=rows[1] == 0 if self.pads else None)
         x, weight = rows
         zero = blank = weight == 0
         if _contract.takes_any_row(prepared.components):
@@ -184,7 +185,8 @@ class LogLikelihood(_Weighted):
 
     def slopes(self, *, by_x: bool, by_sample_weight: bool) -> Slopes:
         """The kernel of the sum's derivatives."""
-        return Slopes(self.k, self.zeros, self.lazy, self.masks, by_x, by_sample_weight)
+        flags = (self.masks, by_x, by_sample_weight)
+        return Slopes(self.k, self.zeros, self.lazy, *flags, pads=self.pads)
 
 
 @dataclass(frozen=True)

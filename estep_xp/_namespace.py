@@ -78,8 +78,12 @@ class Space(NamedTuple):
         if array.dtype == self.dtype:
             return array
         # What overflows becomes infinite: the check of values names it.
-        own = numpy_namespace if isinstance(array, np.ndarray) else self.xp
-        return quietly(own.astype, array, self.dtype)
+        if isinstance(array, np.ndarray):
+            return self._cast_on_host(array)
+        return quietly(self.xp.astype, array, self.dtype)
+
+    def _cast_on_host(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return quietly(numpy_namespace.astype, array, self.dtype)
 
 
 _PLAIN = Space("numpy", numpy_namespace, np.dtype(np.float64), None, False)
@@ -112,7 +116,7 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     xp = numpy_namespace if library == "numpy" else compat.array_namespace(*own)
     if library == "jax":
         # NumPy arrays beside tracers get the dtype that JAX gives them (float32 without x64).
-        arrays = quietly(lambda: [xp.asarray(array) for array in arrays])
+        arrays = [xp.empty_like(a[:0]) if isinstance(a, np.ndarray) else a for a in arrays]
     dtype = _floating(xp, [array.dtype for array in arrays])
     return Space(library, xp, dtype, _device(library, own), not all(map(is_concrete, arrays)))
 
@@ -179,6 +183,13 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array)
     except (RuntimeError, TypeError):  # an array of another device
         return np.from_dlpack(array)
+
+
+def is_on_host(array: Array) -> bool:
+    """Whether a concrete array can be looked at as one of NumPy without a copy."""
+    if type(array) is np.ndarray:
+        return True
+    return compat.is_jax_array(array) and all(one.platform == "cpu" for one in array.devices())
 
 
 def _is_torch_wrapper(value: Any) -> bool:
@@ -272,9 +283,16 @@ def _converted(name: str, value: Any, space: Space) -> Array:
         return space.xp.stack(items)
     host = _real(name, value)
     # Some libraries cast with NumPy.
-    if space.library in ("jax", "dask"):
+    if space.library == "jax":
+        return _on_jax_device(space._cast_on_host(host))
+    if space.library == "dask":
         return quietly(space.xp.asarray, host)
     return quietly(lambda: space.xp.asarray(host, dtype=space.dtype, device=space.device))
+
+
+def _on_jax_device(host: np.ndarray[Any, Any]) -> Array:
+    # `asarray`, and a cast on the device, would be compiled for each shape.
+    return sys.modules["jax"].device_put(host, may_alias=False)
 
 
 def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:

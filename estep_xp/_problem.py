@@ -10,7 +10,7 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp._frames import column_names
-from estep_xp._kernels import LogJoint
+from estep_xp._kernels import LogJoint, LogLikelihood
 from estep_xp._mixture import Mixture, check_mixture
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._typing import Array
@@ -22,7 +22,7 @@ from estep_xp._validation import (
     has_zeros,
     suspects,
 )
-from estep_xp.execution import RowKernel, TotalKernel
+from estep_xp.execution import RowKernel
 from estep_xp.families import _contract
 
 
@@ -36,6 +36,7 @@ class Problem(NamedTuple):
     zeros: bool  # some mixing weight is zero, or may be
     masks: bool  # some sample weight is
     columns: tuple[Any, ...] = ()  # names of features, if the rows were a data frame
+    pads: bool = False  # the last rows are padding, see `padded`
 
     @property
     def k(self) -> int:
@@ -75,15 +76,32 @@ def run(
     return execution.map_rows(kernel, problem.space, problem.rows, problem.mixture, how)
 
 
-def run_total(
-    problem: Problem, kernel: TotalKernel, block_size: int | None, workers: int | None
+def padded(problem: Problem) -> Problem:
+    """The same problem with rows of weight 0 appended, if the library gains by it.
+
+    It is for sums alone: what is said about rows must be said about those that were given.
+    """
+    rows = execution.padded(problem.space, problem.rows)
+    return problem if rows is None else problem._replace(rows=rows, pads=True)
+
+
+def total_log_likelihood(
+    problem: Problem, block_size: int | None, workers: int | None
 ) -> tuple[Array, Array | None]:
-    """Sum of the results of all rows; and these, if they may tell of bad rows."""
+    """Log-likelihood of all rows; and those of rows, if they may tell of bad ones."""
     how = _options(problem, block_size, workers)
-    total, results = execution.total(kernel, problem.space, problem.rows, problem.mixture, how)
+    space, mixture, whole = problem.space, problem.mixture, padded(problem)
+    kernel = log_likelihoods(whole)
+    total, results = execution.total(kernel, space, whole.rows, mixture, how)
     if results is None and is_concrete(total) and not math.isfinite(to_host(total)):
-        (results,) = run(problem, kernel, block_size, workers)
+        (results,) = run(problem, log_likelihoods(problem), block_size, workers)
     return total, results
+
+
+def log_likelihoods(problem: Problem) -> LogLikelihood:
+    """The kernel of rows' log-likelihoods."""
+    space = problem.space
+    return LogLikelihood(problem.k, problem.zeros, space.lazy, problem.masks, pads=problem.pads)
 
 
 def _options(problem: Problem, block_size: int | None, workers: int | None) -> execution.Options:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
+from estep_xp import execution
 from estep_xp._estep import e_step, log_likelihood
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import namespace_of
-from estep_xp._problem import pose
+from estep_xp._problem import Problem, pose
 from estep_xp._quiet import quiet
 from estep_xp._repr import summarized
-from estep_xp._typing import Array, ArrayLike
+from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp.families import _contract
 
 
@@ -88,11 +90,8 @@ class EMResult(NamedTuple):
             p log n − 2 log L, with p free parameters (Schwarz 1978).
         """
         total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
-        xp = namespace_of(total)
-        rows = pose(x, self.mixture, sample_weight=sample_weight).rows
-        ones = xp.ones_like(rows[0][(..., *(0,) * (len(rows[0].shape) - 1))], dtype=total.dtype)
-        n = xp.sum(rows[1] if len(rows) == 2 else ones)
-        return self._n_parameters * xp.log(n) - 2.0 * total
+        n = _n_rows(pose(x, self.mixture, sample_weight=sample_weight), total)
+        return self._n_parameters * namespace_of(total).log(n) - 2.0 * total
 
     @quiet
     def icl(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
@@ -111,20 +110,38 @@ class EMResult(NamedTuple):
             The BIC plus twice the entropy of the responsibilities (Biernacki, Celeux and Govaert
             2000): components that overlap count against a mixture.
         """
-        problem = pose(x, self.mixture, sample_weight=sample_weight)
-        rows, *weight = problem.rows
-        xp = problem.space.xp
+        rows, *weight = pose(x, self.mixture, sample_weight=sample_weight).rows
         if weight:  # rows of weight 0 may hold anything
-            counts = weight[0] > 0
-            blank = ~counts if len(rows.shape) == 1 else ~counts[:, None]
-            rows = xp.where(blank, 0.0, rows)
+            rows = execution.of_rows(_filled, rows, *weight)
         entropy = e_step(rows, self.mixture).entropy
         if weight:
-            entropy = xp.where(counts, weight[0] * entropy, 0.0)
-        return self.bic(x, sample_weight=sample_weight) + 2.0 * xp.sum(entropy)
+            entropy = execution.of_rows(_weighted, entropy, *weight)
+        return self.bic(x, sample_weight=sample_weight) + 2.0 * execution.sum_of(entropy)
 
     @property
     def _n_parameters(self) -> float:
         """How many numbers may be chosen freely; weights sum to 1."""
         components = _contract.estimable(self.mixture.components)
         return float(components._n_components() - 1 + components._n_parameters())
+
+
+def _n_rows(problem: Problem, like: Array) -> Array:
+    """The weighted number of rows, as an array () like another."""
+    xp = problem.space.xp
+    rows, *weight = problem.rows
+    if weight:
+        return execution.sum_of(weight[0])
+    n = rows.shape[0]
+    if math.isnan(n):  # Dask has yet to count them
+        ones = xp.ones_like(rows[(..., *(0,) * (len(rows.shape) - 1))], dtype=like.dtype)
+        return xp.sum(ones)
+    return xp.full_like(like, n)
+
+
+def _filled(xp: Namespace, x: Array, weight: Array) -> Array:
+    blank = weight == 0
+    return xp.where(blank if len(x.shape) == 1 else blank[:, None], 0.0, x)
+
+
+def _weighted(xp: Namespace, entropy: Array, weight: Array) -> Array:
+    return xp.where(weight > 0, weight * entropy, 0.0)

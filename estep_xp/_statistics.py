@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from estep_xp import execution
-from estep_xp._kernels import ExpectedStatistics, LogLikelihood
+from estep_xp._kernels import ExpectedStatistics
 from estep_xp._mixture import Mixture
 from estep_xp._namespace import Space, is_concrete, is_within_reach, space_of, to_host
-from estep_xp._problem import Problem, pose, refuse_bad_rows, run
+from estep_xp._problem import Problem, log_likelihoods, padded, pose, refuse_bad_rows, run
 from estep_xp._quiet import quiet
 from estep_xp._repr import sizes, summarized
 from estep_xp._typing import Array, ArrayLike
@@ -109,7 +109,7 @@ def expected_statistics(
     """
     problem = posed(x, mixture, sample_weight)
     how = execution.options(block_size, workers)
-    statistics = sums_of(problem, how)
+    statistics = sums_of(padded(problem), how)
     check_rows_of(problem, statistics, how)
     return statistics
 
@@ -129,7 +129,8 @@ def sums_of(problem: Problem, how: execution.Options) -> Statistics:
 def sums_in_full(problem: Problem, how: execution.Options) -> tuple[Statistics, Array]:
     """Statistics of a problem, and what rounding has left of their log-likelihood."""
     space, mixture = problem.space, problem.mixture
-    kernel = ExpectedStatistics(problem.k, problem.zeros, space.lazy, problem.masks)
+    flags = (problem.zeros, space.lazy, problem.masks)
+    kernel = ExpectedStatistics(problem.k, *flags, pads=problem.pads)
     log_likelihood, left, n_rows, counts, *sums = execution.sum_rows(
         kernel, space, problem.rows, mixture, how
     )
@@ -149,8 +150,7 @@ def check_rows_of(problem: Problem, statistics: Statistics, how: execution.Optio
         )
     # Only now a pass that keeps a number for each row.
     problem = problem._replace(space=problem.space._replace(lazy=False))
-    kernel = LogLikelihood(problem.k, problem.zeros, False, problem.masks)
-    (contributions,) = run(problem, kernel, how.block_size, how.workers)
+    (contributions,) = run(problem, log_likelihoods(problem), how.block_size, how.workers)
     refuse_bad_rows(problem, contributions)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from estep_xp import _linalg
-from estep_xp._namespace import Space, is_concrete, is_tracer, to_host
+from estep_xp._namespace import Space, is_concrete, is_on_host, is_tracer, to_host
 from estep_xp._quiet import quiet, quietly
 from estep_xp._text import shown
 
@@ -297,11 +297,16 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
 
     Good rows cost no pass over `x`.
     """
-    if space.lazy or _all_finite(space.xp, results):
+    if space.lazy:
+        return None
+    xp = space.xp
+    if is_on_host(results) and is_on_host(x):  # JAX would compile all this for each n
+        xp, x, results = np, to_host(x), to_host(results)
+    if _all_finite(xp, results):
         return None
     host = to_host(results)
     indices = np.flatnonzero(~np.isfinite(host))
-    rows = space.xp.take(x, space.xp.asarray(indices, device=space.device), axis=0)
+    rows = xp.take(x, xp.asarray(indices, device=space.device), axis=0)
     return Suspects(indices, to_host(rows), host[indices])
 
 

@@ -24,11 +24,12 @@ from estep_xp._estep import log_likelihood
 from estep_xp._m_step import check_floor, m_step
 from estep_xp._mixture import Mixture, check_mixture
 from estep_xp._namespace import is_concrete
-from estep_xp._problem import Problem, check_density, pose
+from estep_xp._problem import Problem, check_density, padded, pose
 from estep_xp._quiet import quiet
 from estep_xp._repr import sizes, summarized
 from estep_xp._statistics import Statistics, expected_statistics
 from estep_xp._validation import check_number, check_shape, check_whole
+from estep_xp.execution._jax_sizes import by_rows
 from estep_xp.families import _contract
 
 if TYPE_CHECKING:
@@ -99,9 +100,15 @@ def scores(x: ArrayLike, mixture: Mixture, *, block_size: int = _ROWS) -> Mixtur
     """
     block_size = check_whole("block_size", block_size, 1)
     problem = _posed(x, mixture)
-    results: tuple[Array, Mixture] = _scores(block_size, problem.rows[0], problem.mixture)
-    check_density(problem, results[0])
-    return results[1]
+    mixture = problem.mixture
+
+    def of_rows(x: Array) -> tuple[Array, ...]:
+        return tuple(jax.tree.leaves(_scores(block_size, x, mixture)))
+
+    totals, *slopes = by_rows(of_rows, problem.rows)
+    check_density(problem, totals)
+    scores: Mixture = jax.tree.unflatten(jax.tree.structure(mixture), slopes)
+    return scores
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -157,7 +164,7 @@ def observed_information(
     """
     problem = _posed(x, mixture, sample_weight)
     _statistics(problem)  # raises for bad rows
-    information: Array = _information(problem.rows, problem.mixture)
+    information: Array = _information(padded(problem).rows, problem.mixture)
     return information
 
 
@@ -225,7 +232,7 @@ def standard_errors(
     """
     problem = _posed(x, mixture, sample_weight)
     _statistics(problem)  # raises for bad rows
-    errors, definite = _standard_errors(of or _itself, problem.rows, problem.mixture)
+    errors, definite = _standard_errors(of or _itself, padded(problem).rows, problem.mixture)
     if is_concrete(definite) and not bool(definite):
         raise ValueError(
             "the observed information at this mixture is not positive definite, so there are no "
@@ -448,7 +455,8 @@ def fit(
     floor = check_floor(variance_floor)
     max_iter = check_whole("max_iter", max_iter, 1)
     settings = _Settings(max_iter, bool(accelerate))
-    result: ImplicitFit = _fit(settings, problem.rows, problem.mixture, tol, floor)
+    rows = padded(problem).rows
+    result: ImplicitFit = _fit(settings, rows, problem.mixture, tol, floor)
     if is_concrete(result.log_likelihood) and not math.isfinite(result.log_likelihood):
         _explain(problem, tol, settings, floor)
     return result

@@ -10,15 +10,15 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from estep_xp._namespace import is_tracer
+from estep_xp._namespace import is_tracer, library_of, namespace_of
 from estep_xp._quiet import quietly
 from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, TotalKernel
 from estep_xp.execution._options import Options, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
     from estep_xp._namespace import Space
     from estep_xp._typing import Array
@@ -34,9 +34,13 @@ __all__ = [
     "compute",
     "iterated",
     "map_rows",
+    "mean_of",
+    "of_rows",
     "options",
+    "padded",
     "realized",
     "sampled",
+    "sum_of",
     "sum_rows",
     "total",
 ]
@@ -80,6 +84,33 @@ def total(
         return own(kernel, space, rows, parameters, how), None
     (results,) = map_rows(kernel, space, rows, parameters, how)
     return quietly(space.xp.sum, results), results
+
+
+def of_rows(function: Callable[..., Any], *arrays: Array) -> Any:
+    """Apply `function(xp, *arrays)`, which treats every row alone, to arrays of one library."""
+    own = getattr(_driver(library_of(arrays[0])), "of_rows", None)
+    return own(function, *arrays) if own else function(namespace_of(*arrays), *arrays)
+
+
+def sum_of(numbers: Array) -> Array:
+    """Add up one number of each row."""
+    own = getattr(_driver(library_of(numbers)), "sum_of", None)
+    return own(numbers) if own else namespace_of(numbers).sum(numbers)
+
+
+def mean_of(numbers: Array) -> Array:
+    """Average one number of each row."""
+    own = getattr(_driver(library_of(numbers)), "sum_of", None)
+    return own(numbers) / numbers.shape[0] if own else namespace_of(numbers).mean(numbers)
+
+
+def padded(space: Space, rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
+    """Rows (x,) or (x, sample_weight) with copies of the last appended, of weight 0.
+
+    None where that gains nothing: it is for libraries that compile for each number of rows anew.
+    """
+    own = getattr(_driver(space.library), "padded", None)
+    return own(rows) if own else None
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estep_xp._summation import Sum
+from estep_xp.execution._jax_sizes import by_rows, weighted, with_zeros
 from estep_xp.execution._kernel import (
     Granted,
     Plan,
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 # take long to compile, so they are looped over.
 _UNROLLED = 64
 
-# Rows from which on more may be prepared than the plainest form of a density.
-_MANY_ROWS = 1000
+# Rows from which on more may be prepared than the plainest form of a density. For sums that means
+# to compile two forms and all that follows from each, which takes some seconds.
+_MANY_ROWS, _MANY_ROWS_OF_SUMS = 1000, 4097
 
 # Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
 _BLOCK_NUMBERS = {"cpu": 1 << 19}
@@ -169,7 +171,8 @@ class JaxPlan(Plan):
 def _plan(rows: tuple[Array, ...], *, sums: bool = False) -> JaxPlan:
     # Whether features are exact for all rows is a question to all devices, which otherwise need not
     # talk to each other.
-    many_rows = rows[0].shape[0] >= _MANY_ROWS and jax.device_count() == 1
+    least = _MANY_ROWS_OF_SUMS if sums else _MANY_ROWS
+    many_rows = rows[0].shape[0] >= least and jax.device_count() == 1
     inline = rows[0].ndim == 1 and rows[0].shape[0] >= _BEYOND_CACHE
     return JaxPlan(jnp, many_rows=many_rows, one_form=sums, inline=inline)
 
@@ -179,12 +182,27 @@ def map_rows(
 ) -> tuple[Array, ...]:
     """Run `kernel` compiled; XLA plans blocks and threads by itself."""
     del space, how
-    if all(_is_numeric(leaf) for leaf in jax.tree.leaves(parameters)):
-        results: tuple[Array, ...] = _map_rows(kernel, rows, parameters)
-        return results
     # Components that are a plain Python object can't be arguments of a compiled function, and as a
     # constant of it they would be frozen.
-    return _run(kernel, rows, parameters)
+    numeric = all(_is_numeric(leaf) for leaf in jax.tree.leaves(parameters))
+    run = _map_rows if numeric else _run
+    return by_rows(lambda *rows: run(kernel, rows, parameters), rows)
+
+
+def of_rows(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Call `function`, which treats every row alone, compiled."""
+    (result,) = by_rows(lambda *rows: (_compute(function, *rows),), arrays)
+    return result
+
+
+def sum_of(numbers: Array) -> Array:
+    """Add up one number of each row."""
+    return jnp.sum(with_zeros(numbers))
+
+
+def padded(rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
+    """Rows with others of weight 0 appended, so that few programs are compiled."""
+    return weighted(rows)
 
 
 def sum_rows(
@@ -427,22 +445,24 @@ def _fold(
     plan = _plan(rows, sums=True)
     with jax.default_matmul_precision("highest"):
         prepared = kernel.prepare(plan, parameters)
+        shapes: list[tuple[int, ...]] = []
 
         def packed(*block: Array) -> tuple[Array, tuple[Array, ...]]:
             sums, by_rows = kernel.block(plan, prepared, *block)
+            shapes[:] = [one.shape for one in sums]
             return _packed(sums), by_rows
 
         block = _in_groups(groups, packed)
         grouped = [a.reshape(groups, a.shape[0] // groups, *a.shape[1:]) for a in rows]
-        n_blocks = grouped[0].shape[1] // size
-        rest, by_rows = block(*(array[:, n_blocks * size :] for array in grouped))
+        n = grouped[0].shape[1]
+        n_blocks = n // size if n > size else 0  # a single block takes no loop to compile
+        rest, by_rows = _of_rest(block, [array[:, n_blocks * size :] for array in grouped])
         whole = Sum.of(jnp, rest)
         if n_blocks:
             whole, pieces = looped(block, whole, n_blocks, size, grouped)
             by_rows = tuple(map(_joined, pieces, by_rows))
-        shapes, _ = jax.eval_shape(lambda: kernel.block(plan, prepared, *(a[:0] for a in rows)))
     vector, first = _over_groups(whole)
-    _, _, *others = _unpacked(vector, [one.shape for one in shapes])
+    _, _, *others = _unpacked(vector, shapes)
     sums = (*first.parts(jnp), *others)
     return sums, tuple(a.reshape(-1, *a.shape[2:]) for a in by_rows)
 
@@ -459,6 +479,15 @@ def _over_groups(whole: Sum) -> tuple[Array, Sum]:
     numbers = vector.shape[0] - places.shape[1]
     total, lost = vector[numbers:].reshape(groups, 2).T
     return vector[:numbers], Sum(total, lost).added_up(jnp)
+
+
+def _of_rest(block: Callable[..., Any], rest: list[Array]) -> Any:
+    """What a function gives of the rows that are left over, which may be none."""
+    if rest[0].shape[1]:
+        return block(*rest)
+    nothing = jnp.sum(rest[0])  # zero, and as the rows are within `shard_map`
+    shapes = jax.eval_shape(block, *rest)
+    return jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype) + nothing, shapes)
 
 
 def _joined(pieces: Array, rest: Array) -> Array:
