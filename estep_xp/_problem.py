@@ -16,6 +16,7 @@ from estep_xp._typing import Array
 from estep_xp._validation import (
     Suspects,
     check_non_negative,
+    check_not_flushed,
     check_shape,
     check_weights,
     has_zeros,
@@ -65,6 +66,8 @@ def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) ->
         check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
         if is_concrete(sample_weight):  # or else kernels look at it, block by block
             check_non_negative(space, "sample_weight", sample_weight)
+        else:
+            sample_weight = check_not_flushed(space, "sample_weight", sample_weight)
         rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
     return Problem(space, name, rows, Mixture(weights, components), has_zeros(weights), masks)
