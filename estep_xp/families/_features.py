@@ -105,7 +105,7 @@ def natural(
     xp = plan.xp
     means, factors, log_normalizers = map(plan.widened, (means, factors, log_normalizers))
     centre = 0.5 * xp.max(means, axis=0) + 0.5 * xp.min(means, axis=0)
-    means = means - centre
+    means = means - centre[None, :]
     rotated, unsigned = means, xp.abs(means)
     if rotation is not None:
         rotation = plan.widened(rotation)
@@ -371,7 +371,7 @@ SQUARES, NORM, PRODUCTS = _Squares(), _Norm(), _Products()
 def _by_squares(xp: Namespace, slopes: Array, linear: Array, size: Array) -> tuple[Array, Array]:
     """Bounds that are linear in squares: |b z| is at most |b| (z² / a + a) / 2 for any a > 0."""
     size = size + xp.max(1.0 / xp.sqrt(2.0 * slopes), axis=0)
-    linear = 0.5 * linear
+    linear, size = 0.5 * linear, size[None, :]
     return slopes + linear / size, xp.sum(linear * size, axis=1)
 
 
