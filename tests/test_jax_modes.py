@@ -112,7 +112,7 @@ def test_a_compiled_fit_while_jax_looks_for_nan(backend, derivative):
     def history_of():
         # Compiled anew each time: JAX does not compile again for this mode alone.
         function = jax.value_and_grad(total, has_aux=True) if derivative else total
-        results = jax.tree.leaves(jax.jit(function)(mixture))
+        results = jax.tree.leaves(jax.jit(lambda mixture: function(mixture))(mixture))
         return next(np.asarray(a) for a in results if a.shape == (50,))
 
     before = history_of()
