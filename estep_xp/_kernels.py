@@ -89,10 +89,8 @@ class MixtureKernel:
         masked: Array | None = None,
     ) -> LogNormalized:
         """An evaluated block, normalised."""
-        result = normalize(plan, block.log_joint, prepared.weights, block.bound, masked)
-        if not self.lazy:
-            return result
-        return result._replace(total=result.total + _contract.nan_where_infinite(plan, block.x))
+        mark = _contract.nan_where_infinite(plan, block.x) if self.lazy else None
+        return normalize(plan, block.log_joint, prepared.weights, block.bound, masked, mark)
 
 
 @dataclass(frozen=True)
@@ -251,15 +249,19 @@ class Slopes(_Weighted):
         xp = plan.xp
         block, pull = self._pulled(plan, prepared, masked.rows[0])
         normalized = self.normalized(plan, prepared, block, masked.zero)
+        log_likelihood = plan.sum_of_rows(masked.contributions(plan, normalized))
+        by_sample_weight = _log_likelihood(plan, normalized) if self.by_sample_weight else None
+        # A row of zero density belongs to no component: derivatives through it are 0.
+        total = xp.where(normalized.total == 0, 1.0, normalized.total)
+        normalized = normalized._replace(total=total)
         responsibilities = masked.responsibilities(plan, normalized)
         by_components = () if pull is None else pull(responsibilities)
         by_rows: list[Array] = []
         if self.by_x:
             by_rows.append(masked.where_usable(plan, by_components[-1]))
             by_components = by_components[:-1]
-        if self.by_sample_weight:
-            log_likelihood = _log_likelihood(plan, normalized)
-            by_rows.append(masked.where_usable(plan, log_likelihood))
+        if by_sample_weight is not None:
+            by_rows.append(masked.where_usable(plan, by_sample_weight))
         if _contract.is_estimable(prepared.components):
             by_components = _contract.moments_block(
                 plan, prepared.components, prepared.shared, block, responsibilities
@@ -269,7 +271,6 @@ class Slopes(_Weighted):
         if normalized.ratios is not None:  # also of components without weight
             ratios = masked.shared_out(plan, normalized.ratios, normalized.total)
             counts.append(xp.sum(ratios, axis=rows_axis))
-        log_likelihood = plan.sum_of_rows(masked.contributions(plan, normalized))
         return (*log_likelihood, *counts, *by_components), tuple(by_rows)
 
     def _pulled(

@@ -47,7 +47,10 @@ def mixing_weights(plan: Plan, weights: Array, *, zeros: bool) -> MixingWeights:
     log = xp.log(xp.where(positive, weights, 1.0))
     largest = xp.max(xp.where(positive, log, -math.inf))
     gain = xp.where(positive, 1.0, weights + 0.0)  # no zero has a sign
-    shares = xp.where(positive, xp.exp(log - largest), gain * xp.exp(-largest))
+    # Beside nothing but subnormal weights the factor would overflow, and zero times it be NaN.
+    ceiling = _ceiling(xp, weights.dtype)
+    factor = xp.exp(xp.where(-largest > ceiling, ceiling, -largest))
+    shares = xp.where(positive, xp.exp(log - largest), gain * factor)
     mask = xp.where(positive, xp.zeros_like(gain), -math.inf)
     return MixingWeights(log - (largest + xp.log(xp.sum(shares))), gain, mask)
 
@@ -102,27 +105,34 @@ def normalize(
     weights: MixingWeights,
     bound: float = math.inf,
     masked: Array | None = None,
+    mark: Array | None = None,
 ) -> LogNormalized:
     """Exponentials of log-joints, shifted so that the largest in a row is 1.
 
     `joint` (k by rows) is the caller's own and may be overwritten; it holds log w_k + l_k, but l_k
     where a weight is zero, and nothing beyond `bound`. A row whose every entry is -inf has shares
-    and total 0: its log p is -inf and its r are NaN. A row with NaN or +inf becomes NaN. Rows in
-    `masked` (rows,) that are -inf throughout get finite values in their place: whatever weight 0
-    multiplies must have a finite derivative.
+    and total 0: its log p is -inf and its r are NaN, and derivatives through it are 0 whatever
+    becomes of them later. A row with NaN or +inf becomes NaN. Rows in `masked` (rows,) that are
+    -inf throughout get finite values in their place: whatever weight 0 multiplies must have a
+    finite derivative. `mark` (rows,) is NaN for rows that shall become NaN, and 0 for the others.
     """
     xp, axis = plan.xp, plan.axis
     limit = _safe_limit(xp, joint.dtype)
     if weights.gain is None and bound < limit:
-        return _unshifted(plan, joint, -limit)
+        return _unshifted(plan, joint, -limit, mark)
     # Components without weight take no part in the maximum: one of them may be the most likely by
     # far, and would underflow all others.
     shift = plan.greatest(without_dead(joint, weights, axis))
+    if mark is not None:
+        shift = shift + mark
     least, most = plan.span(joint, shift)
     if weights.gain is None and least > -limit and most < limit:
-        return _unshifted(plan, joint, least)
+        return _unshifted(plan, joint, least, mark)
     if not least > -math.inf:
         empty = shift == -math.inf
+        if plan.differentiable:
+            # What comes back to such a row, zero times infinity perhaps, ends here.
+            joint = plan.without_derivative(joint, across(empty, axis), -math.inf)
         if masked is not None:
             joint = xp.where(across(masked & empty, axis), 0.0, joint)
         shift = xp.where(empty, 0.0, shift)
@@ -135,10 +145,15 @@ def normalize(
     ceiling = _ceiling(xp, exponents.dtype)
     ratios = plan.exp(xp.where(exponents > ceiling, ceiling, exponents))
     shares = ratios * along(weights.gain, axis)
-    return LogNormalized(shares, plan.total(shares), shift, ratios)
+    total = plan.total(shares)
+    if plan.differentiable:  # or what comes back would go on to the gain of all rows
+        empty = total == 0
+        shares, total = xp.where(across(empty, axis), 0.0, shares), xp.where(empty, 0.0, total)
+    return LogNormalized(shares, total, shift, ratios)
 
 
-def _unshifted(plan: Plan, joint: Array, least: float) -> LogNormalized:
+def _unshifted(plan: Plan, joint: Array, least: float, mark: Array | None) -> LogNormalized:
     """Exponentials that neither over- nor underflow as they are."""
     shares = plan.exp(joint, least=least)
-    return LogNormalized(shares, plan.total(shares), None)
+    total = plan.total(shares)
+    return LogNormalized(shares, total if mark is None else total + mark, None)

@@ -12,7 +12,7 @@ from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._quiet import quietly
 from estep_xp._statistics import Statistics, arrays_of, check_statistics
 from estep_xp._typing import Array, Namespace
-from estep_xp._validation import check_number, raise_bad_value
+from estep_xp._validation import check_not_flushed, check_number, raise_bad_value
 from estep_xp.families import _contract
 
 
@@ -61,7 +61,7 @@ def m_step(statistics: Statistics, *, variance_floor: float | None = None) -> Mi
     floor = check_floor(variance_floor)
     space = space_of(arrays_of("statistics", statistics))
     if not space.lazy:
-        _check_sums(statistics)
+        _check_sums(space, statistics)
     mixture: Mixture = execution.apply(maximized, space, (statistics, floor), statistics.mixture)
     return mixture
 
@@ -137,7 +137,7 @@ def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
         components._refuse(to_host(covariances), remedy)
 
 
-def _check_sums(statistics: Statistics) -> None:
+def _check_sums(space: Space, statistics: Statistics) -> None:
     """Raise for the first number of concrete statistics that can't be one."""
     for name, array in arrays_of("statistics", statistics).items():
         host = to_host(array)
@@ -145,6 +145,7 @@ def _check_sums(statistics: Statistics) -> None:
         if len(bad):
             index = tuple(bad[0].tolist())
             raise_bad_value(name, index, host[index], f"{name} must be finite")
+        check_not_flushed(space, name, array)
     counts = to_host(statistics.counts)
     negative = np.argwhere(counts < 0)
     if len(negative):

@@ -17,6 +17,7 @@ from estep_xp._typing import Array
 from estep_xp._validation import (
     Suspects,
     check_non_negative,
+    check_not_flushed,
     check_shape,
     check_weights,
     has_zeros,
@@ -62,6 +63,8 @@ def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) ->
         check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
         if is_concrete(sample_weight):  # or else kernels look at it, block by block
             check_non_negative(space, "sample_weight", sample_weight)
+        else:
+            sample_weight = check_not_flushed(space, "sample_weight", sample_weight)
         rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
     checked = Mixture(weights, components)

@@ -32,6 +32,7 @@ class EMResult(NamedTuple):
         Whether the log-likelihood stood still before ``max_iter`` was reached.
     history : array, shape (n_iter,)
         Log-likelihood after each iteration; under ``jit`` of shape (max_iter,), NaN after the last.
+        Where a program is compiled under ``jax.debug_nans``, the last total stands there instead.
 
     Examples
     --------

@@ -70,7 +70,7 @@ def check_not_empty(name: str, size: int) -> None:
 def check_values(
     space: Space, name: str, array: Array, test: Callable[[Namespace, Array], Array], expected: str
 ) -> Array:
-    """`array`, all of whose entries pass `test`; NaN in their place where values are lazy."""
+    """`array`, all of whose entries pass `test`; bad ones become NaN where values are lazy."""
     if is_concrete(array):
         host = to_host(array)
         if host.size <= _FEW and all(map(functools.partial(test, math), host.ravel().tolist())):
@@ -79,7 +79,12 @@ def check_values(
         if not passed.all():
             _raise_first(name, host, np.argwhere(~passed), expected)
         return array
-    return space.xp.where(test(space.xp, array), array, math.nan)
+    return _with_nan(space.xp, array, ~test(space.xp, array))
+
+
+def _with_nan(xp: Namespace, array: Array, bad: Array) -> Array:
+    """`array` with NaN for its bad entries, by which derivatives are NaN, too."""
+    return array + xp.where(bad, math.nan, xp.zeros_like(array))
 
 
 def raise_bad_value(name: str, index: tuple[int, ...], value: Any, expected: str) -> NoReturn:
@@ -100,26 +105,52 @@ def check_finite(space: Space, name: str, array: Array) -> Array:
 
 def check_positive(space: Space, name: str, array: Array) -> Array:
     """Refuse what is not positive and finite, or what the library takes for zero."""
-    array = check_values(
-        space,
-        name,
-        array,
-        lambda xp, a: (a > 0) & (a < math.inf),
-        f"{name} must be positive and finite",
-    )
-    if not space.flushes:
-        return array
-    least = float(space.xp.finfo(array.dtype).smallest_normal)
-    expected = f"{name} must be at least {least:.4g}: {space.library} takes less for 0"
-    return check_values(space, name, array, lambda xp, a: (a >= least) | (a != a), expected)
-
-
-def check_non_negative(space: Space, name: str, array: Array) -> Array:
-    """Refuse what is negative, NaN or infinite."""
     return check_values(
         space,
         name,
-        array,
+        check_not_flushed(space, name, array),
+        lambda xp, a: (a > 0) & (a < math.inf),
+        f"{name} must be positive and finite",
+    )
+
+
+def check_not_flushed(space: Space, name: str, array: Array) -> Array:
+    """Refuse what the library takes for zero although it is not; NaN where values are lazy.
+
+    To be called before anything is computed of the array, which might flush it.
+    """
+    if not space.flushes:
+        return array
+    if not is_concrete(array):
+        if space.library != "jax":
+            return array
+        return _with_nan(space.xp, array, _is_subnormal(array))
+    host = to_host(array)
+    if host.dtype.kind == "f":
+        bad = np.argwhere(_is_subnormal(host))
+        if len(bad):
+            least = float(np.finfo(host.dtype).smallest_normal)
+            expected = (
+                f"{name} must be at least {least:.4g} in size: {space.library} takes less for 0; "
+                "scale the numbers up, or write 0 where that is meant"
+            )
+            _raise_first(name, host, bad, expected)
+    return array
+
+
+def _is_subnormal(array: Array) -> Array:
+    """Flags of subnormal numbers, of NumPy or JAX, by their bits: arithmetic may flush them."""
+    bits = array.view(f"uint{8 * array.dtype.itemsize}") << 1  # without the sign
+    least = np.finfo(array.dtype).smallest_normal.view(bits.dtype)
+    return (bits > 0) & (bits < 2 * int(least))
+
+
+def check_non_negative(space: Space, name: str, array: Array) -> Array:
+    """Refuse what is negative, NaN or infinite, or what the library takes for zero."""
+    return check_values(
+        space,
+        name,
+        check_not_flushed(space, name, array),
         lambda xp, a: (a >= 0) & (a < math.inf),
         f"{name} must be non-negative and finite",
     )
@@ -143,12 +174,25 @@ def has_zeros(array: Array) -> bool:
 def check_precision_cholesky(space: Space, factors: Array) -> Array:
     """Upper triangular factors (..., d, d): finite, their diagonals positive, zero below."""
     name = "precision_cholesky"
+    factors = check_not_flushed(space, name, factors)
+    if space.flushes:
+        # Differences of data and means that are flushed, times larger entries, would be missed.
+        limits = space.xp.finfo(factors.dtype)
+        most = float(limits.eps) / float(limits.smallest_normal)
+        expected = f"{name} must be at most {most:.4g} in size; give x in smaller units"
+        factors = check_values(
+            space,
+            name,
+            factors,
+            lambda xp, a: (abs(a) <= most) | (abs(a) == math.inf) | (a != a),  # these: see below
+            expected,
+        )
     if not is_concrete(factors):
         xp = space.xp
         diagonals = xp.linalg.diagonal(factors)
         good = xp.all(xp.isfinite(factors), axis=(-2, -1)) & xp.all(diagonals > 0, axis=-1)
         good = good & xp.all(xp.tril(factors, k=-1) == 0, axis=(-2, -1))
-        return xp.where(good[..., None, None], factors, math.nan)
+        return _with_nan(xp, factors, ~good[..., None, None])
     host = to_host(factors)
     below, diagonals = _below(host.shape[-1]), np.diagonal(host, axis1=-2, axis2=-1)
     if np.isfinite(host).all() and (diagonals > 0).all() and not host[..., below].any():
@@ -175,11 +219,11 @@ def _below(d: int) -> np.ndarray[Any, Any]:
 @quiet
 def check_covariances(space: Space, name: str, covariances: Array) -> Array:
     """Matrices (..., d, d): finite, symmetric, with positive diagonals."""
-    covariances = check_finite(space, name, covariances)
+    covariances = check_finite(space, name, check_not_flushed(space, name, covariances))
     if not is_concrete(covariances):
         xp = space.xp
         good = xp.all(~_asymmetric(xp, covariances), axis=(-2, -1))
-        return xp.where(good[..., None, None], covariances, math.nan)
+        return _with_nan(xp, covariances, ~good[..., None, None])
     host = to_host(covariances)
     asymmetric = np.argwhere(_asymmetric(np, host))
     if len(asymmetric):

@@ -254,12 +254,13 @@ def _standard_errors(
     vector, mixture_of = _free(mixture)
     # In units in which its diagonal is 1: parameters may differ in theirs by many powers of ten.
     scale = 1.0 / jnp.sqrt(jnp.diagonal(information))
-    lower = jnp.linalg.cholesky(information * scale[:, None] * scale)
+    lower = jnp.linalg.cholesky(information * scale[:, None] * scale[None, :])
     noise = vector.size * _eps(vector)
     definite = jnp.all(jnp.diagonal(lower) ** 2 > noise)  # not so for NaN
     lower = jnp.where(definite, lower, math.nan)
     identity = jnp.eye(vector.size, dtype=vector.dtype)
-    roots = solve_triangular(lower, identity, lower=True) * scale  # the inverse is rootsᵀ roots
+    # The inverse is rootsᵀ roots.
+    roots = solve_triangular(lower, identity, lower=True) * scale[None, :]
 
     def along(root: Array) -> Any:
         return jax.jvp(lambda vector: of(mixture_of(vector)), (vector,), (root,))[1]

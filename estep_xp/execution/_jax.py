@@ -7,7 +7,7 @@ import itertools
 import math
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +107,13 @@ class JaxPlan(Plan):
 
         return jax.lax.cond(jnp.any(witness == witness), compute, nothing)
 
+    def without_derivative(self, values: Array, flags: Array, constant: float) -> Array:
+        """The values; the flags are looked at where derivatives are taken, and not before."""
+        # To choose would make the E-step a quarter slower.
+        del constant
+        unchanged: Array = _without_derivative(values, flags)
+        return unchanged
+
     def greatest(self, values: Array) -> Array:
         """The largest number of each row (rows,)."""
         return self._folded(jnp.maximum, jnp.max, values)
@@ -166,6 +173,18 @@ class JaxPlan(Plan):
             return each_component(jnp, function, arrays, axis)
         stacked = jax.lax.map(lambda one: function(*one), arrays)
         return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
+
+
+@jax.custom_jvp
+def _without_derivative(values: Array, flags: Array) -> Array:
+    del flags
+    return values
+
+
+@_without_derivative.defjvp
+def _without_derivative_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> Any:
+    values, flags = primals
+    return _without_derivative(values, flags), jnp.where(flags, 0.0, tangents[0])
 
 
 def _plan(rows: tuple[Array, ...], *, sums: bool = False) -> JaxPlan:
@@ -288,9 +307,11 @@ class _Loop(NamedTuple):
     height: Callable[[Any], Array]
     max_iter: int
 
-    def history(self, state: Any) -> Array:
-        """Heights before the first step."""
-        return jnp.full((self.max_iter,), jnp.nan, self.height(state).dtype)
+    def unreached(self, state: Any) -> Array:
+        """What stands for the height after a step that was not taken."""
+        height, config = self.height(state), cast("Any", jax.config)
+        # NaN, but where JAX is told to raise an error for it: there the last height goes on.
+        return height if config.jax_debug_nans else jnp.full_like(height, jnp.nan)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -304,8 +325,10 @@ def _iterated(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Arr
         state = loop.step(state, *constants)
         return state, i + 1, history.at[i].set(loop.height(state))
 
-    state, _, history = jax.lax.while_loop(unfinished, body, (state, 0, loop.history(state)))
-    return state, history
+    history = jnp.zeros((loop.max_iter,), loop.height(state).dtype)
+    state, n_steps, history = jax.lax.while_loop(unfinished, body, (state, 0, history))
+    reached = jnp.arange(loop.max_iter) < n_steps
+    return state, jnp.where(reached, history, loop.unreached(state))
 
 
 @_iterated.defjvp
@@ -323,7 +346,7 @@ def _iterated_to_the_end(loop: _Loop, state: Any, constants: list[Array]) -> tup
 
     def rest(state: Any, constants: list[Array]) -> tuple[Any, Array]:
         del constants
-        return state, jnp.full_like(loop.height(state), jnp.nan)
+        return state, loop.unreached(state)
 
     def body(state: Any, _: None) -> tuple[Any, Array]:
         results: tuple[Any, Array] = jax.lax.cond(loop.going(state), step, rest, state, constants)

@@ -59,6 +59,10 @@ class Plan:
         del x
         return each_component(self.xp, function, arrays, axis)
 
+    def without_derivative(self, values: Array, flags: Array, constant: float) -> Array:
+        """The values, of which the flagged ones are this constant: nothing is to pass them back."""
+        return self.xp.where(flags, constant, values)
+
     def exp(self, x: Array, *, least: float = -math.inf) -> Array:
         """Exponentials of an array of the caller's own, which may be overwritten.
 

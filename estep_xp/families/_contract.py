@@ -298,7 +298,8 @@ def nan_where_infinite(plan: Plan, x: Array) -> Array:
     if x.ndim > 1:
         others = tuple(range(x.ndim - 1)) if plan.axis == 0 else tuple(range(1, x.ndim))
         nothing = plan.xp.sum(nothing, axis=others)
-    return nothing
+    # It has no derivative, or one that is NaN further on would come back to x.
+    return plan.xp.where(nothing == 0, plan.xp.zeros_like(nothing), math.nan)
 
 
 def marked(plan: Plan, x: Array, values: Array) -> Array:

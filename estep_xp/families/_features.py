@@ -62,8 +62,8 @@ def natural(
     xp = plan.xp
     means, factors, log_normalizers = map(plan.widened, (means, factors, log_normalizers))
     centre = 0.5 * xp.max(means, axis=0) + 0.5 * xp.min(means, axis=0)
-    precise = plan.precise(means) - plan.precise(centre)
-    means = means - centre
+    precise = plan.precise(means) - plan.precise(centre)[None, :]
+    means = means - centre[None, :]
     unsigned = xp.abs(means)
     if rotation is not None:
         rotation = plan.widened(rotation)

@@ -205,7 +205,7 @@ SQUARES, NORM, PRODUCTS = _Squares(), _Norm(), _Products()
 def _by_squares(xp: Namespace, slopes: Array, linear: Array, size: Array) -> tuple[Array, Array]:
     """Bounds that are linear in squares: |b z| is at most |b| (z² / a + a) / 2 for any a > 0."""
     size = size + xp.max(1.0 / xp.sqrt(2.0 * slopes), axis=0)
-    linear = 0.5 * linear
+    linear, size = 0.5 * linear, size[None, :]
     return slopes + linear / size, xp.sum(linear * size, axis=1)
 
 

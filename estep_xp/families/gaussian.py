@@ -345,7 +345,7 @@ class DiagonalGaussian(_ByVariances, _MeansVariances):
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
-        return cls(means, xp.zeros_like(means) + variances)
+        return cls(means, xp.zeros_like(means) + variances[None, :])
 
     def _n_parameters(self) -> int:
         k, d = self.means.shape
@@ -559,7 +559,7 @@ class FullGaussian(_ByFactors, _MeansFactors):
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         factor = _linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances))
-        return cls(means, xp.zeros_like(means)[:, :, None] + factor)
+        return cls(means, xp.zeros_like(means)[:, :, None] + factor[None, :, :])
 
     def _n_parameters(self) -> int:
         k, d = self.means.shape
