@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
+from itertools import filterfalse
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,7 +89,7 @@ DecimalOption = Annotated[
         help="What separates decimals in a text file: point or comma; recognised if left out.",
     ),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 _CALCULATE = (
     'estep-xp calculate --x "0.5, 1.2, 3.8" --means "2, 6" --variances "1, 1.5" '
@@ -303,7 +304,9 @@ def fit(
         fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
         with writing(output_path):
             draft.write(encode_model(fitted.model._replace(feature_names=names)))
-    _complain([*source.notes, fit_warning(fitted, data)], quiet=quiet)
+    # That data may have been read in another way than they were meant shows nowhere else.
+    _complain(filter(_is_warning, source.notes), quiet=False)
+    _complain([*filterfalse(_is_warning, source.notes), fit_warning(fitted, data)], quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:
@@ -343,6 +346,11 @@ def _parse_and_run() -> int:
         parameter.hidden = parameter.name in ("install_completion", "show_completion")
     result = command.main(sys.argv[1:], prog_name="estep-xp", standalone_mode=False)
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit
+
+
+def _is_warning(note: str) -> bool:
+    """Whether a note says that something may be wrong."""
+    return note.startswith("warning: ")
 
 
 def _complain(lines: Iterable[str | None], *, quiet: bool) -> None:

@@ -241,11 +241,12 @@ def test_a_heading_of_numbers(cli, name):
         f"warning: x.csv: the first line ({first}) was read as a row of numbers; give --header yes "
         "if it holds names, or --header no\n"
     )
-    assert fit(cli, "x.csv", "--quiet", family="diagonal")[2] == ""
+    assert fit(cli, "x.csv", "--quiet", family="diagonal")[2] == warning
     code, found, warning = fit(cli, "x.csv", "--header", "no", family="diagonal")
     assert (code, found["n_observations"], found["features"], warning) == (0, 61, None, "")
     code, _, warning = run(cli, "x.csv")
     assert (code, warning[:8]) == (0, "warning:")
+    assert run(cli, "x.csv", "--quiet")[2] == ""
     assert run(cli, "x.csv", "--header", "no")[2] == ""
     code, found, warning = fit(cli, "x.csv", "--header", "yes", family="diagonal")
     assert (code, found["n_observations"], warning) == (0, 60, "")
