@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from estep_xp.execution import Plan
 
 _PIECE = 32  # columns of a factor
+_TERMS = 64, 48  # of a matrix product: the most that need not be cut, and those of a slice
 
 
 def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) -> Array:
@@ -90,45 +91,44 @@ def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
     for start in range(0, d, _PIECE):
         end = start + _PIECE if plan.cuts_factors and d - start >= 2 * _PIECE else d
         rows = residuals[..., :end, :] if rows_last else residuals[..., :end]
-        piece = transform(plan, rows, factor[..., :end, start:end], 2 * _PIECE)
+        piece = transform(plan, rows, factor[..., :end, start:end], *_TERMS)
         norms.append(plan.sum_of_squares(piece, -2 if rows_last else -1))
         if end == d:
             break
-    return add_pairwise(norms)
+    return add_pairwise(norms, plan.plus)
 
 
-def transform(plan: Plan, residuals: Array, factor: Array, most_terms: int) -> Array:
+def transform(
+    plan: Plan, residuals: Array, factor: Array, most_terms: int, slice_terms: int
+) -> Array:
     """Residuals times factors (..., d, e): (..., n, e), or (..., e, n) with rows last.
 
     A matrix product adds up its d terms one after the other, which is off by d/8 eps if they round
-    alike. More than `most_terms` of them are cut into slices of half as many, added pairwise.
+    alike. More than `most_terms` of them are cut into slices of at most `slice_terms`.
     """
-    if factor.shape[-2] > most_terms:
-        return _by_halves(plan, residuals, factor, most_terms // 2)
-    if plan.axis == 0:
-        return plan.xp.matmul(factor.mT, residuals)
-    return plan.xp.matmul(residuals, factor)
-
-
-def _by_halves(plan: Plan, residuals: Array, factor: Array, length: int) -> Array:
     d = factor.shape[-2]
-    if d <= length:
-        return transform(plan, residuals, factor, length)
-    first, last = (
-        _by_halves(
-            plan,
-            residuals[..., part, :] if plan.axis == 0 else residuals[..., part],
-            factor[..., part, :],
-            length,
-        )
-        for part in (slice(None, d // 2), slice(d // 2, None))
-    )
-    return plan.plus(first, last)
-
-
-def sum_error(d: int, most_terms: int) -> float:
-    """Largest error of `transform`, in eps of its sums of sizes: all d terms round alike."""
     if d <= most_terms:
-        return 0.25 + d / 8
-    levels = math.ceil(math.log2(2 * d / most_terms))
-    return 0.25 + most_terms / 16 + 0.5 * levels
+        return _product(plan, residuals, factor, slice(None))
+    count = -(-d // slice_terms)
+    return _sum_of_products(plan, residuals, factor, [d * i // count for i in range(count + 1)])
+
+
+def _sum_of_products(plan: Plan, residuals: Array, factor: Array, cuts: list[int]) -> Array:
+    """Products of the slices between cuts, added pairwise; few of them wait at a time."""
+    if len(cuts) == 2:
+        return _product(plan, residuals, factor, slice(*cuts))
+    middle = len(cuts) // 2
+    first = _sum_of_products(plan, residuals, factor, cuts[: middle + 1])
+    return plan.plus(first, _sum_of_products(plan, residuals, factor, cuts[middle:]))
+
+
+def _product(plan: Plan, residuals: Array, factor: Array, terms: slice) -> Array:
+    if plan.axis == 0:
+        return plan.xp.matmul(factor[..., terms, :].mT, residuals[..., terms, :])
+    return plan.xp.matmul(residuals[..., terms], factor[..., terms, :])
+
+
+def sum_error(d: int, terms: int) -> float:
+    """Largest error of sums of d terms in slices, in eps of the sum of sizes: all round alike."""
+    count = -(-d // terms)
+    return 0.25 + min(d, terms) / 8 + 0.5 * math.ceil(math.log2(count))

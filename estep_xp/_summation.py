@@ -89,9 +89,9 @@ def sum_pairwise(reduce: Callable[[Array, int], Array], values: Array, axis: int
     return sum_pairwise(reduce, first, axis) + sum_pairwise(reduce, last, axis)
 
 
-def add_pairwise(terms: list[Array]) -> Array:
-    """Sum of arrays, neighbours first, then their sums."""
+def add_pairwise(terms: list[Array], add: Callable[[Array, Array], Array]) -> Array:
+    """Sum of arrays, neighbours first, then their sums; `add(a, b)` may overwrite a."""
     while len(terms) > 1:
-        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        pairs = [add(a, b) for a, b in zip(terms[::2], terms[1::2], strict=False)]
         terms = pairs + terms[2 * len(pairs) :]
     return terms[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
-from itertools import filterfalse
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -304,9 +303,9 @@ def fit(
         fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
         with writing(output_path):
             draft.write(encode_model(fitted.model._replace(feature_names=names)))
-    # That data may have been read in another way than they were meant shows nowhere else.
-    _complain(filter(_is_warning, source.notes), quiet=False)
-    _complain([*filterfalse(_is_warning, source.notes), fit_warning(fitted, data)], quiet=quiet)
+    notes = [*source.notes, fit_warning(fitted, data)]
+    # A model is used again and again: what may be wrong with it is said in any case.
+    _complain(filter(_is_warning, notes) if quiet else notes, quiet=False)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:
@@ -348,9 +347,9 @@ def _parse_and_run() -> int:
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit
 
 
-def _is_warning(note: str) -> bool:
+def _is_warning(note: str | None) -> bool:
     """Whether a note says that something may be wrong."""
-    return note.startswith("warning: ")
+    return note is not None and note.startswith("warning: ")
 
 
 def _complain(lines: Iterable[str | None], *, quiet: bool) -> None:

@@ -702,6 +702,7 @@ def test_eager_jax_is_the_same_as_numpy(backend, record, accelerate):
     assert_same_fit(in_numpy(backend, result), expected, rtol=1e-9)
 
 
+@narrow
 @jax_only
 @two_families
 def test_vmap_over_mixtures(backend, record):
@@ -722,6 +723,7 @@ def test_vmap_over_mixtures(backend, record):
         assert_same_fit(in_numpy(backend, one), expected, rtol=1e-9)
 
 
+@narrow
 @jax_only
 @two_families
 def test_vmap_over_padded_data_sets(backend, record):

@@ -87,6 +87,7 @@ def test_seeds(seed):
     assert refusal(fit, numpy, seed=seed, n_init=2).startswith("seed is ")
 
 
+@pytest.mark.filterwarnings("ignore::estep_xp.ConvergenceWarning")  # two iterations are enough
 @pytest.mark.parametrize("seed", [0, 2**128, 10**400, [1, 2], np.int64(3)], ids=range(5))
 def test_seeds_of_any_size(seed):
     numpy = BACKENDS["numpy"]

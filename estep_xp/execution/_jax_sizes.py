@@ -89,7 +89,10 @@ def _is_on_one_device(array: Any) -> bool:
     """Whether an array, or what the tracer of an eager derivative stands for, is on one device."""
     while isinstance(array, jax.core.Tracer):
         array = _value_of(array)
-    return array is not None and array.is_fully_addressable and len(array.sharding.device_set) == 1
+    # JAX's constants may be arrays that have no device yet.
+    if not isinstance(array, jax.Array):
+        return False
+    return array.is_fully_addressable and len(array.sharding.device_set) == 1
 
 
 def _is_eager() -> bool:

@@ -43,7 +43,7 @@ _CACHED_NUMBERS = 1 << 18
 _THREADED_NUMBERS = 1 << 19
 
 # Numbers of so few rows for all components that calls take longer than what they do.
-_FEW_NUMBERS = 1 << 15
+_FEW_NUMBERS = 1 << 17
 
 # Threads for which rows are cut into blocks that are smaller than they would have to be.
 _MOST_THREADS = 8
@@ -166,7 +166,7 @@ class NumpyPlan(Plan):
         if len(slices) == 1:
             return np.matmul(theta, features)
         result = np.empty((len(theta), rows), dtype=features.dtype)
-        step = max(_LEAST_ROWS, _CACHED_NUMBERS // len(features))
+        step = max(_LEAST_ROWS, _CACHED_NUMBERS // (len(features) + 2 * len(theta)))
         scratch = np.empty((len(theta), min(step, rows)), dtype=features.dtype)
         for start in range(0, rows, step):
             block, values = features[:, start : start + step], result[:, start : start + step]

@@ -20,7 +20,6 @@ from estep_xp.families._error_bound import (
     ROTATED_TERMS,
     ErrorBound,
     error_bound,
-    slices,
 )
 from estep_xp.families._quadratic import PRODUCTS, Quadratic
 
@@ -76,7 +75,7 @@ def natural(
         kind,
         parameters,
         kind.parameters(xp, unsigned, xp.abs(factors)),
-        xp.max(xp.abs(plan.rounded(precise)), axis=0),
+        plan.rounded(precise),
         log_normalizers,
         rotated=rotation is not None,
     )
@@ -122,7 +121,7 @@ def rows_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Rows:
     """A block about the centre with what its features and bounds are made of."""
     y = z
     if form.rotation is not None:
-        y = _linalg.transform(plan, z, form.rotation, ROTATED_TERMS)
+        y = _linalg.transform(plan, z, form.rotation, ROTATED_TERMS, ROTATED_TERMS)
     if kind is PRODUCTS or plan.differentiable:
         return Rows(z, y, kind.squares(plan, y))
     # Squares are the first of the features, of which there are few others.
@@ -135,11 +134,11 @@ def rows_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Rows:
 def bounds_of(plan: Plan, kind: Quadratic, form: Natural, rows: Rows) -> Array:
     """The bound B of each row (rows,)."""
     xp = plan.xp
-    slopes, unsigned_slopes, least, _ = form.bound
+    slopes, unsigned_slopes, least, *_ = form.bound
     bounds = _by_slopes(plan, slopes, rows.squares)
     if unsigned_slopes is not None and form.rotation is not None:
         d = form.rotation.shape[0]
-        unsigned = _linalg.transform(plan, xp.abs(rows.z), xp.abs(form.rotation), d)
+        unsigned = _linalg.transform(plan, xp.abs(rows.z), xp.abs(form.rotation), d, d)
         bounds = plan.plus(bounds, _by_slopes(plan, unsigned_slopes, kind.squares(plan, unsigned)))
     return plan.plus(bounds, least)
 
@@ -176,9 +175,7 @@ def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
 
 def log_joint(plan: Plan, form: Natural, features: Array) -> Array:
     """Log-joints of a block."""
-    d = form.means.shape[1]
-    quadratic = form.parameters.shape[1] - d - 1
-    return plan.sliced_product(form.parameters, features, slices(quadratic, d))
+    return plan.sliced_product(form.parameters, features, form.bound.slices)
 
 
 def moments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Protocol
 
 from estep_xp import _linalg
@@ -216,11 +217,13 @@ def _packed(xp: Namespace, matrices: Array) -> Array:
 
 def _unpacked(xp: Namespace, triangles: Array, d: int) -> Array:
     """Symmetric matrices (k, d, d) of upper triangles (d (d + 1) / 2, k)."""
-    places = [[_place(d, min(i, j), max(i, j)) for j in range(d)] for i in range(d)]
-    flat = xp.asarray([place for row in places for place in row])
+    flat = xp.asarray(_places(d))
     matrices = xp.reshape(xp.take(triangles, flat, axis=0), (d, d, triangles.shape[1]))
     return xp.permute_dims(matrices, (2, 0, 1))
 
 
-def _place(d: int, row: int, column: int) -> int:
-    return row * d - row * (row - 1) // 2 + column - row
+@functools.cache
+def _places(d: int) -> list[int]:
+    """Where the entries of a symmetric matrix stand in its upper triangle, row after row."""
+    pairs = [(min(i, j), max(i, j)) for i in range(d) for j in range(d)]
+    return [i * d - i * (i - 1) // 2 + j - i for i, j in pairs]
