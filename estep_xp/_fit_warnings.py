@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from estep_xp._mixture import Mixture
     from estep_xp._typing import Array
 
-# Share of a variance that the floor makes up, from which on nothing but the floor holds it up.
-_COLLAPSED = 0.5
+# Share of a variance that the floor makes up, from which on nothing but the floor holds it up. One
+# that was given may be meant to be as wide as components are.
+_COLLAPSED, _COLLAPSED_ON_GIVEN = 0.5, 0.99
 
 _NAMED = 5  # components or features that are named one by one
 
@@ -96,20 +97,21 @@ class Verdict(NamedTuple):
     warning: RuntimeWarning | None = None
 
 
-def collapse_of(start: Mixture, end: Mixture, floor: Array) -> Collapse:
+def collapse_of(start: Mixture, end: Mixture, floor: Array, *, given: bool) -> Collapse:
     """What has collapsed between the start and the end of a fit.
 
-    `floor` is that of the variances at the end: one number, or one a feature.
+    `floor` is that of the variances at the end: one number, or one a feature; `given` by the user.
     """
+    limit = _COLLAPSED_ON_GIVEN if given else _COLLAPSED
     weights = to_host(end.weights)
     components: Any = end.components
     components = type(components)(*map(to_host, components))
     alive = weights > 0
     largest, shares = quietly(components._floor_shares, numpy_namespace, to_host(floor))
-    collapsed = largest >= _COLLAPSED
+    collapsed = largest >= limit
     flat = np.zeros(0, dtype=bool)
     if shares.ndim == 2:
-        low = shares >= _COLLAPSED
+        low = shares >= limit
         flat = low[alive].all(axis=0)
         if flat.any():
             collapsed = low[:, ~flat].any(axis=1)

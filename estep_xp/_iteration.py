@@ -189,7 +189,7 @@ def _judged(em: Iteration, outcome: _Outcome, *, stopped: bool) -> Verdict:
     elif not (result.converged or stopped):
         text = unfinished_text(n_iter, abs(float(course.rise)), em.tol)
     floor = em.variance_floor(end.statistics)
-    collapse = collapse_of(start, result.mixture, floor)
+    collapse = collapse_of(start, result.mixture, floor, given=em.floor is not None)
     if any(collapse):
         said = "; ".join(filter(None, (collapse.text(), text)))
         return Verdict(collapse, CollapseWarning(said))

@@ -12,6 +12,7 @@ from typing import Any
 
 from estep_xp._mixture import Mixture
 from estep_xp._typing import Array, Namespace
+from estep_xp.families._moments import by_feature
 
 
 def extrapolated(
@@ -63,7 +64,9 @@ def _squared_norm(xp: Namespace, vectors: list[Array], scales: list[Any]) -> Arr
 def _is_usable(xp: Namespace, mixture: Mixture, floor: Any) -> Array:
     components: Any = mixture.components
     scales = components._scales(xp)
-    usable = xp.all(xp.isfinite(mixture.weights)) & xp.all(scales * scales * floor <= 1)
+    usable = xp.all(xp.isfinite(mixture.weights)) & xp.all(
+        scales * scales * by_feature(floor, scales) <= 1
+    )
     for array in components:
         usable = usable & xp.all(xp.isfinite(array))
     return usable

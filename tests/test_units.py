@@ -231,3 +231,21 @@ def test_the_default_floor_has_derivatives(backend, record):
     times = {"univariate": K, "spherical": K / D, "diagonal": K, "tied": 1, "full": K}
     expected = times[record.name] * 2 * deviations / len(x)
     np.testing.assert_allclose(jax.grad(total_floor)(x), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("dtype", "units"), [("float32", 1e-25), ("float64", 1e-170)])
+def test_units_whose_squares_vanish_are_refused(dtype, units):
+    """Not taken for a feature that is 0 in all rows."""
+    rng = np.random.default_rng(0)
+    x = (units * np.r_[rng.normal(0, 1, 40), rng.normal(8, 1, 40)]).astype(dtype)
+    start = ex.initialize(x, 2, ex.UnivariateGaussian, seed=0)
+    with pytest.raises(ValueError, match=rf"variances of about .* are too small for {dtype}; give"):
+        ex.fit(x, start)
+
+
+@pytest.mark.parametrize("floor", [0.5, 2.0, 20.0])
+def test_a_floor_that_is_given_may_be_as_wide_as_components(floor):
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    start = ex.initialize(x, 1, ex.FullGaussian, seed=0)
+    fitted = ex.fit(x, start, variance_floor=floor).mixture.components.covariances[0]
+    np.testing.assert_allclose(fitted, np.cov(x.T, bias=True) + floor * np.eye(2), rtol=1e-9)

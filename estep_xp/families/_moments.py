@@ -86,7 +86,7 @@ def default_floor(xp: Namespace, shares: Array, means: Array, variances: Array) 
     each feature, (k, d), or for all features one, (k,). Shape (d,), or () for the latter.
     """
     mean = _over_components(xp, shares, means)
-    offsets = means - mean
+    offsets = means - mean[None, ...]
     rest = _over_components(xp, shares, offsets)  # what rounding has left in the mean
     between = _over_components(xp, shares, offsets * offsets) - rest * rest
     # The variance of numbers that were rounded to these is about that of their last digit.
@@ -95,8 +95,20 @@ def default_floor(xp: Namespace, shares: Array, means: Array, variances: Array) 
         between, rounding = xp.mean(between), xp.mean(rounding)
     variance = _over_components(xp, shares, variances) + between
     floor = xp.maximum(_FLOOR_SHARE * variance, rounding)
-    # A feature that is 0 in all rows has no scale: any will do.
-    return xp.where((variance == 0) & (rounding == 0), _FLOOR_SHARE, floor)
+    # A feature that is 0 in all rows has no scale: any will do. Where squares underflow there is
+    # one, but no floor for it: what is left is too small for a variance, and is refused as such.
+    limits = xp.finfo(means.dtype)
+    vanishing = float(limits.smallest_normal) * float(limits.eps)
+    zero = xp.max(xp.abs(means), axis=0) == 0
+    if variances.ndim < means.ndim:
+        zero = xp.all(zero)
+    nothing = xp.where(zero, xp.zeros_like(floor) + _FLOOR_SHARE, vanishing)
+    return xp.where((variance == 0) & (rounding == 0), nothing, floor)
+
+
+def by_feature(floor: Any, like: Array) -> Any:
+    """A floor, one number or (d,), ready to broadcast against variances (d,), (k,) or (k, d)."""
+    return floor[None, :] if like.ndim == 2 and getattr(floor, "ndim", 0) == 1 else floor
 
 
 def _over_components(xp: Namespace, shares: Array, values: Array) -> Array:

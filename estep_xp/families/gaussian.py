@@ -33,6 +33,7 @@ from estep_xp.families._gaussian import (
 )
 from estep_xp.families._moments import (
     GaussianMoments,
+    by_feature,
     centred_products,
     centred_squares,
     least_pivot,
@@ -80,7 +81,8 @@ class _ByVariances(Gaussian):
         return covariances
 
     def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
-        return covariances + floor + per_component(xp.astype(lost, covariances.dtype), covariances)
+        raised = covariances + by_feature(floor, covariances)
+        return raised + per_component(xp.astype(lost, covariances.dtype), covariances)
 
     def _variances(self, xp: Namespace, covariances: Array) -> Array:
         del xp
@@ -130,7 +132,8 @@ class _ByFactors(Gaussian):
         return _linalg.precision_cholesky(xp, covariances, least_pivot(xp, covariances))
 
     def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
-        diagonals = xp.zeros_like(xp.linalg.diagonal(covariances)) + floor
+        diagonals = xp.zeros_like(xp.linalg.diagonal(covariances))
+        diagonals = diagonals + by_feature(floor, diagonals)
         if covariances.ndim == 3:
             diagonals = diagonals + xp.astype(lost, diagonals.dtype)[:, None]
         return covariances + _linalg.diagonal_matrix(xp, diagonals)
@@ -162,9 +165,10 @@ def _refuse_subnormal(name: str, variances: np.ndarray[Any, Any], share: float) 
     least = float(np.finfo(variances.dtype).smallest_normal)
     small = variances[share * variances < least]
     if small.size:
+        remedy = "" if variances.dtype == np.float64 else ", or as float64"
         raise ValueError(
             f"{name} of about {float(small.min()):.3g} are too small for {variances.dtype}; give x "
-            "in smaller units, or as float64"
+            f"in smaller units{remedy}"
         )
 
 
