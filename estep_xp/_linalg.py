@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from estep_xp.execution import Plan
 
 _PIECE = 32  # columns of a factor
-_TERMS = 64, 48  # of a matrix product: the most that need not be cut, and those of a slice
+_MOST_TERMS, _SLICE_TERMS = 28, 24  # of a matrix product: that need not be cut, and of a slice
+_MOST_SLICES = 8  # that may be added one after the other
 
 
 def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) -> Array:
@@ -82,19 +83,22 @@ def outer(vectors: Array) -> Array:
 
 
 def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
-    """Squared lengths (..., n) of residuals times upper triangular factors (..., d, d).
-
-    Cut into pieces, a large factor is multiplied by fewer of the zeros below its diagonal.
-    """
+    """Squared lengths (..., n) of residuals times upper triangular factors (..., d, d)."""
     rows_last, d = plan.axis == 0, factor.shape[-1]
+    if not plan.cuts_factors or d <= _MOST_TERMS:
+        return plan.sum_of_squares(
+            transform(plan, residuals, factor, _MOST_TERMS, _SLICE_TERMS), -2 if rows_last else -1
+        )
+    if d <= _MOST_SLICES * _SLICE_TERMS:
+        return plan.squared_norms(residuals, factor, _cuts(d, _SLICE_TERMS))
+    # So large a factor is cut into pieces that are multiplied by few of the zeros below it.
     norms: list[Array] = []
     for start in range(0, d, _PIECE):
-        end = start + _PIECE if plan.cuts_factors and d - start >= 2 * _PIECE else d
-        rows = residuals[..., :end, :] if rows_last else residuals[..., :end]
-        piece = transform(plan, rows, factor[..., :end, start:end], *_TERMS)
-        norms.append(plan.sum_of_squares(piece, -2 if rows_last else -1))
-        if end == d:
-            break
+        rows = residuals[..., : start + _PIECE, :]
+        columns = factor[..., : start + _PIECE, start : start + _PIECE]
+        norms.append(
+            plan.sum_of_squares(transform(plan, rows, columns, _MOST_TERMS, _SLICE_TERMS), -2)
+        )
     return add_pairwise(norms, plan.plus)
 
 
@@ -104,13 +108,19 @@ def transform(
     """Residuals times factors (..., d, e): (..., n, e), or (..., e, n) with rows last.
 
     A matrix product adds up its d terms one after the other, which is off by d/8 eps if they round
-    alike. More than `most_terms` of them are cut into slices of at most `slice_terms`.
+    alike, and by d/2 eps after a large one. More than `most_terms` of them are cut into slices of
+    at most `slice_terms`.
     """
     d = factor.shape[-2]
     if d <= most_terms:
         return _product(plan, residuals, factor, slice(None))
-    count = -(-d // slice_terms)
-    return _sum_of_products(plan, residuals, factor, [d * i // count for i in range(count + 1)])
+    return _sum_of_products(plan, residuals, factor, _cuts(d, slice_terms))
+
+
+def _cuts(d: int, terms: int) -> list[int]:
+    """Where d terms are cut into slices of about the same size, of at most so many."""
+    count = -(-d // terms)
+    return [d * i // count for i in range(count + 1)]
 
 
 def _sum_of_products(plan: Plan, residuals: Array, factor: Array, cuts: list[int]) -> Array:

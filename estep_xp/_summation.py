@@ -10,7 +10,7 @@ from estep_xp._typing import Array, Namespace
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_SHORT = 32  # terms up to which a plain sum is exact enough, even where all of them round alike
+_SHORT = 16  # terms up to which a plain sum is exact enough, even where all of them round alike
 
 
 class Sum(NamedTuple):

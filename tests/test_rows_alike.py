@@ -168,3 +168,40 @@ def test_many_components_alike(backend, dtype):
     )
     responsibilities = backend.to_numpy(step.responsibilities).astype(float)
     np.testing.assert_allclose(responsibilities, 1 / k, rtol=allowed)
+
+
+def assert_exact(family, fields, x, rows, dtype):
+    """Check the log-joints of some rows under components of equal weight."""
+    weights = np.ones(len(fields[0]), dtype)
+    joint = ex.log_joint(x, ex.Mixture(weights, getattr(ex, family)(*fields)))[rows]
+    oracle.assert_log_joint(joint, oracle.mixture(family, fields, weights, x[rows]), dtype)
+
+
+@by_dtype
+@pytest.mark.parametrize("d", [24, 64, 100])
+def test_a_large_feature_before_small_ones(d, dtype):
+    """All that is added to a large term rounds at its scale."""
+    factor = np.eye(d, dtype=dtype)
+    factor[:, -1] = 1
+    small = (2e-4 if dtype == "float64" else 0.1) * (1 + np.arange(400) / 400)
+    x = np.outer(small, np.ones(d)).astype(dtype)
+    x[:, 0] = 2120
+    assert_exact("TiedGaussian", (np.zeros((1, d), dtype), factor), x, slice(0, 400, 25), dtype)
+
+
+@pytest.mark.parametrize("family", ["SphericalGaussian", "DiagonalGaussian", "FullGaussian"])
+@pytest.mark.parametrize("d", [8, 24, 33])
+def test_means_far_apart_in_one_feature(d, family):
+    """The product form adds up that feature's terms and those of all others."""
+    rng = np.random.default_rng(d)
+    for apart in (27.0, 33.0, 39.0):
+        means = np.full((2, d), rng.uniform(-0.2, 0.2))
+        means[:, 0] = apart, -0.5 * apart
+        x = np.repeat(10.0 ** rng.uniform(-7, -1, (N, 1)), d, axis=1)
+        x[:, 0] = apart * rng.uniform(1, 1.1)
+        second = {
+            "SphericalGaussian": np.ones(2),
+            "DiagonalGaussian": np.ones((2, d)),
+            "FullGaussian": np.stack([np.eye(d)] * 2),
+        }[family]
+        assert_exact(family, (means, second), x, slice(0, N, 110), "float64")

@@ -134,6 +134,10 @@ class Plan:
         ones = self.xp.ones_like(last[:1, :] if self.axis == 0 else last[:, :1])
         return self.xp.concat([*products, ones], axis=self.axis)
 
+    def squared_norms(self, residuals: Array, factor: Array, cuts: list[int]) -> Array:
+        """Squared lengths of residuals times large triangular factors, summed between cuts."""
+        raise NotImplementedError
+
     def sliced_product(self, theta: Array, features: Array, slices: list[slice]) -> Array:
         """Products of theta (k, m) and m features of a block, the sum over slices of them."""
         xp = self.xp

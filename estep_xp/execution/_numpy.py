@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from dataclasses import dataclass
@@ -158,6 +159,21 @@ class NumpyPlan(Plan):
             else:
                 np.multiply(a, b, out=piece)
             start += count
+        return result
+
+    def squared_norms(self, residuals: Array, factor: Array, cuts: list[int]) -> Array:
+        """Squared lengths (..., rows), of as many rows at a time as stay in the cache."""
+        rows = residuals.shape[-1]
+        result = np.empty((*residuals.shape[:-2], rows), dtype=residuals.dtype)
+        step = max(_LEAST_ROWS // 2, _CACHED_NUMBERS // (4 * cuts[-1]))
+        for start in range(0, rows, step):
+            block = residuals[..., start : start + step]
+            slices = itertools.pairwise(cuts)
+            a, b = next(slices)
+            products = np.matmul(factor[..., a:b, :].mT, block[..., a:b, :])
+            for a, b in slices:  # the rows of a factor before a are not in these columns
+                products[..., a:, :] += np.matmul(factor[..., a:b, a:].mT, block[..., a:b, :])
+            result[..., start : start + step] = self.sum_of_squares(products, -2)
         return result
 
     def sliced_product(self, theta: Array, features: Array, slices: list[slice]) -> Array:

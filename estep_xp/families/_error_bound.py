@@ -8,7 +8,8 @@
                    what moves z by κ eps |z| moves the density by 2 κ eps √(q T) <= eps (κ² q + T);
   σ T              what such rounding takes from T, and rounding of P Pᵀ; T is the largest term.
 
-A sum of m terms that round alike, one after the other, is off by m/8 eps of itself. So products of
+A sum of m terms that round alike, one after the other, is off by m/8 eps of itself, if the largest
+of them are not the first: the order of features sees to that (`_features.py`). So products of
 features are summed apart from features, both in slices where means are far apart, and G, H, κ and λ
 carry the number of terms. The sum B of the first two lines is bounded by a linear function of
 squares of z, which costs little. Where B is within the allowance for log-joints,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 ROTATED_TERMS = 8  # of z P that are summed in a row, for families whose rows are standardised first
 
-_QUADRATIC_TERMS, _LINEAR_TERMS = 28, 6  # of θ · φ that are summed in a row, where it must be few
+_MOST_TERMS = 32  # of θ · φ that are summed in a row
+_QUADRATIC_TERMS, _LINEAR_TERMS = 28, 6  # the same, where means are far apart
 _UNSLICED = 48  # terms that are not cut where nobody can look how far apart means are
 _TINY = 12  # terms that are one sum in any case
 _SPREAD = 1.5  # rows around a mean may have a larger bound than the mean, by about so much
@@ -81,7 +83,7 @@ def error_bound(
         return xp.max(slopes, axis=0), xp.max(rest + constants + mean_error * unsigned[2])
 
     count = kind.count(d)
-    sums = _Sums.of(count, d, count, d + 1)
+    sums = _Sums.of(count, d, _MOST_TERMS, _MOST_TERMS)
     slopes, least = bound(sums)
     few = count + d + 1 <= _UNSLICED
     if plan.concrete:

@@ -32,6 +32,7 @@ _CANCELLED, _LOST = 16.0, 5e-14  # in second moments: a factor of eps, or a rela
 class Natural(NamedTuple):
     """A family's densities as linear functions of features, and their bound B."""
 
+    order: Array | None  # (d,): features as they stand here, where their order was chosen
     centre: Array  # (d,)
     means: Array  # (k, d), about the centre
     rotation: Array | None  # (d, d), for families whose rows are standardised first
@@ -61,6 +62,14 @@ def natural(
     xp = plan.xp
     means, factors, log_normalizers = map(plan.widened, (means, factors, log_normalizers))
     centre = 0.5 * xp.max(means, axis=0) + 0.5 * xp.min(means, axis=0)
+    order = None
+    if plan.concrete and means.shape[1] > 1:
+        order = _by_spread(xp, means - centre[None, :], factors, rotation)
+        means, centre = xp.take(means, order, axis=1), xp.take(centre, order, axis=0)
+        if rotation is not None:
+            rotation = xp.take(rotation, order, axis=0)
+        elif factors.ndim > 1:
+            factors = xp.take(factors, order, axis=1)
     precise = plan.precise(means) - plan.precise(centre)[None, :]
     means = means - centre[None, :]
     unsigned = xp.abs(means)
@@ -86,7 +95,22 @@ def natural(
     constants = plan.rounded(plan.precise(log_normalizers) - half_norms)
     near = factors.ndim == 3 and _are_near(xp, means, factors)
     theta = xp.concat([quadratic, linear, constants[:, None]], axis=1)
-    return Natural(centre, means, rotation, theta, bound, near)
+    return Natural(order, centre, means, rotation, theta, bound, near)
+
+
+def _by_spread(xp: Namespace, means: Array, factors: Array, rotation: Array | None) -> Array:
+    """The order of features in which means spread more and more, in units of their deviations.
+
+    A large term before many small ones makes each of these round at its own scale, and all the same
+    way; the terms of features whose means lie far apart are the large ones.
+    """
+    squares = means * means
+    if rotation is not None:
+        squares = squares * xp.sum(rotation * rotation, axis=1)
+    elif factors.ndim > 1:
+        precisions = factors * factors
+        squares = squares * (precisions if factors.ndim == 2 else xp.sum(precisions, axis=2))
+    return xp.argsort(xp.max(squares, axis=0))
 
 
 def _refined(plan: Plan, kind: Quadratic, quadratic: Array, means: Array) -> tuple[Array, Array]:
@@ -114,7 +138,20 @@ def centred(plan: Plan, form: Natural, x: Array) -> Array:
     """Rows about the centre."""
     if x.ndim == 1:
         x = plan.xp.expand_dims(x, axis=plan.axis)
-    return plan.widened(x) - along(form.centre, plan.axis)
+    if form.order is None:
+        return plan.widened(x) - along(form.centre, plan.axis)
+    ordered = plan.widened(plan.xp.take(x, form.order, axis=plan.axis))
+    return plan.plus(ordered, along(-form.centre, plan.axis))
+
+
+def restored(plan: Plan, form: Natural, array: Array, *axes: int) -> Array:
+    """An array whose axes are features, with these in the order that they have in x."""
+    if form.order is None:
+        return array
+    back = plan.xp.argsort(form.order)
+    for axis in axes:
+        array = plan.xp.take(array, back, axis=axis)
+    return array
 
 
 def rows_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Rows:
@@ -165,7 +202,7 @@ def _made(plan: Plan, kind: Quadratic, y: Array) -> Array:
 def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
     """Products of all pairs of features, the features, and 1, which is the last of the values."""
     d = values.shape[axis] - 1
-    pairs = [(i, j) for i in range(d) for j in range(i, d)]
+    pairs = [(i, j) for j in range(d) for i in range(j + 1)]
     places = [*pairs, *((i, d) for i in range(d + 1))]
     first, second = (xp.asarray(list(one)) for one in zip(*places, strict=True))
     rows_last = values if axis == 0 else xp.matrix_transpose(values)
@@ -191,7 +228,8 @@ def moments(
         sums[-1, :][:, None],
     )
     first = linear - ones * form.means
-    return first, kind.about(xp, (quadratic, linear, ones), form.means)
+    second = kind.about(xp, (quadratic, linear, ones), form.means)
+    return restored(plan, form, first, 1), restored(plan, form, second, *range(1, second.ndim))
 
 
 def sums_over_rows(plan: Plan, responsibilities: Array, values: Array) -> Array:

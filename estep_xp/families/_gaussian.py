@@ -8,7 +8,6 @@ lie far from the origin, and (x − μ)² / σ² over- or underflows where x −
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import operator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -19,6 +18,7 @@ from estep_xp import _linalg, execution
 from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space, is_concrete, space_of, to_host
 from estep_xp._repr import parameters, summarized
+from estep_xp._summation import add_pairwise
 from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import (
     check_array,
@@ -406,16 +406,16 @@ def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
     centres, scales = plan.kept(columns, means)
     rows = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
     residuals = [row - along(centre, features) for row, centre in zip(rows, centres, strict=True)]
-    total: Any = 0.0
+    squares: list[Array] = []
     for j, scale in enumerate(scales):
         if factors.ndim == 3:
             pairs = zip(residuals[: j + 1], scale, strict=True)
             terms = [residual * along(factor, features) for residual, factor in pairs]
-            standardized = functools.reduce(operator.add, terms)
+            standardized = add_pairwise(terms, operator.add)
         else:
             standardized = standardize(plan, residuals[j], along(scale, features))
-        total = total + standardized * standardized
-    return total
+        squares.append(standardized * standardized)
+    return add_pairwise(squares, operator.add)
 
 
 def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:

@@ -152,8 +152,8 @@ class _Products:
 
     def features(self, plan: Plan, y: Array) -> list[tuple[Array, Array | None]]:
         if plan.axis == 0:
-            return [(y[j : j + 1, :], y[j:, :]) for j in range(y.shape[0])]
-        return [(y[:, j : j + 1], y[:, j:]) for j in range(y.shape[1])]
+            return [(y[j : j + 1, :], y[: j + 1, :]) for j in range(y.shape[0])]
+        return [(y[:, j : j + 1], y[:, : j + 1]) for j in range(y.shape[1])]
 
     def squares(self, plan: Plan, y: Array) -> Array:
         del plan
@@ -211,8 +211,8 @@ def _by_squares(xp: Namespace, slopes: Array, linear: Array, size: Array) -> tup
 
 
 def _packed(xp: Namespace, matrices: Array) -> Array:
-    """Upper triangles (k, d (d + 1) / 2) of matrices (k, d, d), row after row."""
-    return xp.concat([matrices[:, j, j:] for j in range(matrices.shape[-1])], axis=1)
+    """Upper triangles (k, d (d + 1) / 2) of matrices (k, d, d), column after column."""
+    return xp.concat([matrices[:, : j + 1, j] for j in range(matrices.shape[-1])], axis=1)
 
 
 def _unpacked(xp: Namespace, triangles: Array, d: int) -> Array:
@@ -224,6 +224,6 @@ def _unpacked(xp: Namespace, triangles: Array, d: int) -> Array:
 
 @functools.cache
 def _places(d: int) -> list[int]:
-    """Where the entries of a symmetric matrix stand in its upper triangle, row after row."""
+    """Where the entries of a symmetric matrix stand in its upper triangle, column after column."""
     pairs = [(min(i, j), max(i, j)) for i in range(d) for j in range(d)]
-    return [i * d - i * (i - 1) // 2 + j - i for i, j in pairs]
+    return [j * (j + 1) // 2 + i for i, j in pairs]

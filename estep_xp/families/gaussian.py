@@ -15,7 +15,7 @@ from estep_xp._logsumexp import across, along
 from estep_xp._namespace import Space
 from estep_xp._typing import Array, ArrayLike, Namespace
 from estep_xp._validation import raise_bad_value, raise_indefinite
-from estep_xp.families._features import Natural, centred, natural, sums_over_rows
+from estep_xp.families._features import Natural, centred, natural, restored, sums_over_rows
 from estep_xp.families._gaussian import (
     Gaussian,
     Standardizer,
@@ -451,7 +451,8 @@ class TiedGaussian(_ByFactors, _MeansFactors):
         counts = xp.sum(plan.widened(responsibilities), axis=1 - plan.axis)[:, None]
         cross = xp.matmul(xp.matrix_transpose(linear - 0.5 * counts * natural.means), natural.means)
         second = second - (cross + xp.matrix_transpose(cross))
-        both = (linear - counts * natural.means, second)
+        first = restored(plan, natural, linear - counts * natural.means, 1)
+        both = (first, restored(plan, natural, second, 0, 1))
         return tuple(xp.astype(a, x.dtype, copy=False) for a in both)
 
     def _moments_of(
