@@ -188,7 +188,7 @@ class DelimitedFile:
         """Return the chosen numbers of one line, or None if it is a bad row."""
         if len(record) != self.n_columns:
             index = min(len(record), self.n_columns)
-            token = record[index] if index < len(record) else None
+            token = _decoded(record[index]) if index < len(record) else None
             expectation = f"must have {self.n_columns} values, as the first line has"
             bad.add(place, expectation, position=index + 1, token=token)
             return None
@@ -197,7 +197,7 @@ class DelimitedFile:
             try:
                 row.append(self._parse(record[column]))
             except ValueError as error:
-                bad.add(place, str(error), position=column + 1, token=record[column])
+                bad.add(place, str(error), position=column + 1, token=_decoded(record[column]))
                 return None
         return row
 
@@ -230,7 +230,7 @@ class DelimitedFile:
                     for other in range(self.n_columns)
                     if find_text(self._first_values(other)) is None
                 ]
-                what = f"text, {shown(_from_windows(found))} for example" if found else "nothing"
+                what = f"text, {shown(_decoded(found))} for example" if found else "nothing"
                 raise refuse_text(self._path, self.names, column, what, others)
 
     def _whole_lines(self) -> Iterator[str]:
@@ -278,7 +278,7 @@ class DelimitedFile:
             rest = text
             self._sample = sample_records(lines, self._delimiter)
             if self._is_heading(first, dialect.header, features):
-                self.names = self._decoded(first)
+                self.names = self._decode_names(first)
                 self._line += records.line_num
                 rest = "".join(islice(_lines(text), records.line_num, None))
                 self._sample = self._sample[1:]
@@ -306,7 +306,7 @@ class DelimitedFile:
             return said
         others = self._sample[1:]
         found = is_heading(first, others, features)
-        line = shown(self._delimiter.join(first))
+        line = shown(_decoded(self._delimiter.join(first)))
         if found and any(map(looks_numeric, first)):
             self.notes.append(
                 f"note: {self._path}: the first line ({line}) was read as names; give --header no "
@@ -321,7 +321,7 @@ class DelimitedFile:
             self._hint = "; give --header yes if the first line holds names"
         return found
 
-    def _decoded(self, first: Sequence[str]) -> tuple[str, ...]:
+    def _decode_names(self, first: Sequence[str]) -> tuple[str, ...]:
         """Return the fields of a heading as names; what is not UTF-8 is read as Windows-1252."""
         words = [word.strip() for word in first]
         if any(map(_is_undecoded, words)):
@@ -343,6 +343,11 @@ def require_text(path: Path, beginning: bytes) -> None:
 def _is_undecoded(word: str) -> bool:
     """Return whether `word` holds bytes that are not UTF-8."""
     return any("\udc80" <= character <= "\udcff" for character in word)
+
+
+def _decoded(word: str) -> str:
+    """Return `word` as text: what is not UTF-8 is read as Windows-1252."""
+    return _from_windows(word) if _is_undecoded(word) else word
 
 
 def _from_windows(word: str) -> str:
