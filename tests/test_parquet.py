@@ -1,11 +1,17 @@
-"""Parquet files as data bases and others write them: names that repeat."""
+"""Parquet files as data bases and others write them: names that repeat, decimals."""
 
 from __future__ import annotations
+
+from contextlib import ExitStack
+from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.column_files import A, B, expected_total, fit, load, run
+from estep_xp._io.data import open_data
+from estep_xp._io.rows import BadRows
+from tests.column_files import A, B, expected_total, fit, load, run, write_parquet
 from tests.commands import assert_refused, needs_pyarrow
 
 pytestmark = needs_pyarrow
@@ -39,3 +45,25 @@ def test_columns_of_one_name_are_read_by_their_number(cli):
     np.testing.assert_allclose(
         np.dot(dumped["weights"], dumped["means"]), [A.mean(), B.mean()], rtol=1e-9
     )
+
+
+@pytest.mark.parametrize("kind", ["decimal128", "decimal256"])
+def test_decimals_are_numbers(cli, kind):
+    import pyarrow
+
+    make = getattr(pyarrow, kind)
+    columns = {
+        name: pyarrow.array([Decimal(str(value)) for value in column], make(12, 3))
+        for name, column in {"a": A, "b": B}.items()
+    }
+    write_parquet("x.parquet", columns)
+    assert fit(cli, "x.parquet")[0] == 0
+    assert run(cli, "x.parquet") == (0, pytest.approx(expected_total("a", "b"), rel=1e-9), "")
+    with ExitStack() as stack:
+        path = Path("x.parquet")
+        source = open_data(path, None, stack)
+        (block,) = source.blocks([0, 1], BadRows(path))
+    np.testing.assert_array_equal(block, np.stack([A, B], axis=1))  # as Python rounds decimals
+    columns["a"] = pyarrow.array([None, *columns["a"].to_pylist()[1:]], make(12, 3))
+    write_parquet("x.parquet", columns)
+    assert_refused(fit(cli, "x.parquet"), 2, "x.parquet row 0: value 1 is nan; must be a finite")

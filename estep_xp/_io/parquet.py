@@ -118,13 +118,16 @@ class ParquetSource:
         return [] if values is None else list(map(str, values[0].to_pylist()))
 
     def _holds_numbers(self, column: int) -> bool:
-        """Return whether the column holds integers or floating-point numbers."""
+        """Return whether the column holds integers, floating-point numbers or decimals."""
         kind = self._schema.field(column).type
         types = self._pyarrow.types
-        return bool(types.is_integer(kind) or types.is_floating(kind))
+        return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
     def _numbers(self, values: Any) -> NDArray[np.float64]:
         """Return one column of a batch; what is missing becomes NaN."""
+        if self._pyarrow.types.is_decimal(values.type):
+            # By way of text, which is rounded once: a direct cast is off in the last digit.
+            values = values.cast(self._pyarrow.string()).cast(self._pyarrow.float64())
         numbers = values.to_numpy(zero_copy_only=False)
         return np.asarray(numbers, dtype=np.float64)
 
