@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.column_files import fit
+from tests.column_files import fit, write_lines
 from tests.commands import assert_refused
 
 TEXT = "a,b,Ort\n1,2,Köln\n3,5,Köln\n"
@@ -23,3 +23,49 @@ def test_letters_are_shown_as_they_were_written(cli, encoding):
     assert "x.csv column Ort: holds text, Köln for example; must hold real" in message
     Path("x.csv").write_bytes("Höhe,b\nü,2\nö,2\n3,5\n".encode(encoding))
     assert_refused(fit(cli, "x.csv", "--header", "no"), 2, "x.csv line 1: value 1 is Höhe; must be")
+
+
+# --- lines --------------------------------------------------------------------------------------
+
+
+R_TABLES = {
+    "blanks": '"a" "b"\n"1" 1.5 2\n"2" 3 4.5\n"3" 5 7\n',
+    "blanks, without quotes": "a b\n1 1.5 2\n2 3 4.5\n3 5 7\n",
+    "commas": '"a","b"\n"Mazda RX4",1.5,2\n"Datsun",3,4.5\n"Fiat",5,7\n',
+    "tabs": "a\tb\nx\t1.5\t2\ny\t3\t4.5\nz\t5\t7\n",
+    "tabs, names that count": "a\tb\n1\t1.5\t2\n2\t3\t4.5\n3\t5\t7\n",
+    "commas, text last": "a,b\n1,1.5,setosa\n2,3,setosa\n",
+    "commas, one column": '"a"\n"1",1.5\n"2",3\n"3",5\n',
+}
+
+
+@pytest.mark.parametrize("name", R_TABLES)
+def test_row_names_of_r_are_told(cli, name):
+    write_lines("x.csv", R_TABLES[name])
+    write_lines("x.tsv", R_TABLES[name])
+    for path in ("x.csv", "x.tsv"):
+        count = "1 name and 2" if "one column" in name else "2 names and 3"
+        assert_refused(
+            fit(cli, path),
+            2,
+            f"{path}: has {count} values a line, as R writes the names of rows; give row.names = "
+            "FALSE to write.table, or put a name for them in front of the first line\n",
+        )
+
+
+def test_what_is_no_row_name(cli):
+    write_lines("x.csv", "name,a\nrow 1,5\nrow 2,6\nrow 3,8\n")
+    assert fit(cli, "x.csv", "--columns", "a", family="univariate")[0] == 0
+    write_lines("x.csv", "1 2\n1 2 3\n2 4 5\n")
+    assert "row.names" not in fit(cli, "x.csv")[2]
+    write_lines("x.csv", "a,b\n1,2,\n2,4,\n")
+    assert_refused(fit(cli, "x.csv"), 2, "x.csv line 2: value 3 is empty; must have 2 values, as")
+    write_lines("x.csv", "a\n1,5\n2,5\n4,0\n")
+    assert fit(cli, "x.csv", "--decimal", "comma")[0] == 0
+    message = "x.csv: has 1 name and 2 values a line, as if commas were decimal commas; give --dec"
+    assert_refused(fit(cli, "x.csv"), 2, message)
+    write_lines("x.csv", "a|b\n1|2|3\n4|5|7\n")
+    message = "x.csv: has 2 names and 3 values a line, as R writes the names of rows; give row.nam"
+    assert_refused(fit(cli, "x.csv", "--delimiter", "|"), 2, message)
+    code, _, message = fit(cli, "x.csv", "--delimiter", "|", "--header", "no")
+    assert (code, "row.names" in message) == (2, False)

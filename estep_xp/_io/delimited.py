@@ -23,6 +23,7 @@ from estep_xp._io.dialect import (
     read_records,
     recognise_decimal,
     recognise_delimiter,
+    refuse_row_names,
     sample_records,
 )
 from estep_xp._io.errors import InputError, shown
@@ -290,14 +291,16 @@ class DelimitedFile:
     def _recognise(self, lines: Sequence[str], dialect: Dialect) -> None:
         """Keep what separates values and decimals: what a person said, or else what lines tell."""
         delimiter, decimal = dialect.delimiter, dialect.decimal
+        said = delimiter is not None
         if delimiter is None:
             delimiter = recognise_delimiter(self._path, lines, self._delimiter, decimal)
         if decimal is None:
             decimal = "."
             records = sample_records(lines, delimiter)
             if records:
-                said = dialect.delimiter is not None
                 decimal = recognise_decimal(self._path, records, delimiter, said=said)
+        if dialect.header is not False:
+            refuse_row_names(self._path, lines, delimiter, decimal, said=said)
         self._delimiter, self._decimal = delimiter, decimal
 
     def _is_heading(self, first: list[str], said: bool | None, features: Sequence[str]) -> bool:
