@@ -69,3 +69,9 @@ def test_what_is_no_row_name(cli):
     assert_refused(fit(cli, "x.csv", "--delimiter", "|"), 2, message)
     code, _, message = fit(cli, "x.csv", "--delimiter", "|", "--header", "no")
     assert (code, "row.names" in message) == (2, False)
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_line_that_tells_the_separator(cli, first):
+    write_lines("x.csv", f"{first}\na,b;c\n1;2\n3;5\n4;7\n")
+    assert fit(cli, "x.csv")[1]["features"] == ["a,b", "c"]

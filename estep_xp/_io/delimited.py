@@ -36,7 +36,7 @@ _LONGEST_LINE = 1 << 26
 _ROWS = 1 << 14  # rows of a block that is read field by field
 _SAMPLE_LINES = 1000
 _SAMPLE_SIZE = 1 << 18  # characters
-_SEPARATOR = re.compile(r"sep=(.)\n", re.IGNORECASE)
+_SEPARATOR = re.compile(r'("?)sep=(.)\1\n', re.IGNORECASE)
 _UNKNOWN = Dialect()
 _UTF_16 = "UTF-16 text; must be UTF-8, which Excel saves as CSV UTF-8"
 _OTHER_FORMATS = {
@@ -259,7 +259,7 @@ class DelimitedFile:
             if separator := _SEPARATOR.match(text):  # a line that Excel writes, and obeys
                 self._line += 1
                 text = text[separator.end() :]
-                dialect = dialect._replace(delimiter=dialect.delimiter or separator[1])
+                dialect = dialect._replace(delimiter=dialect.delimiter or separator[2])
             if not text.strip("\n "):
                 self._line += text.count("\n")
                 continue
