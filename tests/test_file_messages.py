@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.column_files import fit, write_lines
+from tests.column_files import dump, fit, load, of, run, write, write_lines
 from tests.commands import assert_refused
 
 TEXT = "a,b,Ort\n1,2,Köln\n3,5,Köln\n"
@@ -75,3 +75,21 @@ def test_what_is_no_row_name(cli):
 def test_a_line_that_tells_the_separator(cli, first):
     write_lines("x.csv", f"{first}\na,b;c\n1;2\n3;5\n4;7\n")
     assert fit(cli, "x.csv")[1]["features"] == ["a,b", "c"]
+
+
+# --- columns ------------------------------------------------------------------------------------
+
+
+def test_what_has_no_name_is_called_by_its_number(cli):
+    write("x.csv", of("a", "b"))
+    fit(cli, "x.csv")
+    dump("m.json", load("m.json") | {"feature_names": ["a", ""]})
+    message = "x.csv: has no column 1 (without a name), which the model needs; it has a, b; "
+    assert_refused(run(cli, "x.csv"), 2, message)
+    write("x.csv", {"": range(40), "b": of("b")["b"]} | of("a"))
+    write_lines("y.csv", Path("x.csv").read_text(encoding="utf-8").replace(",b,", ",,"))
+    write("z.csv", of("a", "b", "c"))
+    fit(cli, "z.csv")
+    dump("m.json", {key: part for key, part in load("m.json").items() if key != "feature_names"})
+    message = "y.csv: has 2 columns (1 (without a name), a) beside a data frame's index; the model"
+    assert_refused(run(cli, "y.csv", "--header", "yes"), 2, message)

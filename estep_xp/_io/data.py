@@ -125,7 +125,7 @@ def choose_columns(
         return find_features(path, source.names, features)
     columns = _leave_index_out(source, path, n_features)
     names = source.names or ()
-    found = f" ({listed([names[column] for column in columns])})" if names else ""
+    found = f" ({listed(names, columns)})" if names else ""
     _require_number(len(columns), n_features, str(path), owner, found, bool(source.index))
     nameless = [column for column in columns if names and not names[column]]
     if nameless:
