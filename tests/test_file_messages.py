@@ -93,3 +93,17 @@ def test_what_has_no_name_is_called_by_its_number(cli):
     dump("m.json", {key: part for key, part in load("m.json").items() if key != "feature_names"})
     message = "y.csv: has 2 columns (1 (without a name), a) beside a data frame's index; the model"
     assert_refused(run(cli, "y.csv", "--header", "yes"), 2, message)
+
+
+@pytest.mark.parametrize("heading", ["", "a\n"])
+@pytest.mark.parametrize(
+    ("delimiter", "row"),
+    [("tab", "1,2,3"), ("|", "1;2"), ("comma", "1 2"), ("comma", "1\t2"), ("semicolon", "1|2")],
+)
+def test_a_wrong_delimiter_is_told(cli, delimiter, row, heading):
+    write_lines("x.csv", [heading, f"{row}\n{row}5\n{row}2\n"])
+    code, _, message = fit(cli, "x.csv", "--delimiter", delimiter, "--header", "yes")
+    assert code == 2
+    assert message.endswith(
+        "; must hold real numbers; give --delimiter if it holds several values\n"
+    )

@@ -109,6 +109,7 @@ def refuse_text(
     column: int,
     found: str,
     others: Sequence[int],
+    hint: str = "choose others with --columns",
 ) -> InputError:
     """Return the error that a column holds no numbers.
 
@@ -124,8 +125,9 @@ def refuse_text(
         What it holds.
     others : sequence of int
         The columns that may hold numbers, which the error suggests.
+    hint : str, optional
+        What to do if there are none.
     """
-    hint = "choose others with --columns"
     if others:
         words = [label(names, other) for other in others]
         if names is None or not all(re.fullmatch(r"[\w.-]+", word) for word in words):

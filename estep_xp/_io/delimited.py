@@ -37,6 +37,7 @@ _ROWS = 1 << 14  # rows of a block that is read field by field
 _SAMPLE_LINES = 1000
 _SAMPLE_SIZE = 1 << 18  # characters
 _SEPARATOR = re.compile(r'("?)sep=(.)\1\n', re.IGNORECASE)
+_SEPARATORS = re.compile(r"[,;|\s]")
 _UNKNOWN = Dialect()
 _UTF_16 = "UTF-16 text; must be UTF-8, which Excel saves as CSV UTF-8"
 _OTHER_FORMATS = {
@@ -232,6 +233,9 @@ class DelimitedFile:
                     if find_text(self._first_values(other)) is None
                 ]
                 what = f"text, {shown(_decoded(found))} for example" if found else "nothing"
+                if self.n_columns == 1 and _SEPARATORS.search(found):
+                    hint = "give --delimiter if it holds several values"
+                    raise refuse_text(self._path, self.names, column, what, others, hint)
                 raise refuse_text(self._path, self.names, column, what, others)
 
     def _whole_lines(self) -> Iterator[str]:
