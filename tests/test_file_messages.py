@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from estep_xp._calculator.upload import read_upload
 from tests.column_files import dump, fit, load, of, run, write, write_lines
 from tests.commands import assert_refused
 
@@ -107,3 +108,36 @@ def test_a_wrong_delimiter_is_told(cli, delimiter, row, heading):
     assert message.endswith(
         "; must hold real numbers; give --delimiter if it holds several values\n"
     )
+
+
+# --- other formats ------------------------------------------------------------------------------
+
+PAGE = "is a web page (HTML), not text in rows; save its table as CSV"
+JSON = "is JSON, not text in rows; save it as CSV"
+OTHERS = {
+    "a page": ("<!DOCTYPE html>\n<html><body>", PAGE),
+    "a page after blanks": ("\ufeff\n <html lang=en>\n", PAGE),
+    "a table": ("<TABLE>\n<tr><td>1</td></tr>", PAGE),
+    "XML": ('<?xml version="1.0"?>\n<a>1</a>', "is XML, not text in rows; save it as CSV"),
+    "objects": ('[\n  {"a": 1, "b": 2}\n]', JSON),
+    "an object": ('{"a": [1, 2], "b": [3, 4]}', JSON),
+    "lists": ("[[1, 2],\n [3, 4]]", JSON),
+    "lines of objects": ('{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n', JSON),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_table_of_text_is_told(cli, name):
+    content, message = OTHERS[name]
+    write_lines("x.csv", [content])
+    assert_refused(fit(cli, "x.csv"), 2, f"x.csv: {message}\n")
+    for name in ("x.csv", "x.html", "x.json"):
+        found = read_upload(content.encode(), name, None)
+        assert (found.columns, found.error) == ([], f"{name}: {message}")
+
+
+def test_names_in_brackets(cli):
+    write_lines("x.csv", "[a],{b}\n1,2\n3,5\n4,4\n")
+    assert fit(cli, "x.csv")[1]["features"] == ["[a]", "{b}"]
+    write_lines("x.csv", "<a>,b\n1,2\n3,5\n4,4\n")
+    assert fit(cli, "x.csv")[1]["features"] == ["<a>", "b"]

@@ -60,6 +60,12 @@ _OTHER_FORMATS = {
     b"ARROW1": "an Arrow or Feather file, not text; save it as CSV or Parquet",
     b"SQLite": "an SQLite database, not text; save a table as CSV",
 }
+_OTHER_TEXTS = {
+    rb"<(!doctype html|html|head|body|table)\b": "a web page (HTML), not text in rows; save its "
+    "table as CSV",
+    rb"<\?xml": "XML, not text in rows; save it as CSV",
+    rb'\{\s*"|\[\s*[\[{"\d-]': "JSON, not text in rows; save it as CSV",
+}
 
 
 class DelimitedFile:
@@ -344,6 +350,10 @@ def require_text(path: Path, beginning: bytes) -> None:
     """Raise InputError if a file begins as one of another format does."""
     for signature, found in _OTHER_FORMATS.items():
         if beginning.startswith(signature):
+            raise InputError(str(path), f"is {found}")
+    text = beginning.removeprefix(codecs.BOM_UTF8).lstrip()
+    for pattern, found in _OTHER_TEXTS.items():
+        if re.match(pattern, text, re.IGNORECASE):
             raise InputError(str(path), f"is {found}")
 
 
