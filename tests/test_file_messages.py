@@ -141,3 +141,21 @@ def test_names_in_brackets(cli):
     assert fit(cli, "x.csv")[1]["features"] == ["[a]", "{b}"]
     write_lines("x.csv", "<a>,b\n1,2\n3,5\n4,4\n")
     assert fit(cli, "x.csv")[1]["features"] == ["<a>", "b"]
+
+
+# --- names of files -----------------------------------------------------------------------------
+
+
+def test_what_names_no_file(cli):
+    write("x.csv", of("a", "b"))
+    fit(cli, "x.csv")
+    fitted = ("fit", "x.csv", "--components", 1, "--family", "full", "--output")
+    ran = ("run", "x.csv", "--model", "m.json", "--output")
+    assert_refused(cli(*fitted, "n.json/"), 2, "--output: is n.json/, a folder; must be a file\n")
+    assert_refused(cli(*ran, "out.csv/"), 2, "--output: is out.csv/, a folder; must be a file\n")
+    for command in (fitted, ran):
+        assert_refused(cli(*command, ""), 2, "--output: is empty; must be a file\n")
+    assert_refused(cli("run", "x.csv/", *ran[2:], "o.csv"), 2, "DATA: is x.csv/, a folder; must be")
+    assert_refused(cli("fit", "", *fitted[2:], "n.json"), 2, "DATA: is empty; must be a file\n")
+    assert_refused(cli("run", "x.csv", "--model", "", "--output", "o.csv"), 2, "--model: is empty;")
+    assert sorted(path.name for path in Path().iterdir()) == ["m.json", "x.csv"]
