@@ -19,7 +19,7 @@ from estep_xp._io.dialect import dialect_options
 from estep_xp._io.errors import InputError, escaped
 from estep_xp._io.evaluate import Evaluator
 from estep_xp._io.extras import require
-from estep_xp._io.files import refuse_to_overwrite, replacing, writing
+from estep_xp._io.files import file_path, refuse_to_overwrite, replacing, writing
 from estep_xp._io.fit_report import fit_json, fit_text, fit_warning
 from estep_xp._io.fitting import Choices, fit_rows
 from estep_xp._io.inputs import read_inputs
@@ -155,8 +155,9 @@ def calculate(
     if as_json and as_csv:
         raise InputError("--csv", "excludes --json; give one of them")
     if plot is not None:
-        require_plot_format(Path(plot))
-        refuse_to_overwrite(Path(plot), force=force)
+        plot_path = file_path("--plot", plot)
+        require_plot_format(plot_path)
+        refuse_to_overwrite(plot_path, force=force)
     inputs = read_inputs(terminal.get() if x == "-" else x, means, variances, weights)
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
     evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend)
@@ -198,7 +199,8 @@ def run(
     """
     require_choice("--backend", backend, BACKENDS)
     require_choice("--header", header, tuple(HEADERS))
-    source_path, model_path, output_path = Path(data), Path(model), Path(output)
+    source_path, model_path = file_path("DATA", data), file_path("--model", model)
+    output_path = file_path("--output", output)
     require_format(output_path)
     refuse_to_overwrite(output_path, source_path, model_path, force=force)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
@@ -287,7 +289,7 @@ def fit(
         backend,
     )
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
-    source_path, output_path = Path(data), Path(output)
+    source_path, output_path = file_path("DATA", data), file_path("--output", output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:

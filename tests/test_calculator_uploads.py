@@ -252,3 +252,10 @@ def test_uploads_over_http():
     assert found[2]["error"].startswith(
         "Zähler & Co.npy: is an Excel workbook (.xlsx) or another ZIP"
     )
+
+
+def test_notes_stand_one_a_line():
+    text = ",Länge\n0,1.5\n1,2.5\n2,4\n"
+    first, second = upload.read_upload(text.encode("cp1252"), "x.csv", None).note.split("\n")
+    assert first.startswith("note: x.csv: the names are not UTF-8")
+    assert second.startswith("note: x.csv: column 0 (without a name) was left out")

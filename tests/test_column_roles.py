@@ -74,7 +74,10 @@ def test_two_indices(cli):
     write("x.csv", {"": np.arange(40), "Unnamed: 0": np.arange(3, 43), **of("a", "b")})
     code, found, note = fit(cli, "x.csv")
     assert (code, found["features"]) == (0, ["a", "b"])
-    assert "columns 0 (without a name), Unnamed: 0 was left out" in note
+    assert note == (
+        "note: x.csv: columns 0 (without a name), Unnamed: 0 were left out as a data frame's "
+        "index; choose them with --columns if they are data\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,14 @@ def test_covariances_where_factors_are_meant(backend):
             message = message_of(call, components)
             assert message.endswith(f"call {maker}"), message
             assert "upper triangular" in message
+
+
+def test_one_row_without_its_axis():
+    """Of as many numbers as there are features, and of another number."""
+    two = ex.initialize(X[:, :2], 2, ex.FullGaussian, seed=0)
+    one = ex.initialize(X[:, :1], 2, ex.FullGaussian, seed=0)
+    assert message_of(ex.e_step, np.zeros(2), two).endswith("; give x[None, :] for one row")
+    assert "; give" not in message_of(ex.e_step, np.zeros(3), two)
+    assert message_of(ex.e_step, np.zeros(3), one).endswith(
+        "; give x[:, None] for n rows of one feature"
+    )

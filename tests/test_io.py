@@ -150,7 +150,9 @@ def test_whole_numbers_as_options(text, expected):
     "text", ["", "-1", "1.0", "1e3", "1_0", "x", "9" * 30, "\N{SUPERSCRIPT TWO}"]
 )
 def test_options_that_are_no_whole_number(text):
-    with pytest.raises(InputError, match=r"^--seed: is .*; must be a whole number, 0 or more$"):
+    at_most = ", of at most 18 digits" if len(text) > 18 else ""
+    message = rf"^--seed: is .*; must be a whole number, 0 or more{at_most}$"
+    with pytest.raises(InputError, match=message):
         whole_option("--seed", text, least=0)
 
 

@@ -135,6 +135,12 @@ def test_messages_of_headers(cli):
         (npy("(0, 10000000000)"), "x.npy: holds no rows\n"),
         (npy("(4, 0)"), "x.npy: has no columns\n"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{", "x.npy: is not a .npy file: its header has "),
+        (npy("(1, 2)" + " " * 20_000), "x.npy: is not a .npy file: its header has 20"),
+        (npy("(10**12, 2)"), "x.npy: is not a .npy file: its header, {'descr': '<f8', 'fortran_"
+         "order': Fal..., is none of an array\n"),
+        (b"junk" * 9, "x.npy: is not a .npy file: it does not begin as one\n"),
+        (b"\x93NUMPY\x01\x00\x10", "x.npy: is not a .npy file: it ends within its header\n"),
+        (b"\x93NUMPY\x01\x00\x10\x00{", "x.npy: is not a .npy file: it ends within its header\n"),
         (npy("(1, 2)", bytes(16), version=3), "x.npy: is an array of an unknown version (3, 0)"),
     ):  # fmt: skip
         Path("x.npy").write_bytes(content)

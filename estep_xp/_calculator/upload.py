@@ -37,7 +37,7 @@ class Upload(NamedTuple):
     error : str
         Why it could not be read; empty if it could.
     note : str
-        What a person should know of how it was read; mostly empty.
+        What a person should know of how it was read, one note a line; mostly empty.
     """
 
     columns: list[str]
@@ -165,7 +165,7 @@ def _names(columns: list[_Column]) -> list[str]:
 
 
 def _notes(source: Source) -> str:
-    return _words("; ".join(source.notes))
+    return "\n".join(map(_words, source.notes))
 
 
 def _words(message: str) -> str:

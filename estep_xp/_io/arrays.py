@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp._io.columns import listed
-from estep_xp._io.errors import FaceError, InputError, SystemFailure, shown
+from estep_xp._io.errors import InputError, SystemFailure, shown
 from estep_xp._io.files import reading
 from estep_xp._io.rows import BadRows
 
 _BLOCK = 1 << 22  # bytes read at a time
 _INCOMPLETE = "ends before its last row: the file is incomplete"
-_LONGEST_HEADER = 1 << 16  # bytes; an array of numbers needs a hundred
+_NO_HEADER = "is not a .npy file: it ends within its header"
+_LONGEST_HEADER = 10_000  # bytes, which NumPy reads; an array of numbers needs a hundred
 _HEADERS = {
     (1, 0): ("<H", np.lib.format.read_array_header_1_0),
     (2, 0): ("<I", np.lib.format.read_array_header_2_0),
@@ -229,20 +230,29 @@ def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np
     """Return shape, whether columns come first, and dtype, from the beginning of a .npy file."""
     try:
         version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:
-            raise InputError(str(path), f"is an array of an unknown version {version} of .npy")
-        form, read = _HEADERS[version]
-        prefix = file.read(struct.calcsize(form))
-        (length,) = struct.unpack(form, prefix)
-        if length > _LONGEST_HEADER:
-            raise ValueError(f"its header has {length} bytes")
+    except ValueError as error:
+        raise InputError(str(path), "is not a .npy file: it does not begin as one") from error
+    if version not in _HEADERS:
+        raise InputError(str(path), f"is an array of an unknown version {version} of .npy")
+    form, read = _HEADERS[version]
+    prefix = file.read(struct.calcsize(form))
+    if len(prefix) < struct.calcsize(form):
+        raise InputError(str(path), _NO_HEADER)
+    (length,) = struct.unpack(form, prefix)
+    if length > _LONGEST_HEADER:
+        raise InputError(str(path), f"is not a .npy file: its header has {length} bytes")
+    header = file.read(length)
+    if len(header) < length:
+        raise InputError(str(path), _NO_HEADER)
+    try:
         with warnings.catch_warnings():  # of how old, or how odd, a header is
             warnings.simplefilter("ignore")
-            shape, by_column, dtype = read(io.BytesIO(prefix + file.read(length)))
-    except (FaceError, OSError, zipfile.BadZipFile, zlib.error):
-        raise
+            shape, by_column, dtype = read(io.BytesIO(prefix + header))
     except Exception as error:  # a header is Python source: junk fails in many ways
-        raise InputError(str(path), f"is not a .npy file: {error}") from error
+        words = shown(header.decode("latin-1").strip())
+        raise InputError(
+            str(path), f"is not a .npy file: its header, {words}, is none of an array"
+        ) from error
     if dtype.hasobject:
         raise InputError(str(path), "is an array of Python objects, which are never loaded")
     # True counts as a whole number in Python.

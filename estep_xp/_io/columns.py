@@ -109,6 +109,7 @@ def refuse_text(
     column: int,
     found: str,
     others: Sequence[int],
+    hint: str = "choose others with --columns",
 ) -> InputError:
     """Return the error that a column holds no numbers.
 
@@ -124,8 +125,9 @@ def refuse_text(
         What it holds.
     others : sequence of int
         The columns that may hold numbers, which the error suggests.
+    hint : str, optional
+        What to do if there are none.
     """
-    hint = "choose others with --columns"
     if others:
         words = [label(names, other) for other in others]
         if names is None or not all(re.fullmatch(r"[\w.-]+", word) for word in words):
@@ -155,13 +157,13 @@ def find_features(path: Path, names: Sequence[str], features: Sequence[str]) -> 
         If a feature has no column, or several.
     """
     places = {name: column for column, name in enumerate(names)}
-    lacking = [feature for feature in features if feature not in places]
+    lacking = [number for number, feature in enumerate(features) if feature not in places]
     if lacking:
         noun = "column" if len(lacking) == 1 else "columns"
         raise InputError(
             str(path),
-            f"has no {noun} {listed(lacking)}, which the model needs; it has {listed(names)}; "
-            "choose with --columns, in the order of the model's features "
+            f"has no {noun} {listed(features, lacking)}, which the model needs; it has "
+            f"{listed(names)}; choose with --columns, in the order of the model's features "
             f"({listed(features)}), where names differ",
         )
     wanted = set(features)
@@ -230,11 +232,11 @@ def label(names: Sequence[str] | None, column: int) -> str:
     return shown(names[column]) if names[column] else f"{column} (without a name)"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names for a message, the first ones of many."""
+def listed(names: Sequence[str], columns: Iterable[int] | None = None) -> str:
+    """Return names for a message, all or those of some columns; the first ones of many."""
     words: list[str] = []
-    for position, name in enumerate(names):
-        word = shown(name) if name else f"{position} (without a name)"
+    for column in range(len(names)) if columns is None else columns:
+        word = label(names, column)
         if sum(map(len, words)) + len(word) > _LONGEST_LIST:
             return ", ".join([*words, "..."])
         words.append(word)

@@ -125,7 +125,7 @@ def choose_columns(
         return find_features(path, source.names, features)
     columns = _leave_index_out(source, path, n_features)
     names = source.names or ()
-    found = f" ({listed([names[column] for column in columns])})" if names else ""
+    found = f" ({listed(names, columns)})" if names else ""
     _require_number(len(columns), n_features, str(path), owner, found, bool(source.index))
     nameless = [column for column in columns if names and not names[column]]
     if nameless:
@@ -145,14 +145,16 @@ def _leave_index_out(source: Source, path: Path, n_features: int | None) -> Sequ
     if not index:
         return range(source.n_columns)
     words = [label(source.names, column) for column in index]
-    noun = "column" if len(words) == 1 else "columns"
+    one = len(words) == 1
+    noun = "column" if one else "columns"
     left_out = f"{noun} {', '.join(words)}, a data frame's index"
     if len(index) == source.n_columns:
         raise InputError(str(path), f"has nothing but {left_out}; choose with --columns")
     source.index = [column for column, first in index.items() if first is not None]
     source.notes.append(
-        f"note: {path}: {noun} {', '.join(words)} was left out as a data frame's index; choose it "
-        "with --columns if it is data"
+        f"note: {path}: {noun} {', '.join(words)} {'was' if one else 'were'} left out as a data "
+        f"frame's index; choose {'it' if one else 'them'} with --columns if "
+        f"{'it is' if one else 'they are'} data"
     )
     return [column for column in range(source.n_columns) if column not in index]
 

@@ -23,6 +23,7 @@ from estep_xp._io.dialect import (
     read_records,
     recognise_decimal,
     recognise_delimiter,
+    refuse_row_names,
     sample_records,
 )
 from estep_xp._io.errors import InputError, shown
@@ -35,7 +36,8 @@ _LONGEST_LINE = 1 << 26
 _ROWS = 1 << 14  # rows of a block that is read field by field
 _SAMPLE_LINES = 1000
 _SAMPLE_SIZE = 1 << 18  # characters
-_SEPARATOR = re.compile(r"sep=(.)\n", re.IGNORECASE)
+_SEPARATOR = re.compile(r'("?)sep=(.)\1\n', re.IGNORECASE)
+_SEPARATORS = re.compile(r"[,;|\s]")
 _UNKNOWN = Dialect()
 _UTF_16 = "UTF-16 text; must be UTF-8, which Excel saves as CSV UTF-8"
 _OTHER_FORMATS = {
@@ -57,6 +59,12 @@ _OTHER_FORMATS = {
     b"\x89HDF": "an HDF5 file, not text; save it as CSV",
     b"ARROW1": "an Arrow or Feather file, not text; save it as CSV or Parquet",
     b"SQLite": "an SQLite database, not text; save a table as CSV",
+}
+_OTHER_TEXTS = {
+    rb"<(!doctype html|html|head|body|table)\b": "a web page (HTML), not text in rows; save its "
+    "table as CSV",
+    rb"<\?xml": "XML, not text in rows; save it as CSV",
+    rb'\{\s*"|\[\s*[\[{"\d-]': "JSON, not text in rows; save it as CSV",
 }
 
 
@@ -188,7 +196,7 @@ class DelimitedFile:
         """Return the chosen numbers of one line, or None if it is a bad row."""
         if len(record) != self.n_columns:
             index = min(len(record), self.n_columns)
-            token = record[index] if index < len(record) else None
+            token = _decoded(record[index]) if index < len(record) else None
             expectation = f"must have {self.n_columns} values, as the first line has"
             bad.add(place, expectation, position=index + 1, token=token)
             return None
@@ -197,7 +205,7 @@ class DelimitedFile:
             try:
                 row.append(self._parse(record[column]))
             except ValueError as error:
-                bad.add(place, str(error), position=column + 1, token=record[column])
+                bad.add(place, str(error), position=column + 1, token=_decoded(record[column]))
                 return None
         return row
 
@@ -230,7 +238,10 @@ class DelimitedFile:
                     for other in range(self.n_columns)
                     if find_text(self._first_values(other)) is None
                 ]
-                what = f"text, {shown(_from_windows(found))} for example" if found else "nothing"
+                what = f"text, {shown(_decoded(found))} for example" if found else "nothing"
+                if self.n_columns == 1 and _SEPARATORS.search(found):
+                    hint = "give --delimiter if it holds several values"
+                    raise refuse_text(self._path, self.names, column, what, others, hint)
                 raise refuse_text(self._path, self.names, column, what, others)
 
     def _whole_lines(self) -> Iterator[str]:
@@ -258,7 +269,7 @@ class DelimitedFile:
             if separator := _SEPARATOR.match(text):  # a line that Excel writes, and obeys
                 self._line += 1
                 text = text[separator.end() :]
-                dialect = dialect._replace(delimiter=dialect.delimiter or separator[1])
+                dialect = dialect._replace(delimiter=dialect.delimiter or separator[2])
             if not text.strip("\n "):
                 self._line += text.count("\n")
                 continue
@@ -278,7 +289,7 @@ class DelimitedFile:
             rest = text
             self._sample = sample_records(lines, self._delimiter)
             if self._is_heading(first, dialect.header, features):
-                self.names = self._decoded(first)
+                self.names = self._decode_names(first)
                 self._line += records.line_num
                 rest = "".join(islice(_lines(text), records.line_num, None))
                 self._sample = self._sample[1:]
@@ -290,14 +301,16 @@ class DelimitedFile:
     def _recognise(self, lines: Sequence[str], dialect: Dialect) -> None:
         """Keep what separates values and decimals: what a person said, or else what lines tell."""
         delimiter, decimal = dialect.delimiter, dialect.decimal
+        said = delimiter is not None
         if delimiter is None:
             delimiter = recognise_delimiter(self._path, lines, self._delimiter, decimal)
         if decimal is None:
             decimal = "."
             records = sample_records(lines, delimiter)
             if records:
-                said = dialect.delimiter is not None
                 decimal = recognise_decimal(self._path, records, delimiter, said=said)
+        if dialect.header is not False:
+            refuse_row_names(self._path, lines, delimiter, decimal, said=said)
         self._delimiter, self._decimal = delimiter, decimal
 
     def _is_heading(self, first: list[str], said: bool | None, features: Sequence[str]) -> bool:
@@ -306,7 +319,7 @@ class DelimitedFile:
             return said
         others = self._sample[1:]
         found = is_heading(first, others, features)
-        line = shown(self._delimiter.join(first))
+        line = shown(_decoded(self._delimiter.join(first)))
         if found and any(map(looks_numeric, first)):
             self.notes.append(
                 f"note: {self._path}: the first line ({line}) was read as names; give --header no "
@@ -321,7 +334,7 @@ class DelimitedFile:
             self._hint = "; give --header yes if the first line holds names"
         return found
 
-    def _decoded(self, first: Sequence[str]) -> tuple[str, ...]:
+    def _decode_names(self, first: Sequence[str]) -> tuple[str, ...]:
         """Return the fields of a heading as names; what is not UTF-8 is read as Windows-1252."""
         words = [word.strip() for word in first]
         if any(map(_is_undecoded, words)):
@@ -338,11 +351,20 @@ def require_text(path: Path, beginning: bytes) -> None:
     for signature, found in _OTHER_FORMATS.items():
         if beginning.startswith(signature):
             raise InputError(str(path), f"is {found}")
+    text = beginning.removeprefix(codecs.BOM_UTF8).lstrip()
+    for pattern, found in _OTHER_TEXTS.items():
+        if re.match(pattern, text, re.IGNORECASE):
+            raise InputError(str(path), f"is {found}")
 
 
 def _is_undecoded(word: str) -> bool:
     """Return whether `word` holds bytes that are not UTF-8."""
     return any("\udc80" <= character <= "\udcff" for character in word)
+
+
+def _decoded(word: str) -> str:
+    """Return `word` as text: what is not UTF-8 is read as Windows-1252."""
+    return _from_windows(word) if _is_undecoded(word) else word
 
 
 def _from_windows(word: str) -> str:

@@ -167,6 +167,48 @@ def recognise_decimal(
     return ","
 
 
+def refuse_row_names(
+    path: Path, lines: Sequence[str], delimiter: str, decimal: str, *, said: bool
+) -> None:
+    """Raise InputError if each line has one value more than the first one has names.
+
+    So R writes a table: the names of its rows stand under no name.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the error.
+    lines : sequence of str
+        Its first lines.
+    delimiter : str
+        What separates its values, or the best guess.
+    decimal : str
+        What separates the digits of its numbers.
+    said : bool
+        Whether a person said what separates the values.
+    """
+    if _fit_of(sample_records(lines, delimiter), delimiter) is not None:
+        return
+    candidates = (delimiter,) if said else (*_CANDIDATES, " ")
+    for candidate in candidates:
+        first, *others = sample_records(lines, candidate) or [[]]
+        n_names = len(first)
+        if (
+            n_names
+            and len(others) > 1  # or else it may be a bad row
+            and candidate != decimal
+            and not any(map(_is_number, first))
+            and {len(record) for record in others} == {n_names + 1}
+            and any(record[-1] and any(map(_is_number, record[1:])) for record in others)
+        ):
+            raise InputError(
+                str(path),
+                f"has {_counted_names(n_names)} and {n_names + 1} values a line, as R writes the "
+                "names of rows; give row.names = FALSE to write.table, or put a name for them in "
+                "front of the first line",
+            )
+
+
 def is_heading(
     first: Sequence[str], others: Sequence[Sequence[str]], features: Sequence[str]
 ) -> bool:
@@ -279,8 +321,7 @@ def _refuse_decimal_commas(path: Path, records: Sequence[Sequence[str]]) -> None
     if any(len(record) != n_values for record in others):
         return
     if n_values == 2 * n_names:
-        names = "1 name" if n_names == 1 else f"{n_names} names"
-        found = f"has {names} and {n_values} values a line"
+        found = f"has {_counted_names(n_names)} and {n_values} values a line"
     elif (
         n_values == n_names == 2
         and all(map(looks_numeric, first))
@@ -291,6 +332,10 @@ def _refuse_decimal_commas(path: Path, records: Sequence[Sequence[str]]) -> None
         return
     hint = "give --decimal comma, or --delimiter comma" if n_values == 2 else "write points"
     raise InputError(str(path), f"{found}, as if commas were decimal commas; {hint}")
+
+
+def _counted_names(count: int) -> str:
+    return "1 name" if count == 1 else f"{count} names"
 
 
 def _word_of(delimiter: str) -> str:

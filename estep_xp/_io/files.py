@@ -11,7 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from estep_xp._io.errors import InputError, SystemFailure
+from estep_xp._io.errors import InputError, SystemFailure, shown
+
+
+def file_path(option: str, text: str) -> Path:
+    """Return the path of a file as it was given; InputError if it names none."""
+    if not text or text.endswith(("/", os.sep)):
+        found = f"{shown(text)}, a folder" if text else "empty"
+        raise InputError(option, f"is {found}; must be a file")
+    return Path(text)
 
 
 @contextmanager

@@ -51,29 +51,38 @@ class ParquetSource:
         self.notes: list[str] = []
         self.index: list[int] = []
         self.n_columns = len(self.names)
-        if len(set(self.names)) < self.n_columns:
-            raise InputError(str(path), f"has columns of the same name: {', '.join(self.names)}")
         self.total: int | None = self._file.metadata.num_rows
         self.position = 0
 
     def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
         """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
-        names = [self._schema.names[column] for column in columns]
         for column in columns:
             if not self._holds_numbers(column):
                 numeric = [other for other in range(self.n_columns) if self._holds_numbers(other)]
                 found = str(self._schema.field(column).type)
                 raise refuse_text(self._path, self.names, column, found, numeric)
-        batches = self._file.iter_batches(batch_size=_ROWS, columns=names)
+        for batch in self._batches(columns, _ROWS):
+            block = np.stack(list(map(self._numbers, batch)), axis=1)
+            bad.add_not_finite(block, columns, self.position)
+            self.position += len(block)
+            yield block
+
+    def _batches(self, columns: Sequence[int], n_rows: int) -> Iterator[list[Any]]:
+        """Yield the chosen columns of the next rows, `n_rows` or fewer."""
+        names = self._schema.names
+        batches = self._file.iter_batches(batch_size=n_rows, columns=[names[c] for c in columns])
+        namesakes = [names[:c].count(names[c]) for c in columns]  # that come before the column
         while True:
             with self._damage():
                 batch = next(batches, None)
             if batch is None:
                 return
-            block = np.stack([self._numbers(batch.column(name)) for name in names], axis=1)
-            bad.add_not_finite(block, columns, self.position)
-            self.position += len(block)
-            yield block
+            # The batch has all columns of these names, in the order of the file.
+            places = batch.schema.get_all_field_indices
+            yield [
+                batch.column(places(names[column])[before])
+                for column, before in zip(columns, namesakes, strict=True)
+            ]
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
@@ -99,25 +108,26 @@ class ParquetSource:
         """Return the names of the index's columns by what pandas has written into the file."""
         try:
             said = json.loads(self._schema.metadata[b"pandas"])["index_columns"]
-            return [name for name in said if name in self._schema.names]
+            return [name for name in said if self._schema.names.count(name) == 1]
         except (KeyError, TypeError, ValueError, RecursionError):  # nothing, or nothing of pandas'
             return []
 
     def _first_values(self, column: int) -> list[str]:
         """Return some values of a column, from the beginning, as text."""
-        name = self._schema.names[column]
-        with self._damage():
-            batch = next(self._file.iter_batches(batch_size=_SAMPLE, columns=[name]), None)
-        return [] if batch is None else list(map(str, batch.column(0).to_pylist()))
+        values = next(self._batches([column], _SAMPLE), None)
+        return [] if values is None else list(map(str, values[0].to_pylist()))
 
     def _holds_numbers(self, column: int) -> bool:
-        """Return whether the column holds integers or floating-point numbers."""
+        """Return whether the column holds integers, floating-point numbers or decimals."""
         kind = self._schema.field(column).type
         types = self._pyarrow.types
-        return bool(types.is_integer(kind) or types.is_floating(kind))
+        return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
     def _numbers(self, values: Any) -> NDArray[np.float64]:
         """Return one column of a batch; what is missing becomes NaN."""
+        if self._pyarrow.types.is_decimal(values.type):
+            # By way of text, which is rounded once: a direct cast is off in the last digit.
+            values = values.cast(self._pyarrow.string()).cast(self._pyarrow.float64())
         numbers = values.to_numpy(zero_copy_only=False)
         return np.asarray(numbers, dtype=np.float64)
 

@@ -187,16 +187,19 @@ def check_rows_shape(name: str, components: Components, x: Array) -> None:
     expected = components._rows_shape()
     if len(expected) == len(x.shape) == 1:
         return
-    hint = hint_for_rows(name, tuple(x.shape), len(expected))
+    hint = hint_for_rows(name, tuple(x.shape), len(expected), expected[-1])
     check_shape(name, x, expected, f" for {type(components).__name__} components{hint}")
 
 
-def hint_for_rows(name: str, shape: tuple[Any, ...], n_axes: int) -> str:
-    """What to give for rows that are to have so many axes."""
+def hint_for_rows(name: str, shape: tuple[Any, ...], n_axes: int, d: Any = None) -> str:
+    """What to give for rows that are to have so many axes, and d features if that is known."""
     if n_axes == 1 and len(shape) == 2 and shape[1] == 1:
         return f"; give {name}[:, 0]"
     if n_axes == 2 and len(shape) == 1:
-        return f"; give {name}[:, None] for n rows of one feature, {name}[None, :] for one row"
+        rows, row = f"{name}[:, None] for n rows of one feature", f"{name}[None, :] for one row"
+        hints = [rows] if d in (None, 1) else []
+        hints += [row] if d is None or d == shape[0] else []
+        return f"; give {', '.join(hints)}" if hints else ""
     return ""
 
 
