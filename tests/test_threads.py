@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+import time
 from unittest import mock
 
 import numpy as np
@@ -204,6 +207,48 @@ def test_a_limit_ends_in_another_thread_when_an_exception_flies(workers, error):
         list(in_order(run, range(40), workers, limit))
     assert limit.ended
     assert threading.get_ident() not in limit.ended
+
+
+class Interrupted:
+    """A limit whose end is interrupted in the main thread, and takes its time in others."""
+
+    def __init__(self):
+        self.under_way = self.most = 0
+        self.ends = queue.SimpleQueue()
+
+    def begin(self):
+        pass
+
+    def end(self):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        time.sleep(0.05)
+        self.under_way -= 1
+        self.ends.put(None)
+
+
+def test_after_an_interrupt_of_the_end_the_caller_waits_for_another():
+    limit = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(lambda start: start, range(40), 2, limit))
+    assert limit.ends.qsize() == 1
+
+
+def test_a_limit_ends_once_at_a_time_when_an_interrupt_comes_upon_another(monkeypatch):
+    def start(*arguments):
+        monkeypatch.undo()
+        _threads.start_new_thread(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_threads, "start_new_thread", start)
+    limit = Interrupted()
+    with contextlib.suppress(KeyboardInterrupt):  # and its frames are freed, which ends once more
+        list(in_order(lambda start: start, range(40), 1, limit))
+    for _ in range(2):
+        limit.ends.get(timeout=5)
+    assert limit.most == 1
 
 
 def test_a_limit_ends_when_nobody_wants_results():
