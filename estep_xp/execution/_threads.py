@@ -16,6 +16,8 @@ import threading
 import weakref
 from _thread import start_new_thread
 from collections import deque
+from functools import partial
+from operator import methodcaller
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -77,6 +79,12 @@ class _Call:
     """Lives as long as the call that it belongs to."""
 
 
+class _Death(weakref.ref[_Call]):
+    """Calls `start` when a call is freed: all in C, where no interrupt comes."""
+
+    start: Callable[[], Any]
+
+
 class _Failure(NamedTuple):
     error: BaseException
 
@@ -91,7 +99,7 @@ class _Crew:
         self._run = run
         self._starts = starts
         self._limit = limit
-        self._death: weakref.ref[_Call] | None = None
+        self._death: _Death | None = None
         self._cleaning = threading.Lock()  # not for the caller's thread
         self._over = False
         self._hiring = False
@@ -169,7 +177,9 @@ class _Crew:
 
     def end_with(self, call: _Call) -> None:
         """Clean up when `call` is freed, if one interrupt upon the other has come before that."""
-        self._death = weakref.ref(call, lambda _: start_new_thread(self.clean_up, ()))
+        death = _Death(call, methodcaller("start"))
+        death.start = partial(start_new_thread, self.clean_up, ())
+        self._death = death
 
     def join(self) -> None:
         """Wait for helpers, which end by themselves if this is interrupted."""
