@@ -4,6 +4,8 @@ HOW is one of
 
 opcodes STRIDE OFFSET   raise between two bytecodes of the drivers' code and of `threading`
 events STRIDE OFFSET    send SIGINT where a function begins, or one of C has returned
+ends COUNT              raise between two bytecodes of what takes the limit back, as many times,
+                        and call again at once
 signals COUNT           send as many signals at random times, one to three in a row
 
 It says how many interrupts there were. It ends with an error when something is left behind or an
@@ -29,8 +31,10 @@ from threadpoolctl import threadpool_info
 
 import estep_xp as ex
 from estep_xp import execution
+from estep_xp.execution import _blas, _threads
 
 _FILES = (str(Path(execution.__file__).parent), threading.__file__)
+_ENDS = {each.__code__ for each in (_threads._Crew.end, _blas.OneThread.end, _blas._restore)}
 _SILENCE = 30  # seconds
 
 _X = np.random.default_rng(0).normal(size=(900, 2))
@@ -119,7 +123,7 @@ def _everywhere(setter, tracer, stride, offset):
         before = _state()
         for place in itertools.count(offset, stride):
             sent = []
-            trace = tracer(place, sent)
+            trace = tracer(place, sent, _is_a_drivers)
             arrived = _arrives(call, lambda: setter(trace), lambda: setter(None))  # noqa: B023
             _check_state(before, f"{call.__name__}, place {place}")
             if not sent:
@@ -130,12 +134,16 @@ def _everywhere(setter, tracer, stride, offset):
     return total
 
 
-def _opcode_tracer(place, sent):
+def _is_a_drivers(code):
+    return code.co_filename.startswith(_FILES)
+
+
+def _opcode_tracer(place, sent, meant):
     count = 0
 
     def trace(frame, event, _):
         nonlocal count
-        if not frame.f_code.co_filename.startswith(_FILES):
+        if not meant(frame.f_code):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
@@ -148,7 +156,7 @@ def _opcode_tracer(place, sent):
     return trace
 
 
-def _event_tracer(place, sent):
+def _event_tracer(place, sent, _):
     count = 0
 
     def trace(frame, event, _):
@@ -161,6 +169,24 @@ def _event_tracer(place, sent):
                 os.kill(os.getpid(), signal.SIGINT)
 
     return trace
+
+
+def _in_ends(count):
+    sys.setswitchinterval(1e-5)
+    _in_two_threads()
+    before = _state()
+    total = place = 0
+    while total < count:
+        sent = []
+        trace = _opcode_tracer(place, sent, _ENDS.__contains__)
+        arrived = _arrives(_in_two_threads, lambda: sys.settrace(trace), lambda: sys.settrace(None))  # noqa: B023
+        _in_two_threads()
+        _check_state(before, f"a call at once after place {place} of the ends, interrupt {total}")
+        if arrived != bool(sent):
+            sys.exit(f"place {place} of the ends: lost in {sent}")
+        place = place + 1 if sent else 0
+        total += len(sent)
+    return total
 
 
 def _at_random(count):
@@ -194,6 +220,8 @@ def _at_random(count):
                 left = 0
         except KeyboardInterrupt:  # another, while the first was handled
             pass
+        if rng.random() < 0.5:
+            call()  # at once, whatever is still at work
         signal.setitimer(signal.ITIMER_REAL, 0)
         _check_state(before, f"{call.__name__}, signal {total}")
     return total
@@ -202,9 +230,11 @@ def _at_random(count):
 _WAYS = {
     "opcodes": lambda *numbers: _everywhere(sys.settrace, _opcode_tracer, *numbers),
     "events": lambda *numbers: _everywhere(sys.setprofile, _event_tracer, *numbers),
+    "ends": _in_ends,
     "signals": _at_random,
 }
 
 if __name__ == "__main__":
     how, *numbers = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a parent may ignore
     sys.stdout.write(f"{_WAYS[how](*map(int, numbers))}\n")

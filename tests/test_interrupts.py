@@ -33,6 +33,10 @@ def test_interrupts_at_random_times_leave_nothing_behind():
     assert interrupts("signals", count := 10_000 if _ALL else 250) >= count
 
 
+def test_a_call_at_once_after_an_interrupt_of_the_end_leaves_nothing_behind():
+    assert interrupts("ends", count := 10_000 if _ALL else 1500) >= count
+
+
 def interrupts(*arguments):
     """How many there were, of a kind that tests/interrupts.py knows."""
     process = subprocess.run(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import queue
+import sys
 import threading
+import time
 from unittest import mock
 
 import numpy as np
@@ -204,6 +209,72 @@ def test_a_limit_ends_in_another_thread_when_an_exception_flies(workers, error):
         list(in_order(run, range(40), workers, limit))
     assert limit.ended
     assert threading.get_ident() not in limit.ended
+
+
+class Interrupted:
+    """A limit whose end is interrupted in the main thread, and takes its time in others."""
+
+    def __init__(self):
+        self.under_way = self.most = 0
+        self.ends = queue.SimpleQueue()
+
+    def begin(self):
+        pass
+
+    def end(self):
+        if threading.get_ident() == threading.main_thread().ident:
+            raise KeyboardInterrupt
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        time.sleep(0.05)
+        self.under_way -= 1
+        self.ends.put(None)
+
+
+def test_after_an_interrupt_of_the_end_the_caller_waits_for_another():
+    limit = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(lambda start: start, range(40), 2, limit))
+    assert limit.ends.qsize() == 1
+
+
+def test_a_limit_ends_once_at_a_time_when_an_interrupt_comes_upon_another(monkeypatch):
+    def start_and_be_interrupted(*arguments):
+        _thread.start_new_thread(*arguments)
+        raise KeyboardInterrupt
+
+    def run(_):
+        monkeypatch.setattr(_threads, "start_new_thread", start_and_be_interrupted)
+
+    limit = Interrupted()
+    with contextlib.suppress(KeyboardInterrupt):  # and its frames are freed, which ends once more
+        list(in_order(run, range(1), 1, limit))
+    for _ in range(2):
+        limit.ends.get(timeout=5)
+    assert limit.most == 1
+
+
+def test_a_third_interrupt_finds_no_place_where_frames_are_freed(monkeypatch):
+    def interrupt(frame, event, _):
+        if event == "call" and frame.f_code.co_filename == _threads.__file__:
+            raise KeyboardInterrupt
+
+    def run(_):
+        start = mock.Mock(side_effect=KeyboardInterrupt)
+        monkeypatch.setattr(_threads, "start_new_thread", start)
+
+    limit, profile = Interrupted(), sys.getprofile()
+    frames = None
+    try:
+        list(in_order(run, range(1), 1, limit))
+    except KeyboardInterrupt as error:
+        frames = error
+    sys.setprofile(interrupt)
+    try:
+        del frames
+    finally:
+        sys.setprofile(profile)
+    limit.ends.get(timeout=5)
 
 
 def test_a_limit_ends_when_nobody_wants_results():

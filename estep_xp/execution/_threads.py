@@ -16,6 +16,8 @@ import threading
 import weakref
 from _thread import start_new_thread
 from collections import deque
+from functools import partial
+from operator import methodcaller
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -37,7 +39,10 @@ class Limit(Protocol):
         """Set it."""
 
     def end(self) -> None:
-        """Undo what `begin` has done so far: in any thread, and again if it was interrupted."""
+        """Undo what `begin` has done so far, in any thread.
+
+        It may come again, after an interrupt or for nothing, but is called once at a time.
+        """
 
 
 def in_order(
@@ -60,10 +65,11 @@ def in_order(
         crew.end()
     except BaseException:  # GeneratorExit, too, if nobody wants the rest
         try:
-            start_new_thread(crew.end, ())  # one call in C: the next interrupt comes after it
+            start_new_thread(crew.clean_up, ())  # one call in C: the next interrupt comes after it
         except RuntimeError:  # the system has no thread to give
             crew.end()
-        crew.ended.get()
+        else:
+            crew.cleaned_up.get()
         raise
     finally:
         crew.join()
@@ -71,6 +77,12 @@ def in_order(
 
 class _Call:
     """Lives as long as the call that it belongs to."""
+
+
+class _Death(weakref.ref[_Call]):
+    """Calls `start` when a call is freed: all in C, where no interrupt comes."""
+
+    start: Callable[[], Any]
 
 
 class _Failure(NamedTuple):
@@ -83,11 +95,12 @@ class _Crew:
     def __init__(
         self, run: Callable[[int], Any], starts: Sequence[int], ahead: int, limit: Limit | None
     ) -> None:
-        self.ended: SimpleQueue[None] = SimpleQueue()
+        self.cleaned_up: SimpleQueue[None] = SimpleQueue()
         self._run = run
         self._starts = starts
         self._limit = limit
-        self._death: weakref.ref[_Call] | None = None
+        self._death: _Death | None = None
+        self._cleaning = threading.Lock()  # not for the caller's thread
         self._over = False
         self._hiring = False
         self._helpers: SimpleQueue[list[threading.Thread]] = SimpleQueue()
@@ -148,18 +161,25 @@ class _Crew:
 
     def end(self) -> None:
         """Let no block begin any more, and undo the limit."""
+        self._over = True
+        self._todo.put(None)
+        if self._limit is not None:
+            self._limit.end()
+        self._death = None
+
+    def clean_up(self) -> None:
+        """End in a thread of its own, after an `end` that an interrupt may have divided."""
         try:
-            self._over = True
-            self._todo.put(None)
-            if self._limit is not None:
-                self._limit.end()
-            self._death = None
+            with self._cleaning:  # if `call` is freed meanwhile, a second thread comes here
+                self.end()
         finally:
-            self.ended.put(None)
+            self.cleaned_up.put(None)
 
     def end_with(self, call: _Call) -> None:
-        """End when `call` is freed, if one interrupt upon the other has come before that."""
-        self._death = weakref.ref(call, lambda _: start_new_thread(self.end, ()))
+        """Clean up when `call` is freed, if one interrupt upon the other has come before that."""
+        death = _Death(call, methodcaller("start"))
+        death.start = partial(start_new_thread, self.clean_up, ())
+        self._death = death
 
     def join(self) -> None:
         """Wait for helpers, which end by themselves if this is interrupted."""
