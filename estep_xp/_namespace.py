@@ -28,6 +28,10 @@ else:
 
     numpy_namespace = array_api_compat.numpy
 
+# Numbers from which on time and memory count that a copy on the host takes, and results are worth
+# waiting for JAX's compiler.
+MANY_NUMBERS = 1 << 20
+
 _CONVERT = {
     "numpy": "numpy.asarray({0})",
     "jax": "jax.numpy.asarray({0})",
@@ -81,6 +85,9 @@ class Space(NamedTuple):
         # What overflows becomes infinite: the check of values names it.
         if isinstance(array, np.ndarray):
             return self._cast_on_host(array)
+        if self.library == "jax" and _is_cast_on_host(array):
+            host = self._cast_on_host(np.asarray(array))
+            return _on_jax_device(host, array.sharding if array.committed else None)
         return quietly(self.xp.astype, array, self.dtype)
 
     def _cast_on_host(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -151,6 +158,11 @@ def is_tracer(value: Any) -> bool:
     """Whether `value` stands for numbers that exist only when a JAX transformation runs."""
     jax = sys.modules.get("jax")  # without JAX imported there are no tracers
     return jax is not None and isinstance(value, jax.core.Tracer)
+
+
+def is_eager() -> bool:
+    """Whether what JAX computes now has numbers now: not so under `jit`."""
+    return not is_tracer(sys.modules["jax"].lax.iota(np.int32, 1))
 
 
 def is_concrete(value: Any) -> bool:
@@ -291,9 +303,16 @@ def _converted(name: str, value: Any, space: Space) -> Array:
     return quietly(lambda: space.xp.asarray(host, dtype=space.dtype, device=space.device))
 
 
-def _on_jax_device(host: np.ndarray[Any, Any]) -> Array:
+def _is_cast_on_host(array: Array) -> bool:
+    """Whether a JAX array of an eager call is in the host's memory, and its copy costs nothing."""
+    if not is_concrete(array) or array.size > MANY_NUMBERS:
+        return False
+    return is_on_host(array) and len(array.devices()) == 1 and is_eager()
+
+
+def _on_jax_device(host: np.ndarray[Any, Any], sharding: Any = None) -> Array:
     # `asarray`, and a cast on the device, would be compiled for each shape.
-    return sys.modules["jax"].device_put(host, may_alias=False)
+    return sys.modules["jax"].device_put(host, sharding, may_alias=False)
 
 
 def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:

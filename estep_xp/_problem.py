@@ -64,7 +64,9 @@ def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) ->
         if is_concrete(sample_weight):  # or else kernels look at it, block by block
             check_non_negative(space, "sample_weight", sample_weight)
         else:
-            sample_weight = check_not_flushed(space, "sample_weight", sample_weight)
+            sample_weight = check_not_flushed(
+                space, "sample_weight", sample_weight, execution.of_rows
+            )
         rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
     checked = Mixture(weights, components)

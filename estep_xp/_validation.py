@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from estep_xp import _linalg
-from estep_xp._namespace import Space, is_concrete, is_on_host, is_tracer, to_host
+from estep_xp._namespace import Space, is_concrete, is_on_host, is_tracer, namespace_of, to_host
 from estep_xp._quiet import quiet, quietly
 from estep_xp._text import shown
 
@@ -114,17 +114,24 @@ def check_positive(space: Space, name: str, array: Array) -> Array:
     )
 
 
-def check_not_flushed(space: Space, name: str, array: Array) -> Array:
+def _directly(function: Callable[..., Array], array: Array) -> Array:
+    return function(namespace_of(array), array)
+
+
+def check_not_flushed(
+    space: Space, name: str, array: Array, of_rows: Callable[..., Array] = _directly
+) -> Array:
     """Refuse what the library takes for zero although it is not; NaN where values are lazy.
 
-    To be called before anything is computed of the array, which might flush it.
+    To be called before anything is computed of the array, which might flush it. `of_rows` calls a
+    function of many rows, each for itself.
     """
     if not space.flushes:
         return array
     if not is_concrete(array):
         if space.library != "jax":
             return array
-        return _with_nan(space.xp, array, _is_subnormal(array))
+        return of_rows(_with_nan_for_subnormal, array)
     host = to_host(array)
     if host.dtype.kind == "f":
         bad = np.argwhere(_is_subnormal(host))
@@ -136,6 +143,10 @@ def check_not_flushed(space: Space, name: str, array: Array) -> Array:
             )
             _raise_first(name, host, bad, expected)
     return array
+
+
+def _with_nan_for_subnormal(xp: Namespace, array: Array) -> Array:
+    return _with_nan(xp, array, _is_subnormal(array))
 
 
 def _is_subnormal(array: Array) -> Array:

@@ -5,6 +5,7 @@ Expected values are the textbook's formulas in NumPy, or derivatives of `plain` 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ jnp = jax.numpy
 
 import estep_xp.jax as ej  # noqa: E402
 from estep_xp.execution import _jax_sizes  # noqa: E402
+
+# A few iterations are enough.
+pytestmark = pytest.mark.filterwarnings("ignore::estep_xp.ConvergenceWarning")
 
 COMPILED: list[str] = []
 
@@ -134,6 +138,87 @@ def test_one_size_is_one_program(name):
     for n in (98, 99, 101, 103, 104):
         call(on_device(rows(n)[:, 0]))
     assert len(COMPILED) == before
+
+
+# What is differentiated by is cast within the derivative.
+OTHERS = [(name, np.int64) for name in CALLS if name != "gradient by x"]
+OTHERS += [("e_step", dtype) for dtype in (bool, np.int8, np.float16, np.float32, jnp.bfloat16)]
+
+
+@pytest.mark.parametrize(("i", "name", "dtype"), [(i, *other) for i, other in enumerate(OTHERS)])
+def test_rows_of_another_dtype_are_no_other_program(i, name, dtype):
+    n = 514 + 2 * i  # a cast that was compiled for one call would be at hand for the next
+    assert _jax_sizes.size_of(n - 1) == _jax_sizes.size_of(n) == 576
+    x = (3.0 * rows(n)[:, 0] > 4.0) if dtype is bool else 3.0 * rows(n)[:, 0]
+    CALLS[name](on_device(x[:-1].astype(dtype)))
+    before = len(COMPILED)
+    CALLS[name](on_device(x.astype(dtype)))
+    assert len(COMPILED) == before
+
+
+WEIGHTED = {
+    "log_likelihood": total,
+    "statistics": lambda x, m, weight: ex.expected_statistics(x, m, sample_weight=weight),
+    "fit": lambda x, m, weight: ex.fit(x, m, sample_weight=weight, max_iter=3),
+    "initialize": lambda x, m, weight: ex.initialize(
+        x, 2, type(m.components), seed=0, sample_weight=weight
+    ),
+    "gradient": jax.grad(total, 1),
+    "gradient by x": jax.grad(total, 0),
+}
+OTHER_WEIGHTS = [(name, np.int64) for name in WEIGHTED]
+OTHER_WEIGHTS += [("log_likelihood", dtype) for dtype in (bool, np.float16, np.float32)]
+
+
+@pytest.mark.parametrize(
+    ("i", "name", "dtype"), [(i, *other) for i, other in enumerate(OTHER_WEIGHTS)]
+)
+def test_sample_weights_of_another_dtype_are_no_other_program(i, name, dtype):
+    n = 578 + 2 * i
+    assert _jax_sizes.size_of(n - 1) == _jax_sizes.size_of(n) == 640
+    x, weight = rows(n)[:, 0], np.ceil(weights_of(n)).astype(dtype)
+    WEIGHTED[name](on_device(x[:-1]), LINE, on_device(weight[:-1]))
+    before = len(COMPILED)
+    WEIGHTED[name](on_device(x), LINE, on_device(weight))
+    assert len(COMPILED) == before
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint16, np.int64, np.float16, np.float32])
+@pytest.mark.parametrize("n", [1, 97, 2**19 + 1])  # the last has too many numbers to copy
+def test_results_of_another_dtype_are_those_of_its_numbers(n, dtype):
+    x = np.abs(3.0 * np.resize(rows(97), (n, 3))).astype(dtype)
+    weight = np.ceil(np.resize(weights_of(97), n)).astype(dtype)
+    responsibilities, log_likelihood = formula(x.astype(np.float64), MIXTURE)
+    given, given_weight = on_device(x), on_device(weight)
+    step = ex.e_step(given, MIXTURE)
+    np.testing.assert_allclose(step.responsibilities, responsibilities, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(step.log_likelihood, log_likelihood, rtol=1e-12)
+    whole = total(given, MIXTURE, given_weight)
+    np.testing.assert_allclose(whole, weight.astype(np.float64) @ log_likelihood, rtol=1e-11)
+    assert {leaf.dtype for leaf in (*step, whole)} == {np.dtype(np.float64)}
+    np.testing.assert_array_equal(given, x)
+    np.testing.assert_array_equal(given_weight, weight)
+
+
+@pytest.mark.parametrize("name", ["grad", "jvp", "value_and_grad"])
+def test_derivatives_by_sample_weight_take_few_programs(name):
+    def of_rows(n):
+        x, weight = on_device(rows(n)[:, 0]), on_device(weights_of(n))
+        of_weight = functools.partial(total, x, LINE)
+        if name == "jvp":
+            return jax.jvp(of_weight, (weight,), (weight,))
+        return getattr(jax, name)(of_weight)(weight)
+
+    of_rows(200)
+    for n in (2000, 5000):  # either side of what decides on the form of a density
+        before = len(COMPILED)
+        of_rows(n)
+        assert len(COMPILED) - before <= 4
+        before = len(COMPILED)
+        for fewer in (n - 1, n - 5, n - 9):
+            assert _jax_sizes.size_of(fewer) == _jax_sizes.size_of(n)
+            of_rows(fewer)
+        assert len(COMPILED) == before
 
 
 def test_a_doubling_takes_few_compilations():
@@ -291,10 +376,22 @@ def test_compiled_and_large_calls_are_left_alone():
     assert _jax_sizes.weighted((on_device(np.zeros((0, 3))),)) is None
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])
 @pytest.mark.parametrize("committed", [False, True])
-def test_results_lie_where_rows_do(committed):
-    x = jax.device_put(rows(97), jax.devices()[0] if committed else None)
-    for result in (*ex.e_step(x, MIXTURE), ex.log_likelihood(x, MIXTURE)):
+def test_results_lie_where_rows_do(committed, dtype):
+    where = jax.devices()[0] if committed else None
+    x = jax.device_put(rows(97, dtype), where)
+    weight = jax.device_put(np.ones(97, dtype))
+    for result in (*ex.e_step(x, MIXTURE), total(x, MIXTURE), total(x, MIXTURE, weight)):
         assert result.committed == committed
         assert result.sharding == x.sharding
     assert not x.is_deleted()
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_compiled_calls_may_run_elsewhere(committed):
+    """Rows that a compiled function has as constants don't bind it to their device."""
+    x = jax.device_put(rows(97, np.float32), jax.devices()[0] if committed else None)
+    program = str(jax.make_jaxpr(lambda mixture: total(x, mixture))(MIXTURE))
+    assert "device_put" not in program
+    assert not jax.jit(lambda mixture: total(x, mixture))(MIXTURE).committed

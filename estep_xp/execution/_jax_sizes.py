@@ -18,6 +18,8 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from estep_xp._namespace import MANY_NUMBERS, is_eager
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,10 +31,6 @@ _SHARE, _LEAST_STEP = 8, 8
 # JAX gives these no types.
 _derivatives: Any = ad
 _value_of: Any = operator.methodcaller("to_concrete_value")
-
-# Numbers in the rows of a call from which on these are not padded: to copy them takes memory and
-# time that count, and their results are worth waiting for the compiler.
-_TOO_MANY = 1 << 20
 
 
 def size_of(n: int) -> int:
@@ -80,9 +78,9 @@ def with_zeros(numbers: Array) -> Array:
 
 def _may_be_padded(rows: tuple[Array, ...]) -> bool:
     """Whether a call on these rows is eager, and neither spread over devices nor too large."""
-    if rows[0].shape[0] == 0 or sum(math.prod(array.shape) for array in rows) > _TOO_MANY:
+    if rows[0].shape[0] == 0 or sum(math.prod(array.shape) for array in rows) > MANY_NUMBERS:
         return False
-    return all(map(_is_on_one_device, rows)) and _is_eager()
+    return all(map(_is_on_one_device, rows)) and is_eager()
 
 
 def _is_on_one_device(array: Any) -> bool:
@@ -93,11 +91,6 @@ def _is_on_one_device(array: Any) -> bool:
     if not isinstance(array, jax.Array):
         return False
     return array.is_fully_addressable and len(array.sharding.device_set) == 1
-
-
-def _is_eager() -> bool:
-    """Whether what is computed now has numbers now: not so under `jit`."""
-    return not isinstance(jax.lax.iota(np.int32, 1), jax.core.Tracer)
 
 
 def _resized(mode: str, array: Array, *, size: int) -> Array:
