@@ -305,9 +305,9 @@ def fit(
         fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
         with writing(output_path):
             draft.write(encode_model(fitted.model._replace(feature_names=names)))
-    notes = [*source.notes, fit_warning(fitted, data)]
-    # A model is used again and again: what may be wrong with it is said in any case.
-    _complain(filter(_is_warning, notes) if quiet else notes, quiet=False)
+    # That a file may have been read in another way than it was meant shows nowhere else.
+    _complain(filter(_is_warning, source.notes) if quiet else source.notes, quiet=False)
+    _complain([fit_warning(fitted, data)], quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:
@@ -349,9 +349,9 @@ def _parse_and_run() -> int:
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit
 
 
-def _is_warning(note: str | None) -> bool:
+def _is_warning(note: str) -> bool:
     """Whether a note says that something may be wrong."""
-    return note is not None and note.startswith("warning: ")
+    return note.startswith("warning: ")
 
 
 def _complain(lines: Iterable[str | None], *, quiet: bool) -> None:

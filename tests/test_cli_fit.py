@@ -336,7 +336,7 @@ BAD_FITS = {
         1,
         "none/model.json: No such file or directory",
     ),
-    "no output": ({"--output": "", "--force": None}, 2, ".: must end in .json"),
+    "no output": ({"--output": "", "--force": None}, 2, "--output: is empty; must be a file"),
 }
 FILES = {
     "x.csv": "a,b\n1,2\n3,4\n5,7\n",

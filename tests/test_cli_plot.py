@@ -205,7 +205,7 @@ BAD_PLOTS = {
         2,
         "out: must end in .png or .svg, which is the format of the picture",
     ),
-    "nothing": ("", (), 2, ".: must end in .png or .svg"),
+    "nothing": ("", (), 2, "--plot: is empty; must be a file"),
     "exists": ("old.png", (), 1, "old.png: exists; give --force to replace it"),
     "directory": (
         "folder.svg",

@@ -395,7 +395,11 @@ BAD = [
     (lambda: ej.scores(X[:, None], MIXTURE), ValueError, "x has shape"),
     (lambda: ej.scores(X, MIXTURE, block_size=0), ValueError, "block_size"),
     (lambda: ej.scores([0.5, np.nan], MIXTURE), ValueError, r"x\[1\] is nan"),
-    (lambda: ej.scores(X, "mixture"), TypeError, "mixture is a str"),
+    (
+        lambda: ej.scores(X, "mixture"),
+        TypeError,
+        "mixture is 'mixture'; expected an estep_xp.Mixture",
+    ),
     (lambda: ej.observed_information([np.inf], MIXTURE), ValueError, r"x\[0\] is inf"),
     (
         lambda: ej.observed_information(X, ex.Mixture([1.0], Foreign())),
@@ -407,7 +411,11 @@ BAD = [
     (lambda: ej.fit(X, MIXTURE, tol=-1.0), ValueError, "tol"),
     (lambda: ej.fit(X, MIXTURE, max_iter=0), ValueError, "max_iter"),
     (lambda: ej.fit([0.5, np.nan], MIXTURE), ValueError, r"x\[1\] is nan"),
-    (lambda: ej.unconstrain("mixture"), TypeError, "mixture is a str"),
+    (
+        lambda: ej.unconstrain("mixture"),
+        TypeError,
+        "mixture is 'mixture'; expected an estep_xp.Mixture",
+    ),
     (lambda: ej.unconstrain(ex.Mixture([1.0], Foreign())), TypeError, "no M-step"),
     (lambda: ej.constrain(MIXTURE), TypeError, "parameters is a Mixture"),
 ]

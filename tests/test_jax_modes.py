@@ -124,6 +124,7 @@ def test_a_compiled_fit_while_jax_looks_for_nan(backend, derivative):
     np.testing.assert_array_equal(history[n_iter:], np.full(50 - n_iter, before[n_iter - 1]))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # four iterations are enough
 @jax_only
 @families
 def test_results_while_jax_looks_for_nan(backend, record):

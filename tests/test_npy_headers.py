@@ -19,6 +19,12 @@ import pytest
 from tests.column_files import A, B, fit, run
 from tests.commands import COMMAND, ENVIRONMENT, assert_refused
 
+# JAX, which other tests have imported, warns of the fork that a limit of a child's resources takes.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 ROOM = 1 << 32  # bytes of address space; the command needs less than half of it
 
 

@@ -13,6 +13,9 @@ import estep_xp as ex
 from tests.backends import BACKENDS
 from tests.families import RECORDS, problem
 
+# Fits of a few iterations have a line, too.
+pytestmark = pytest.mark.filterwarnings("ignore::estep_xp.ConvergenceWarning")
+
 families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 MOST = 400
 

@@ -63,7 +63,11 @@ def centred_squares(xp: Namespace, second: Array, squared_shift: Array, floor: A
     # Far from the old mean, rounding may leave nothing, or less. If there is a floor, the rounding
     # error itself is the best guess: the next step, from nearby, will know better.
     noise = 4.0 * float(xp.finfo(second.dtype).eps) * squared_shift
-    guess = noise if floor is None else xp.where(xp.zeros_like(noise) + floor > 0, noise, 0.0)
+    guess = (
+        noise
+        if floor is None
+        else xp.where(xp.zeros_like(noise) + by_feature(floor, noise) > 0, noise, 0.0)
+    )
     return xp.where(scatter < noise, guess, scatter)
 
 
