@@ -306,7 +306,7 @@ def fit(
         with writing(output_path):
             draft.write(encode_model(fitted.model._replace(feature_names=names)))
     # That a file may have been read in another way than it was meant shows nowhere else.
-    _complain(filter(_is_warning, source.notes) if quiet else source.notes, quiet=False)
+    _complain([note for note in source.notes if not quiet or _is_warning(note)], quiet=False)
     _complain([fit_warning(fitted, data)], quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
