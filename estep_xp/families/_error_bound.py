@@ -13,8 +13,9 @@ of them are not the first: the order of features sees to that (`_features.py`). 
 features are summed apart from features, both in slices where means are far apart, and G, H, κ and λ
 carry the number of terms. The sum B of the first two lines is bounded by a linear function of
 squares of z, which costs little. Where B is within the allowance for log-joints,
-16 (1 + T) or 1e-12 / eps, less σ T, the product is as exact as the residual form. The tests hold
-errors against B + σ T, with rows whose features round alike, too.
+16 (1 + T) or 1e-12 / eps, less σ T, the product is as exact as the residual form. How sums round
+is measured, not proved: the worst case of any order of terms, m/2 eps, would grant next to nothing.
+The tests hold errors against B + σ T, with rows whose features round alike, too.
 """
 
 from __future__ import annotations
