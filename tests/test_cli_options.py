@@ -32,17 +32,18 @@ NONSENSE = {
 @pytest.mark.parametrize(
     ("command", "option"), [(command, name) for command in OPTIONS for name in OPTIONS[command]]
 )
-def test_every_option_shows_nonsense(command, option):
-    outcome = run(command, *NEEDED[command], option, "\x1b" + "x" * 100)  # the last one counts
+def test_every_option_shows_nonsense(command, option, tmp_path):
+    arguments = (*NEEDED[command], option, "\x1b" + "x" * 100)  # the last one counts
+    outcome = run(command, *arguments, folder=tmp_path)
     assert_refused(outcome, 2, rf"{option}: is \x1b{'x' * 33}...; must be ")
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE)
 @pytest.mark.parametrize("option", ["--port", "--tol", "--family"])
-def test_any_nonsense_is_shown(option, nonsense):
+def test_any_nonsense_is_shown(option, nonsense, tmp_path):
     token, shown = NONSENSE[nonsense]
     command = "calculator" if option == "--port" else "fit"
-    outcome = run(command, *NEEDED[command], option, token)
+    outcome = run(command, *NEEDED[command], option, token, folder=tmp_path)
     assert_refused(outcome, 2, f"{option}: is {shown}; ")
 
 
