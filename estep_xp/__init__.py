@@ -1,13 +1,11 @@
 """One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others."""
 
-from estep_xp._em import fit
-from estep_xp._estep import EStep, e_step, log_joint, log_likelihood, posterior
-from estep_xp._fit_warnings import CollapseWarning, ConvergenceWarning
-from estep_xp._initialize import initialize
-from estep_xp._m_step import m_step
-from estep_xp._mixture import Mixture
-from estep_xp._result import EMResult
-from estep_xp._statistics import Statistics, expected_statistics, merge
+from estep_xp.em.fit import fit
+from estep_xp.em.fit_warnings import CollapseWarning, ConvergenceWarning
+from estep_xp.em.initialize import initialize
+from estep_xp.em.m_step import m_step
+from estep_xp.em.result import EMResult
+from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     DiagonalGaussian,
     FullGaussian,
@@ -15,6 +13,8 @@ from estep_xp.families import (
     TiedGaussian,
     UnivariateGaussian,
 )
+from estep_xp.mixture.estep import EStep, e_step, log_joint, log_likelihood, posterior
+from estep_xp.mixture.mixture import Mixture
 
 __version__ = "0.1.0"
 

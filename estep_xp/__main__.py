@@ -12,7 +12,7 @@ def main() -> int:
         # Or typer would colour its help in a pipe too, where it sees GITHUB_ACTIONS, say.
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
     try:
-        from estep_xp import cli
+        from estep_xp.cli import main as cli
     except ImportError as error:
         missing = (error.name or str(error)).partition(".")[0]
         hint = f'needs {missing}, which is not installed; pip install "estep_xp[cli]"'

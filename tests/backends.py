@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from estep_xp.execution import _numpy
+from estep_xp.execution.numpy import driver
 
 
 class Backend:
@@ -83,7 +83,7 @@ class NumPyFeatures(Backend):
     name = "numpy_features"
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with mock.patch.object(_numpy, "_MANY_ROWS", 0):
+        with mock.patch.object(driver, "_MANY_ROWS", 0):
             return function(*args, **kwargs)
 
 

@@ -31,10 +31,10 @@ from threadpoolctl import threadpool_info
 
 import estep_xp as ex
 from estep_xp import execution
-from estep_xp.execution import _blas, _threads
+from estep_xp.execution.numpy import blas, threads
 
 _FILES = (str(Path(execution.__file__).parent), threading.__file__)
-_ENDS = {each.__code__ for each in (_threads._Crew.end, _blas.OneThread.end, _blas._restore)}
+_ENDS = {each.__code__ for each in (threads._Crew.end, blas.OneThread.end, blas._restore)}
 _SILENCE = 30  # seconds
 
 _X = np.random.default_rng(0).normal(size=(900, 2))

@@ -13,8 +13,8 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import estep_xp as ex
-from estep_xp.execution import _blas, _numpy
-from estep_xp.execution._blas import OneThread, on_one_thread
+from estep_xp.execution.numpy import blas, driver
+from estep_xp.execution.numpy.blas import OneThread, on_one_thread
 
 MIXTURE = ex.Mixture([0.4, 0.6], ex.FullGaussian(np.zeros((2, 3)), np.stack([np.eye(3)] * 2)))
 
@@ -28,10 +28,10 @@ def in_another_thread(function, *arguments):
 def library(monkeypatch):
     """A library whose number of threads, 4, is a setting of the whole process."""
     state = SimpleNamespace(threads=4)
-    shared = _blas._Library(lambda: state.threads, functools.partial(setattr, state, "threads"))
-    monkeypatch.setattr(_blas, "_libraries", lambda: _blas._Libraries([shared], []))
+    shared = blas._Library(lambda: state.threads, functools.partial(setattr, state, "threads"))
+    monkeypatch.setattr(blas, "_libraries", lambda: blas._Libraries([shared], []))
     yield state
-    assert (_blas._turn, _blas._holders, _blas._before) == ({}, set(), {})
+    assert (blas._turn, blas._holders, blas._before) == ({}, set(), {})
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -69,7 +69,7 @@ def test_a_call_goes_on_with_the_end_that_an_interrupt_has_left(library, monkeyp
     call = OneThread()
     call.begin()
     with monkeypatch.context() as patch:
-        patch.setattr(_blas, "_restore", interrupt)
+        patch.setattr(blas, "_restore", interrupt)
         with pytest.raises(KeyboardInterrupt):
             call.end()
     in_another_thread(call.end)
@@ -79,8 +79,8 @@ def test_a_call_goes_on_with_the_end_that_an_interrupt_has_left(library, monkeyp
 
 
 def test_a_call_that_never_ends_its_turn_hangs_no_other(library, monkeypatch):
-    monkeypatch.setattr(_blas, "_PATIENCE", 0.01)
-    _blas._turn["holder"] = OneThread()
+    monkeypatch.setattr(blas, "_PATIENCE", 0.01)
+    blas._turn["holder"] = OneThread()
     call = OneThread()
     call.begin()
     assert library.threads == 1
@@ -113,9 +113,9 @@ def test_where_each_thread_has_its_own_number_all_are_held(monkeypatch, exchange
     def get():
         return getattr(own, "threads", 4)
 
-    one = _blas._Library(get, put, exchanges)
-    monkeypatch.setattr(_blas, "_libraries", lambda: _blas._Libraries([], [one, one]))
-    monkeypatch.setattr(_numpy, "_THREADED_NUMBERS", 0)
+    one = blas._Library(get, put, exchanges)
+    monkeypatch.setattr(blas, "_libraries", lambda: blas._Libraries([], [one, one]))
+    monkeypatch.setattr(driver, "_THREADED_NUMBERS", 0)
     seen, barrier = set(), threading.Barrier(2, timeout=60)
 
     class Components:
@@ -172,7 +172,7 @@ def test_after_a_call_in_another_thread_limits_of_the_caller_work(openblas):
 
 
 def test_a_callers_limit_may_end_during_a_call(openblas, monkeypatch):
-    monkeypatch.setattr(_numpy, "_THREADED_NUMBERS", 0)
+    monkeypatch.setattr(driver, "_THREADED_NUMBERS", 0)
     begun, ended = threading.Event(), threading.Event()
 
     class Components:

@@ -22,19 +22,10 @@ import pytest
 import estep_xp as ex
 
 pytest.importorskip("starlette", reason="the page needs the extra calculator")
-from estep_xp._calculator import (
-    em,
-    fields,
-    picture,
-    presets,
-    recipe,
-    sensitivity,
-    sliders,
-    view,
-)
-from estep_xp._calculator.fields import WORKED, Fields
-from estep_xp._calculator.textbook import textbook_responsibilities
-from estep_xp._io.inputs import Inputs
+from estep_xp.calculator import em, fields, picture, presets, recipe, sensitivity, sliders, view
+from estep_xp.calculator.fields import WORKED, Fields
+from estep_xp.calculator.textbook import textbook_responsibilities
+from estep_xp.cli.read.inputs import Inputs
 from tests.pages import COMMAND, DATA, ENVIRONMENT, ask, running, start
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)

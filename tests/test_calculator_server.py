@@ -15,13 +15,13 @@ import pytest
 
 pytest.importorskip("starlette", reason="the page needs the extra calculator")
 pytest.importorskip("uvicorn", reason="the page needs the extra calculator")
-from estep_xp._calculator.fields import WORKED
-from estep_xp._calculator.patience import PatientProtocol
+from estep_xp.calculator.fields import WORKED
+from estep_xp.calculator.patience import PatientProtocol
 from tests.pages import ask, running
 
 IMPATIENT = """
 import sys
-from estep_xp._calculator.patience import PatientProtocol
+from estep_xp.calculator.patience import PatientProtocol
 from estep_xp.__main__ import main
 PatientProtocol.patience = float(sys.argv.pop(1))
 sys.argv[1:1] = ["calculator", "--no-browser", "--port", "0"]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="the page needs the extra calculator")
-from estep_xp._calculator import upload
+from estep_xp.calculator import upload
 from tests.commands import needs_pyarrow
 from tests.pages import ENVIRONMENT, ask, running
 
@@ -220,7 +220,7 @@ def test_many_packed_rows_of_parquet_are_refused():
 def test_without_pyarrow_the_page_says_what_to_install():
     script = (
         "import sys; sys.modules['pyarrow'] = None\n"
-        "from estep_xp._calculator.upload import read_upload\n"
+        "from estep_xp.calculator.upload import read_upload\n"
         "print(read_upload(b'PAR1', 'f.parquet', None).error)"
     )
     command = [sys.executable, "-c", script]

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp._io.errors import InputError
-from estep_xp._io.fitting import Choices, fit_rows
-from estep_xp._io.model import Model
+from estep_xp.cli.fitting import Choices, fit_rows
+from estep_xp.cli.read.model import Model
+from estep_xp.cli.text.errors import InputError
 from tests.commands import (
     COMMAND,
     FAITHFUL,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estep_xp._io import delimited
+from estep_xp.cli.read import delimited
 from tests.column_files import (
     COLUMNS,
     NAMED,

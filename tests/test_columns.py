@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estep_xp._io import model
+from estep_xp.cli.read import model
 from tests.column_files import (
     NAMED,
     RNG,

@@ -125,7 +125,7 @@ def test_lazy_arrays_tell_what_they_will_be(record, dtype):
 )
 def test_one_task_a_chunk(function, monkeypatch):
     """All results together take a single call for each chunk."""
-    from estep_xp.execution import _dask
+    from estep_xp.execution import dask
 
     calls = []
 
@@ -137,7 +137,7 @@ def test_one_task_a_chunk(function, monkeypatch):
         return call
 
     for name in ("_map_chunk", "_sum_chunk"):
-        monkeypatch.setattr(_dask, name, recorded(getattr(_dask, name)))
+        monkeypatch.setattr(dask, name, recorded(getattr(dask, name)))
     result = function(chunked(rows_of(), 300), mixture_of())
     calls.clear()  # of a call without rows, which tells the shapes of sums
     computed(result)

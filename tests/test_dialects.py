@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estep_xp._io import delimited
-from estep_xp._io.data import open_data
-from estep_xp._io.dialect import dialect_options, may_be_heading
-from estep_xp._io.errors import InputError
-from estep_xp._io.rows import good_blocks
+from estep_xp.cli.read import delimited
+from estep_xp.cli.read.data import open_data
+from estep_xp.cli.read.dialect import dialect_options, may_be_heading
+from estep_xp.cli.read.rows import good_blocks
+from estep_xp.cli.text.errors import InputError
 from tests.column_files import fit, run
 from tests.commands import assert_refused
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp.execution import _numpy
-from estep_xp.families import _error_bound, _features
+from estep_xp.execution.numpy import driver
+from estep_xp.families.gaussian import error_bound, product_form
 from tests import families, oracle
 from tests.oracle import FAMILIES
 
 EPS = float(np.finfo(np.float64).eps)
-PLAN = _numpy.NumpyPlan(np, many_rows=True)
+PLAN = driver.NumpyPlan(np, many_rows=True)
 N = 1200  # enough rows for features to be made
 
 by_family = pytest.mark.parametrize("record", families.RECORDS, ids=lambda record: record.name)
@@ -36,13 +36,13 @@ def by_features(components, x):
     kind = components._quadratic
     form = form_of(components)
     rows = rows_of(form, kind, x)
-    values = _features.log_joint(PLAN, form, _features.features_of(PLAN, kind, rows))
-    return values.T, _features.bounds_of(PLAN, kind, form, rows)
+    values = product_form.log_joint(PLAN, form, product_form.features_of(PLAN, kind, rows))
+    return values.T, product_form.bounds_of(PLAN, kind, form, rows)
 
 
 def form_of(components):
     """Return the product form, however large the bound is."""
-    with mock.patch.object(_error_bound, "_ALLOWED", np.inf):
+    with mock.patch.object(error_bound, "_ALLOWED", np.inf):
         return components._prepare(PLAN, None).natural
 
 
@@ -53,8 +53,8 @@ def limit_of(record):
 
 
 def rows_of(form, kind, x):
-    z = _features.centred(PLAN, form, np.ascontiguousarray(x.T))
-    return _features.rows_of(PLAN, kind, form, z)
+    z = product_form.centred(PLAN, form, np.ascontiguousarray(x.T))
+    return product_form.rows_of(PLAN, kind, form, z)
 
 
 def name_of(record):
@@ -84,8 +84,8 @@ def test_the_bound_is_one(record, spread):
     components = record.family(**params)
     form, kind = components._prepare(PLAN, None).natural, components._quadratic
     rows = rows_of(form, kind, x)
-    sizes = np.abs(form.parameters) @ np.abs(_features.features_of(PLAN, kind, rows))
-    bounds = _features.bounds_of(PLAN, kind, form, rows)
+    sizes = np.abs(form.parameters) @ np.abs(product_form.features_of(PLAN, kind, rows))
+    bounds = product_form.bounds_of(PLAN, kind, form, rows)
     assert (sizes.max(axis=0) <= bounds * (1 + 1e-12)).all()
     assert (bounds <= 8.0 * sizes.max(axis=0)).all()  # and no empty one
 
@@ -165,7 +165,7 @@ def test_statistics_are_those_of_the_residual_form(record, dtype):
     x, weights = x.astype(dtype), weights.astype(dtype)
     params = {name: a.astype(dtype) for name, a in params.items()}
     mixture = ex.Mixture(weights, record.family(**params))
-    with mock.patch.object(_numpy, "_MANY_ROWS", np.inf):
+    with mock.patch.object(driver, "_MANY_ROWS", np.inf):
         expected = ex.expected_statistics(x, mixture)
     result = ex.expected_statistics(x, mixture)
     tolerance = 200.0 * float(np.finfo(dtype).eps)
@@ -194,7 +194,7 @@ def test_a_bad_row_is_named(record, value):
 def test_few_rows_do_without(record):
     x, weights, params = draw(record, 1.0, n=10)
     mixture = ex.Mixture(weights, record.family(**params))
-    with mock.patch.object(_features, "features_of", side_effect=AssertionError):
+    with mock.patch.object(product_form, "features_of", side_effect=AssertionError):
         ex.e_step(x, mixture)
 
 
@@ -332,7 +332,7 @@ def test_jax_sums_moments_by_features_where_they_are_exact(spread, dtype):
     actual = in_jax(ex.expected_statistics, x, weights, params, record, dtype).moments.second
     eps = float(np.finfo(dtype).eps)
     # What cancels has the rounding of a sum over a thousand rows, which is twice that of a number.
-    allowed = max(_features._CANCELLED * eps, 2.0 * _features._LOST)
+    allowed = max(product_form._CANCELLED * eps, 2.0 * product_form._LOST)
     # And what the rounding of the responsibilities makes: they go by the largest log-joint.
     np.testing.assert_array_less(np.abs(actual - exact), (allowed + 100 * eps) * scale)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from estep_xp._calculator.upload import read_upload
+from estep_xp.calculator.upload import read_upload
 from tests.column_files import dump, fit, load, of, run, write, write_lines
 from tests.commands import assert_refused
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp.execution import _numpy
+from estep_xp.execution.numpy import driver
 from tests.test_threads import MIXTURE, blas_threads, rows
 
 # All places, and thousands of signals: minutes.
@@ -74,7 +74,7 @@ def test_an_interrupt_in_a_block_leaves_nothing_behind(options):
 def test_an_interrupt_between_blocks_leaves_nothing_behind():
     before = state()
     with (
-        mock.patch.object(_numpy, "_added", side_effect=KeyboardInterrupt),
+        mock.patch.object(driver, "_added", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt) as kept,
     ):
         ex.expected_statistics(rows(1000), MIXTURE, workers=3, block_size=50)

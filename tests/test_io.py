@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp._io import arrays, delimited, rows, table
-from estep_xp._io.curves import density_curves
-from estep_xp._io.data import choose_columns, open_data
-from estep_xp._io.errors import FaceError, InputError, SystemFailure, one_line, shown
-from estep_xp._io.files import replacing
-from estep_xp._io.inputs import read_inputs
-from estep_xp._io.model import Model, read_model, write_model
-from estep_xp._io.numbers import parse_values
-from estep_xp._io.options import number_option, whole_option
-from estep_xp._io.process import exit_code_of
-from estep_xp._io.results import Results, open_results
-from estep_xp._io.table import read_table
+from estep_xp.cli.curves import density_curves
+from estep_xp.cli.read import arrays, delimited, rows, table
+from estep_xp.cli.read.data import choose_columns, open_data
+from estep_xp.cli.read.inputs import read_inputs
+from estep_xp.cli.read.model import Model, read_model, write_model
+from estep_xp.cli.read.table import read_table
+from estep_xp.cli.system.files import replacing
+from estep_xp.cli.system.process import exit_code_of
+from estep_xp.cli.text.errors import FaceError, InputError, SystemFailure, one_line, shown
+from estep_xp.cli.text.numbers import parse_values
+from estep_xp.cli.text.options import number_option, whole_option
+from estep_xp.cli.write.results import Results, open_results
 
 MINUS = "\N{MINUS SIGN}"
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estep_xp._io.data import open_data
-from estep_xp._io.rows import BadRows
+from estep_xp.cli.read.data import open_data
+from estep_xp.cli.read.rows import BadRows
 from tests.column_files import A, B, expected_total, fit, load, run, write_parquet
 from tests.commands import assert_refused, needs_pyarrow
 

@@ -10,8 +10,8 @@ import pytest
 
 import estep_xp as ex
 from estep_xp import execution
-from estep_xp._namespace import space_of
-from estep_xp._stopping import Course, Height, Rule
+from estep_xp.arrays.namespace import space_of
+from estep_xp.em.stopping import Course, Height, Rule
 from tests.backends import BACKENDS
 
 libraries = pytest.mark.backends("numpy", "array_api_strict", "jax", "jax_jit", "torch", "dask")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estep_xp._namespace import namespace_of
-from estep_xp._summation import Sum
+from estep_xp.arrays.namespace import namespace_of
+from estep_xp.arrays.summation import Sum
 
 LAW = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 

@@ -15,8 +15,9 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import estep_xp as ex
-from estep_xp.execution import _numpy, _options, _threads
-from estep_xp.execution._threads import in_order
+from estep_xp.execution import call_options
+from estep_xp.execution.numpy import driver, threads
+from estep_xp.execution.numpy.threads import in_order
 
 MIXTURE = ex.Mixture(
     [0.4, 0.6], ex.DiagonalGaussian([[0.0, 0.0, 1.0], [3.0, 1.0, -1.0]], np.ones((2, 3)))
@@ -33,13 +34,13 @@ def blas_threads():
 
 def evaluate(action, n=4000, components=MIXTURE.components, **options):
     """Run an E-step that does something on the side once a block."""
-    exp = _numpy.NumpyPlan.exp
+    exp = driver.NumpyPlan.exp
 
     def spy(plan, x, **options):
         action()
         return exp(plan, x, **options)
 
-    with mock.patch.object(_numpy.NumpyPlan, "exp", spy):
+    with mock.patch.object(driver.NumpyPlan, "exp", spy):
         return ex.e_step(rows(n), MIXTURE._replace(components=components), **options)
 
 
@@ -53,7 +54,7 @@ class Foreign:
 @pytest.mark.parametrize("workers", [1, 2, 3, None])
 def test_the_blas_is_held_to_one_thread_meanwhile(workers):
     before, seen = blas_threads(), []
-    with mock.patch.object(_numpy, "_THREADED_NUMBERS", 0):
+    with mock.patch.object(driver, "_THREADED_NUMBERS", 0):
         evaluate(lambda: seen.append(blas_threads()), workers=workers, block_size=500)
     assert before
     assert seen == [[1] * len(before)] * 8
@@ -64,7 +65,7 @@ def test_the_blas_is_held_to_one_thread_meanwhile(workers):
 def test_numpy_settings_are_those_of_a_block_alone(workers):
     before, seen = (np.getbufsize(), np.geterr()), []
     evaluate(lambda: seen.append(np.getbufsize()), workers=workers, block_size=500)
-    assert seen == [_numpy._BUFFER] * 8
+    assert seen == [driver._BUFFER] * 8
     assert (np.getbufsize(), np.geterr()) == before
 
 
@@ -75,7 +76,7 @@ def test_the_blas_is_restored_when_an_exception_flies():
         raise ArithmeticError("in a block")
 
     with (
-        mock.patch.object(_numpy, "_THREADED_NUMBERS", 0),
+        mock.patch.object(driver, "_THREADED_NUMBERS", 0),
         pytest.raises(ArithmeticError, match="in a block"),
     ):
         evaluate(fail, workers=2, block_size=500)
@@ -105,7 +106,7 @@ def meeting(count, **options):
 
 def test_code_by_others_runs_in_threads_only_if_asked_to():
     caller = {threading.current_thread().name}
-    with mock.patch.object(_numpy, "_THREADED_NUMBERS", 0):
+    with mock.patch.object(driver, "_THREADED_NUMBERS", 0):
         assert threads_of(4000, block_size=100, components=Foreign()) == caller
         names = meeting(2, n=4000, block_size=100, components=Foreign(), workers=2)
     assert len(names) == 2
@@ -118,8 +119,8 @@ def test_few_rows_stay_in_the_thread_of_the_caller(workers):
 
 def test_many_rows_use_all_threads_that_the_process_may_use():
     with (
-        mock.patch.object(_numpy, "available_threads", return_value=3),
-        mock.patch.object(_numpy, "_THREADED_NUMBERS", 0),
+        mock.patch.object(driver, "available_threads", return_value=3),
+        mock.patch.object(driver, "_THREADED_NUMBERS", 0),
     ):
         names = meeting(3, n=3000, block_size=1000)
     assert len(names) == 3
@@ -129,11 +130,11 @@ def test_many_rows_use_all_threads_that_the_process_may_use():
 @pytest.mark.parametrize("n", [3_000, 200_000, 400_000])
 def test_sums_are_the_same_to_the_last_digit_with_fewer_processors(n):
     x, sums = rows(n), []
-    for threads in (1, 2, 3):
-        allowed = set(range(threads))
+    for n_processors in (1, 2, 3):
+        allowed = set(range(n_processors))
         with (
-            mock.patch.object(_options.os, "sched_getaffinity", return_value=allowed, create=True),
-            mock.patch.object(_numpy, "_THREADED_NUMBERS", 0),
+            mock.patch.object(call_options.os, "sched_getaffinity", return_value=allowed, create=True),
+            mock.patch.object(driver, "_THREADED_NUMBERS", 0),
         ):
             sums.append(ex.expected_statistics(x, MIXTURE))
     for one in sums[1:]:
@@ -143,8 +144,8 @@ def test_sums_are_the_same_to_the_last_digit_with_fewer_processors(n):
 
 
 def test_minus_one_means_the_processors_of_this_process():
-    with mock.patch.object(_options.os, "sched_getaffinity", return_value={0, 3, 7}, create=True):
-        assert _options.options(None, -1).workers == 3
+    with mock.patch.object(call_options.os, "sched_getaffinity", return_value={0, 3, 7}, create=True):
+        assert options.options(None, -1).workers == 3
 
 
 def test_results_come_in_order_and_few_of_them_wait():
@@ -244,7 +245,7 @@ def test_a_limit_ends_once_at_a_time_when_an_interrupt_comes_upon_another(monkey
         raise KeyboardInterrupt
 
     def run(_):
-        monkeypatch.setattr(_threads, "start_new_thread", start_and_be_interrupted)
+        monkeypatch.setattr(threads, "start_new_thread", start_and_be_interrupted)
 
     limit = Interrupted()
     with contextlib.suppress(KeyboardInterrupt):  # and its frames are freed, which ends once more
@@ -256,12 +257,12 @@ def test_a_limit_ends_once_at_a_time_when_an_interrupt_comes_upon_another(monkey
 
 def test_a_third_interrupt_finds_no_place_where_frames_are_freed(monkeypatch):
     def interrupt(frame, event, _):
-        if event == "call" and frame.f_code.co_filename == _threads.__file__:
+        if event == "call" and frame.f_code.co_filename == threads.__file__:
             raise KeyboardInterrupt
 
     def run(_):
         start = mock.Mock(side_effect=KeyboardInterrupt)
-        monkeypatch.setattr(_threads, "start_new_thread", start)
+        monkeypatch.setattr(threads, "start_new_thread", start)
 
     limit, profile = Interrupted(), sys.getprofile()
     frames = None
@@ -295,7 +296,7 @@ def test_without_threads_to_be_had_the_caller_does_it_all(fails):
         return start
 
     limit, error = Limit(), RuntimeError("can't start new thread")
-    with mock.patch.object(_threads, "start_new_thread", side_effect=error):
+    with mock.patch.object(threads, "start_new_thread", side_effect=error):
         results = in_order(run, range(40), 3, limit)
         if fails:
             with pytest.raises(ArithmeticError):

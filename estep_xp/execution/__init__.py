@@ -10,18 +10,18 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from estep_xp._namespace import is_tracer, library_of, namespace_of
-from estep_xp._quiet import quietly
-from estep_xp.execution._kernel import Plan, RowKernel, SumKernel, TotalKernel
-from estep_xp.execution._options import Options, options
+from estep_xp.arrays.namespace import is_tracer, library_of, namespace_of
+from estep_xp.arrays.quiet import quietly
+from estep_xp.execution.call_options import Options, options
+from estep_xp.execution.kernel import Plan, RowKernel, SumKernel, TotalKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
 
-    from estep_xp._namespace import Space
-    from estep_xp._typing import Array
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.namespace import Space
 
 __all__ = [
     "Options",
@@ -46,12 +46,12 @@ __all__ = [
 ]
 
 # Imported on first use: the JAX driver imports JAX.
-_DRIVERS = {"numpy": "_numpy", "jax": "_jax", "dask": "_dask"}
+_DRIVERS = {"numpy": "numpy.driver", "jax": "jax.driver", "dask": "dask"}
 
 
 @functools.cache
 def _driver(library: str) -> Any:
-    module = _DRIVERS.get(library, "_standard")
+    module = _DRIVERS.get(library, "standard")
     return importlib.import_module(f"{__name__}.{module}")
 
 

@@ -1,1 +1,0 @@
-"""What the page consists of; :mod:`estep_xp.calculator` puts it together."""

@@ -1,0 +1,144 @@
+"""Triangular factors: what the Array API standard's linear algebra lacks.
+
+Covariances enter a density through their precision Cholesky factor: upper triangular P with
+precision = P Pᵀ, so that (x − μ) P is standardised.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.summation import add_pairwise
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+
+_PIECE = 32  # columns of a factor
+_MOST_TERMS, _SLICE_TERMS = 28, 24  # of a matrix product: that need not be cut, and of a slice
+_MOST_SLICES = 8  # that may be added one after the other
+
+
+def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) -> Array:
+    """Upper triangular P with inv(C) = P Pᵀ for matrices C (..., d, d).
+
+    Where C is not positive definite the result is NaN, or the library raises; callers name the
+    matrix. It is NaN, too, where what is left of a variance given other features is not more than
+    a share `least` of it.
+    """
+    # Unit diagonals: in float32 the squares of a factor of variances 1e-30 would underflow.
+    symmetric, scale = correlations(xp, covariances)
+    lower = xp.linalg.cholesky(symmetric)
+    if least > 0:
+        pivots = xp.linalg.diagonal(lower)
+        good = xp.all(pivots * pivots > least, axis=-1)
+        lower = xp.where(good[..., None, None], lower, math.nan)
+    inverse = inverse_lower(xp, lower)
+    return xp.matrix_transpose(inverse * xp.expand_dims(scale, axis=-2))
+
+
+def correlations(xp: Namespace, covariances: Array) -> tuple[Array, Array]:
+    """Correlations (..., d, d), exactly symmetric, and the reciprocal deviations (..., d)."""
+    # Reciprocals, one after the other: the derivative of a quotient would underflow.
+    scale = 1.0 / xp.sqrt(xp.linalg.diagonal(covariances))
+    scaled = covariances * xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
+    # Libraries read one triangle, or both: they all get the same derivatives from the mean.
+    return 0.5 * scaled + 0.5 * xp.matrix_transpose(scaled), scale
+
+
+def covariances_of(xp: Namespace, factors: Array) -> Array:
+    """Covariances (..., d, d), exactly symmetric, of precision Cholesky factors."""
+    lower = inverse_lower(xp, xp.matrix_transpose(xp.triu(factors)))
+    covariances = xp.matmul(lower, xp.matrix_transpose(lower))
+    return 0.5 * covariances + 0.5 * xp.matrix_transpose(covariances)
+
+
+def inverse_lower(xp: Namespace, lower: Array) -> Array:
+    """Inverse of lower triangular matrices (..., d, d), exactly lower triangular.
+
+    By halves: [[A, 0], [B, C]] has the inverse [[A⁻¹, 0], [−C⁻¹ B A⁻¹, C⁻¹]]. It is as accurate as
+    substitution (Higham 2002, section 14.2), has no pivots, and is matrix products throughout.
+    """
+    d = lower.shape[-1]
+    if d == 1:
+        return 1.0 / lower
+    h = d // 2
+    a = inverse_lower(xp, lower[..., :h, :h])
+    c = inverse_lower(xp, lower[..., h:, h:])
+    b = 0.0 - xp.matmul(c, xp.matmul(lower[..., h:, :h], a))  # no negative zeros
+    zeros = xp.zeros_like(lower[..., :h, h:])
+    return xp.concat([xp.concat([a, zeros], axis=-1), xp.concat([b, c], axis=-1)], axis=-2)
+
+
+def diagonal_matrix(xp: Namespace, diagonals: Array) -> Array:
+    """Matrices (..., d, d) with these diagonals (..., d), and zeros elsewhere."""
+    shape = (*diagonals.shape, diagonals.shape[-1])
+    return xp.tril(xp.triu(xp.broadcast_to(diagonals[..., None], shape)))
+
+
+def outer(vectors: Array) -> Array:
+    """Products (..., d, d) of the entries of vectors (..., d)."""
+    return vectors[..., :, None] * vectors[..., None, :]
+
+
+def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
+    """Squared lengths (..., n) of residuals times upper triangular factors (..., d, d)."""
+    rows_last, d = plan.axis == 0, factor.shape[-1]
+    if not plan.cuts_factors or d <= _MOST_TERMS:
+        return plan.sum_of_squares(
+            transform(plan, residuals, factor, _MOST_TERMS, _SLICE_TERMS), -2 if rows_last else -1
+        )
+    if d <= _MOST_SLICES * _SLICE_TERMS:
+        return plan.squared_norms(residuals, factor, _cuts(d, _SLICE_TERMS))
+    # So large a factor is cut into pieces that are multiplied by few of the zeros below it.
+    norms: list[Array] = []
+    for start in range(0, d, _PIECE):
+        rows = residuals[..., : start + _PIECE, :]
+        columns = factor[..., : start + _PIECE, start : start + _PIECE]
+        norms.append(
+            plan.sum_of_squares(transform(plan, rows, columns, _MOST_TERMS, _SLICE_TERMS), -2)
+        )
+    return add_pairwise(norms, plan.plus)
+
+
+def transform(
+    plan: Plan, residuals: Array, factor: Array, most_terms: int, slice_terms: int
+) -> Array:
+    """Residuals times factors (..., d, e): (..., n, e), or (..., e, n) with rows last.
+
+    A matrix product adds up its d terms one after the other, which is off by d/8 eps if they round
+    alike, and by d/2 eps after a large one. More than `most_terms` of them are cut into slices of
+    at most `slice_terms`.
+    """
+    d = factor.shape[-2]
+    if d <= most_terms:
+        return _product(plan, residuals, factor, slice(None))
+    return _sum_of_products(plan, residuals, factor, _cuts(d, slice_terms))
+
+
+def _cuts(d: int, terms: int) -> list[int]:
+    """Where d terms are cut into slices of about the same size, of at most so many."""
+    count = -(-d // terms)
+    return [d * i // count for i in range(count + 1)]
+
+
+def _sum_of_products(plan: Plan, residuals: Array, factor: Array, cuts: list[int]) -> Array:
+    """Products of the slices between cuts, added pairwise; few of them wait at a time."""
+    if len(cuts) == 2:
+        return _product(plan, residuals, factor, slice(*cuts))
+    middle = len(cuts) // 2
+    first = _sum_of_products(plan, residuals, factor, cuts[: middle + 1])
+    return plan.plus(first, _sum_of_products(plan, residuals, factor, cuts[middle:]))
+
+
+def _product(plan: Plan, residuals: Array, factor: Array, terms: slice) -> Array:
+    if plan.axis == 0:
+        return plan.xp.matmul(factor[..., terms, :].mT, residuals[..., terms, :])
+    return plan.xp.matmul(residuals[..., terms], factor[..., terms, :])
+
+
+def sum_error(d: int, terms: int) -> float:
+    """Largest error of sums of d terms in slices, in eps of the sum of sizes: all round alike."""
+    count = -(-d // terms)
+    return 0.25 + min(d, terms) / 8 + 0.5 * math.ceil(math.log2(count))

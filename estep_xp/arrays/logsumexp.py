@@ -1,0 +1,159 @@
+"""Sums of exponentials in log space, and the weights that enter them.
+
+The Array API standard has no logsumexp; and a plain one, given log weights, has no derivative with
+respect to a weight of zero. Both needs meet in `MixingWeights` and `normalize`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from estep_xp.arrays.array_types import Array, Namespace
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+
+# Exponents up to this share of the largest one may be summed, multiplied and divided unshifted.
+_SAFE = 0.85
+
+
+class MixingWeights(NamedTuple):
+    """Mixing weights made ready for log space, so that w_k exp(l_k) = gain_k exp(l_k + log_k).
+
+    A positive weight goes into `log`. A weight of zero has no logarithm: it goes into `gain`, which
+    keeps the value 0 and the one-sided derivative exp(l_k). Without zeros `gain` is None.
+    """
+
+    log: Array  # (k,)
+    gain: Array | None = None  # (k,)
+    mask: Array | None = None  # (k,) -inf where the weight is zero, 0 elsewhere
+
+
+def mixing_weights(plan: Plan, weights: Array, *, zeros: bool) -> MixingWeights:
+    """Normalise `weights` (k,) in log space; with `zeros` some of them may be zero."""
+    xp = plan.xp
+    # In logarithms: a sum of 1e308s overflows, and so does the derivative of a quotient of 1e-30s.
+    if not zeros:
+        log = xp.log(weights)
+        if plan.concrete:
+            total = float(xp.sum(weights))
+            if total < math.inf:
+                return MixingWeights(log - math.log(total))
+        largest = xp.max(log)
+        return MixingWeights(log - (largest + xp.log(xp.sum(xp.exp(log - largest)))))
+    positive = weights > 0
+    log = xp.log(xp.where(positive, weights, 1.0))
+    largest = xp.max(xp.where(positive, log, -math.inf))
+    gain = xp.where(positive, 1.0, weights + 0.0)  # no zero has a sign
+    # Beside nothing but subnormal weights the factor would overflow, and zero times it be NaN.
+    ceiling = _ceiling(xp, weights.dtype)
+    factor = xp.exp(xp.where(-largest > ceiling, ceiling, -largest))
+    shares = xp.where(positive, xp.exp(log - largest), gain * factor)
+    mask = xp.where(positive, xp.zeros_like(gain), -math.inf)
+    return MixingWeights(log - (largest + xp.log(xp.sum(shares))), gain, mask)
+
+
+def along(vector: Array, axis: int) -> Array:
+    """Vectors (..., k) set along `axis` of matrices, ready to broadcast."""
+    return vector[..., :, None] if axis == 0 else vector[..., None, :]
+
+
+def across(vector: Array, axis: int) -> Array:
+    """Vectors (..., rows) that lie across `axis` of matrices, ready to broadcast."""
+    return vector[..., None, :] if axis == 0 else vector[..., :, None]
+
+
+def without_dead(joint: Array, weights: MixingWeights, axis: int) -> Array:
+    """-inf where the weight is zero, and NaN over NaN and +inf, which no weight may hide."""
+    return joint if weights.mask is None else joint + along(weights.mask, axis)
+
+
+@functools.cache
+def _safe_limit(xp: Namespace, dtype: Any) -> float:
+    return _SAFE * math.log(float(xp.finfo(dtype).max))
+
+
+def _ceiling(xp: Namespace, dtype: Any) -> float:
+    """The largest exponent that does not overflow."""
+    limits = xp.finfo(dtype)
+    return math.log(float(limits.max)) * (1.0 - float(limits.eps))
+
+
+class LogNormalized(NamedTuple):
+    """The pieces of a normalised row: shares_k / total = r_k, and log p = shift + log total."""
+
+    shares: Array
+    total: Array  # (rows,)
+    shift: Array | None  # (rows,), or None for 0
+    ratios: Array | None = None  # shares_k / gain_k where weights may be zero
+    exponents: Array | None = None  # logarithms of shares, unless these are written over them
+
+    def responsibilities(self, plan: Plan) -> Array:
+        """Shares of the total; may overwrite them."""
+        return plan.quotient(self.shares, self.total, self.exponents)
+
+    def result(self, plan: Plan) -> Array:
+        """Such responsibilities as a kernel may return: nothing can be done to them any more."""
+        return plan.result(self.shares, self.total, self.exponents)
+
+
+def normalize(
+    plan: Plan,
+    joint: Array,
+    weights: MixingWeights,
+    bound: float = math.inf,
+    masked: Array | None = None,
+    mark: Array | None = None,
+) -> LogNormalized:
+    """Exponentials of log-joints, shifted so that the largest in a row is 1.
+
+    `joint` (k by rows) is the caller's own and may be overwritten; it holds log w_k + l_k, but l_k
+    where a weight is zero, and nothing beyond `bound`. A row whose every entry is -inf has shares
+    and total 0: its log p is -inf and its r are NaN, and derivatives through it are 0 whatever
+    becomes of them later. A row with NaN or +inf becomes NaN. Rows in `masked` (rows,) that are
+    -inf throughout get finite values in their place: whatever weight 0 multiplies must have a
+    finite derivative. `mark` (rows,) is NaN for rows that shall become NaN, and 0 for the others.
+    """
+    xp, axis = plan.xp, plan.axis
+    limit = _safe_limit(xp, joint.dtype)
+    if weights.gain is None and bound < limit:
+        return _unshifted(plan, joint, -limit, mark)
+    # Components without weight take no part in the maximum: one of them may be the most likely by
+    # far, and would underflow all others.
+    shift = plan.greatest(without_dead(joint, weights, axis))
+    if mark is not None:
+        shift = shift + mark
+    least, most = plan.span(joint, shift)
+    if weights.gain is None and least > -limit and most < limit:
+        return _unshifted(plan, joint, least, mark)
+    if not least > -math.inf:
+        empty = shift == -math.inf
+        if plan.differentiable:
+            # What comes back to such a row, zero times infinity perhaps, ends here.
+            joint = plan.without_derivative(joint, across(empty, axis), -math.inf)
+        if masked is not None:
+            joint = xp.where(across(masked & empty, axis), 0.0, joint)
+        shift = xp.where(empty, 0.0, shift)
+    exponents = plan.shifted(joint, shift)
+    if weights.gain is None:
+        shares = plan.exp(exponents, least=least - most)
+        kept = None if shares is exponents else exponents
+        return LogNormalized(shares, plan.total(shares), shift, exponents=kept)
+    # Zero times infinity is NaN: what zero multiplies is kept finite.
+    ceiling = _ceiling(xp, exponents.dtype)
+    ratios = plan.exp(xp.where(exponents > ceiling, ceiling, exponents))
+    shares = ratios * along(weights.gain, axis)
+    total = plan.total(shares)
+    if plan.differentiable:  # or what comes back would go on to the gain of all rows
+        empty = total == 0
+        shares, total = xp.where(across(empty, axis), 0.0, shares), xp.where(empty, 0.0, total)
+    return LogNormalized(shares, total, shift, ratios)
+
+
+def _unshifted(plan: Plan, joint: Array, least: float, mark: Array | None) -> LogNormalized:
+    """Exponentials that neither over- nor underflow as they are."""
+    shares = plan.exp(joint, least=least)
+    total = plan.total(shares)
+    return LogNormalized(shares, total if mark is None else total + mark, None)

@@ -1,0 +1,378 @@
+"""Checks of arguments: shapes always, values where they exist.
+
+A bad value raises ValueError naming argument, index, value and what was expected. Where values do
+not exist yet (JAX tracers, Dask), a bad one is replaced by NaN when it appears, so that it shows
+in the results instead of giving a plausible wrong number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import operator
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from estep_xp.arrays import linalg
+from estep_xp.arrays.namespace import (
+    Space,
+    is_concrete,
+    is_on_host,
+    is_tracer,
+    namespace_of,
+    to_host,
+)
+from estep_xp.arrays.quiet import quiet, quietly
+from estep_xp.arrays.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Array, Namespace
+
+
+# So few numbers are looked at one by one in less time than NumPy takes to start.
+_FEW = 16
+
+
+def shape_text(shape: tuple[Any, ...]) -> str:
+    """Write a shape as Python does, with names for the sizes that are free: (n, 3)."""
+    inner = ", ".join(str(size) for size in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def check_shape(name: str, array: Array, expected: tuple[int | str, ...], why: str = "") -> None:
+    """Raise unless `array` has the expected shape, whose strings stand for any size."""
+    actual = tuple(array.shape)
+    if actual == expected:
+        return
+    fits = len(actual) == len(expected) and all(map(_may_equal, actual, expected))
+    if not fits:
+        raise ValueError(
+            f"{name} has shape {shape_text(actual)}; expected {shape_text(expected)}{why}"
+        )
+
+
+def check_array(name: str, array: Any, expected: tuple[int | str, ...]) -> None:
+    """Raise unless `array` is an array at all, and of the expected shape."""
+    if not hasattr(array, "shape"):
+        raise TypeError(f"{name} is {shown(array)}; expected an array")
+    check_shape(name, array, expected)
+
+
+def _may_equal(size: float, expected: float | str) -> bool:
+    # A size that Dask does not know yet is NaN.
+    return isinstance(expected, str) or size == expected or math.isnan(size + expected)
+
+
+def check_not_empty(name: str, size: int) -> None:
+    """Raise unless there is at least one component."""
+    if size == 0:
+        raise ValueError(f"{name} is empty; a mixture has at least one component")
+
+
+def check_values(
+    space: Space, name: str, array: Array, test: Callable[[Namespace, Array], Array], expected: str
+) -> Array:
+    """`array`, all of whose entries pass `test`; bad ones become NaN where values are lazy."""
+    if is_concrete(array):
+        host = to_host(array)
+        if host.size <= _FEW and all(map(functools.partial(test, math), host.ravel().tolist())):
+            return array
+        passed = test(np, host)
+        if not passed.all():
+            _raise_first(name, host, np.argwhere(~passed), expected)
+        return array
+    return _with_nan(space.xp, array, ~test(space.xp, array))
+
+
+def _with_nan(xp: Namespace, array: Array, bad: Array) -> Array:
+    """`array` with NaN for its bad entries, by which derivatives are NaN, too."""
+    return array + xp.where(bad, math.nan, xp.zeros_like(array))
+
+
+def raise_bad_value(name: str, index: tuple[int, ...], value: Any, expected: str) -> NoReturn:
+    """Raise ValueError for the entry of an argument at `index`."""
+    where = f"[{', '.join(map(str, index))}]" if index else ""
+    raise ValueError(f"{name}{where} is {value!s}; {expected}")
+
+
+def _raise_first(name: str, host: np.ndarray[Any, Any], bad: Any, expected: str) -> NoReturn:
+    index = tuple(bad[0].tolist())
+    raise_bad_value(name, index, host[index], expected)
+
+
+def check_finite(space: Space, name: str, array: Array) -> Array:
+    """Refuse NaN and infinities."""
+    return check_values(space, name, array, lambda xp, a: xp.isfinite(a), f"{name} must be finite")
+
+
+def check_positive(space: Space, name: str, array: Array) -> Array:
+    """Refuse what is not positive and finite, or what the library takes for zero."""
+    return check_values(
+        space,
+        name,
+        check_not_flushed(space, name, array),
+        lambda xp, a: (a > 0) & (a < math.inf),
+        f"{name} must be positive and finite",
+    )
+
+
+def _directly(function: Callable[..., Array], array: Array) -> Array:
+    return function(namespace_of(array), array)
+
+
+def check_not_flushed(
+    space: Space, name: str, array: Array, of_rows: Callable[..., Array] = _directly
+) -> Array:
+    """Refuse what the library takes for zero although it is not; NaN where values are lazy.
+
+    To be called before anything is computed of the array, which might flush it. `of_rows` calls a
+    function of many rows, each for itself.
+    """
+    if not space.flushes:
+        return array
+    if not is_concrete(array):
+        if space.library != "jax":
+            return array
+        return of_rows(_with_nan_for_subnormal, array)
+    host = to_host(array)
+    if host.dtype.kind == "f":
+        bad = np.argwhere(_is_subnormal(host))
+        if len(bad):
+            least = float(np.finfo(host.dtype).smallest_normal)
+            expected = (
+                f"{name} must be at least {least:.4g} in size: {space.library} takes less for 0; "
+                "scale the numbers up, or write 0 where that is meant"
+            )
+            _raise_first(name, host, bad, expected)
+    return array
+
+
+def _with_nan_for_subnormal(xp: Namespace, array: Array) -> Array:
+    return _with_nan(xp, array, _is_subnormal(array))
+
+
+def _is_subnormal(array: Array) -> Array:
+    """Flags of subnormal numbers, of NumPy or JAX, by their bits: arithmetic may flush them."""
+    bits = array.view(f"uint{8 * array.dtype.itemsize}") << 1  # without the sign
+    least = np.finfo(array.dtype).smallest_normal.view(bits.dtype)
+    return (bits > 0) & (bits < 2 * int(least))
+
+
+def check_non_negative(space: Space, name: str, array: Array) -> Array:
+    """Refuse what is negative, NaN or infinite, or what the library takes for zero."""
+    return check_values(
+        space,
+        name,
+        check_not_flushed(space, name, array),
+        lambda xp, a: (a >= 0) & (a < math.inf),
+        f"{name} must be non-negative and finite",
+    )
+
+
+def check_weights(space: Space, weights: Array) -> Array:
+    """Mixing weights (k,): non-negative, finite, not all zero."""
+    check_shape("weights", weights, ("k",))
+    check_not_empty("weights", weights.shape[0])
+    weights = check_non_negative(space, "weights", weights)
+    if is_concrete(weights) and not np.count_nonzero(to_host(weights)):
+        raise ValueError("weights sum to 0; at least one weight must be positive")
+    return weights
+
+
+def has_zeros(array: Array) -> bool:
+    """Whether some entry is zero, or may be: the values of a lazy array are not known."""
+    return not is_concrete(array) or np.count_nonzero(to_host(array)) < math.prod(array.shape)
+
+
+def check_precision_cholesky(space: Space, factors: Array) -> Array:
+    """Upper triangular factors (..., d, d): finite, their diagonals positive, zero below."""
+    name = "precision_cholesky"
+    factors = check_not_flushed(space, name, factors)
+    if space.flushes:
+        # Differences of data and means that are flushed, times larger entries, would be missed.
+        limits = space.xp.finfo(factors.dtype)
+        most = float(limits.eps) / float(limits.smallest_normal)
+        expected = f"{name} must be at most {most:.4g} in size; give x in smaller units"
+        factors = check_values(
+            space,
+            name,
+            factors,
+            lambda xp, a: (abs(a) <= most) | (abs(a) == math.inf) | (a != a),  # these: see below
+            expected,
+        )
+    if not is_concrete(factors):
+        xp = space.xp
+        diagonals = xp.linalg.diagonal(factors)
+        good = xp.all(xp.isfinite(factors), axis=(-2, -1)) & xp.all(diagonals > 0, axis=-1)
+        good = good & xp.all(xp.tril(factors, k=-1) == 0, axis=(-2, -1))
+        return _with_nan(xp, factors, ~good[..., None, None])
+    host = to_host(factors)
+    below, diagonals = _below(host.shape[-1]), np.diagonal(host, axis1=-2, axis2=-1)
+    if np.isfinite(host).all() and (diagonals > 0).all() and not host[..., below].any():
+        return factors
+    on_diagonal = np.broadcast_to(np.eye(host.shape[-1], dtype=bool), host.shape)
+    bad = np.argwhere(quietly(lambda: ~np.isfinite(host) | (on_diagonal & (host <= 0))))
+    if len(bad):
+        expected = f"{name} must be finite, with a positive diagonal"
+        _raise_first(name, host, bad, expected)
+    maker = "TiedGaussian.from_covariance" if host.ndim == 2 else "FullGaussian.from_covariances"
+    expected = (
+        f"{name} must be upper triangular: zero below its diagonal; if this is a covariance "
+        f"matrix, call {maker}"
+    )
+    _raise_first(name, host, np.argwhere((host != 0) & below), expected)
+
+
+@functools.lru_cache(maxsize=8)
+def _below(d: int) -> np.ndarray[Any, Any]:
+    """Flags (d, d) of the entries below the diagonal; not to be written to."""
+    return np.tri(d, k=-1, dtype=bool)
+
+
+@quiet
+def check_covariances(space: Space, name: str, covariances: Array) -> Array:
+    """Matrices (..., d, d): finite, symmetric, with positive diagonals."""
+    covariances = check_finite(space, name, check_not_flushed(space, name, covariances))
+    if not is_concrete(covariances):
+        xp = space.xp
+        good = xp.all(~_asymmetric(xp, covariances), axis=(-2, -1))
+        return _with_nan(xp, covariances, ~good[..., None, None])
+    host = to_host(covariances)
+    asymmetric = np.argwhere(_asymmetric(np, host))
+    if len(asymmetric):
+        *matrix, i, j = asymmetric[0].tolist()
+        label = name + "".join(f"[{m}]" for m in matrix)
+        a, b = host[(*matrix, i, j)], host[(*matrix, j, i)]
+        raise ValueError(
+            f"{label} is not symmetric: its entry [{i}, {j}] is {a!s} but [{j}, {i}] is {b!s}"
+        )
+    return covariances
+
+
+def _asymmetric(xp: Namespace, matrices: Array) -> Array:
+    """Entries that differ from their mirror image by more than rounding could make them."""
+    scale = xp.sqrt(xp.abs(xp.linalg.diagonal(matrices)))
+    outer = xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
+    mirrored = xp.matrix_transpose(matrices)
+    tolerance = math.sqrt(float(xp.finfo(matrices.dtype).eps))
+    # Entries larger than the diagonal allows are judged by their own size: not definite, but that
+    # is another message.
+    size = xp.maximum(outer, xp.maximum(xp.abs(matrices), xp.abs(mirrored)))
+    return ~(xp.abs(matrices - mirrored) <= tolerance * size)
+
+
+def _least_pivots(covariances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What is left of a variance given others, the least share (...); -inf if not definite."""
+    pivots = np.full(covariances.shape[:-2], -np.inf)
+    for index in np.ndindex(*pivots.shape):
+        if not (np.diagonal(covariances[index]) > 0).all():
+            continue
+        with contextlib.suppress(np.linalg.LinAlgError):
+            lower = np.linalg.cholesky(linalg.correlations(np, covariances[index])[0])
+            pivots[index] = np.min(np.diagonal(lower) ** 2)
+    return pivots
+
+
+@quiet
+def raise_indefinite(
+    name: str, covariances: Array, remedy: str = "add to its diagonal", least: float = 0.0
+) -> NoReturn:
+    """Raise ValueError naming the concrete matrix (..., d, d) that could not be factorised.
+
+    It is the first that is not positive definite, or of which what is left of one variance given
+    the others is not more than a share `least` of it; if by our own rounding none is, the one that
+    comes nearest.
+    """
+    pivots = _least_pivots(to_host(covariances))
+    bad = np.argwhere(~(pivots > least))
+    index = bad[0].tolist() if len(bad) else np.unravel_index(np.argmin(pivots), pivots.shape)
+    label = name + "".join(f"[{i}]" for i in index)
+    raise ValueError(
+        f"{label} is not positive definite; {remedy}, or drop features that depend on each other"
+    )
+
+
+def check_whole(name: str, value: Any, least: int, most: float = sys.maxsize) -> int:
+    """`value` as a whole number from `least` to `most`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {shown(value)}; {name} must be a whole number") from None
+    if number < least:
+        raise ValueError(f"{name} is {shown(number)}; {name} must be at least {least}")
+    if number > most:
+        raise ValueError(f"{name} is {shown(number)}; {name} must be at most {most}")
+    return number
+
+
+def check_number(name: str, value: Any) -> Any:
+    """`value` as a non-negative Python float, or as the tracer that it is."""
+    if is_tracer(value):
+        return value
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {shown(value)}; {name} must be a number") from None
+    except OverflowError:  # a whole number that no float holds
+        raise ValueError(
+            f"{name} is {shown(value)}; {name} must be non-negative and finite"
+        ) from None
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} is {number}; {name} must be non-negative and finite")
+    return number
+
+
+class Suspects(NamedTuple):
+    """Rows whose result is not finite, and all that is needed to find out why."""
+
+    indices: np.ndarray[Any, Any]
+    rows: np.ndarray[Any, Any]
+    results: np.ndarray[Any, Any]
+
+    def check(
+        self,
+        name: str,
+        good: np.ndarray[Any, Any],
+        expected: str,
+        columns: tuple[Any, ...] = (),
+    ) -> None:
+        """Raise for the first entry of the rows that is not good, whose column may have a name."""
+        bad = np.argwhere(~good)
+        if len(bad):
+            first = tuple(bad[0].tolist())
+            index = (int(self.indices[first[0]]), *first[1:])
+            where = f" (column {columns[index[1]]!r})" if columns else ""
+            raise_bad_value(name, index, self.rows[first], f"{name} {expected}{where}")
+
+
+def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
+    """Rows of `x` whose results (n,) are not finite; None if there are none, or nobody can tell.
+
+    Good rows cost no pass over `x`.
+    """
+    if space.lazy:
+        return None
+    xp = space.xp
+    if is_on_host(results) and is_on_host(x):  # JAX would compile all this for each n
+        xp, x, results = np, to_host(x), to_host(results)
+    if _all_finite(xp, results):
+        return None
+    host = to_host(results)
+    indices = np.flatnonzero(~np.isfinite(host))
+    rows = xp.take(x, xp.asarray(indices, device=space.device), axis=0)
+    return Suspects(indices, to_host(rows), host[indices])
+
+
+def _all_finite(xp: Namespace, results: Array) -> bool:
+    # A sum is finite only if all of its terms are; but that of finite ones may overflow.
+    total = quietly(xp.sum, results)
+    return math.isfinite(to_host(total)) or bool(xp.all(xp.isfinite(results)))

@@ -1,0 +1,1 @@
+"""The page: a Starlette application, and what it shows."""

@@ -1,0 +1,290 @@
+"""The calculator's page: a web application that answers from the four fields alone.
+
+Nothing is kept between requests: each one carries all it is about, so that any number of people, a
+restart, or a copied link make no difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import estep_xp as ex
+from estep_xp.calculator.em import Climb, one_step, to_convergence
+from estep_xp.calculator.fields import Fields, check, fields_of
+from estep_xp.calculator.picture import colour_of, picture_of
+from estep_xp.calculator.presets import presets
+from estep_xp.calculator.recipe import FILE
+from estep_xp.calculator.sensitivity import by_autodiff, by_statistics
+from estep_xp.calculator.sliders import sliders_of
+from estep_xp.calculator.upload import MOST_BYTES, read_upload
+from estep_xp.calculator.view import calculate, order_of, results_of, sensitivity_of
+from estep_xp.cli.read.inputs import Inputs
+from estep_xp.cli.system.terminal import complain
+from estep_xp.cli.text.errors import InputError, one_line
+
+_STATIC = Path(__file__).parent / "static"
+_MOST_FORM_BYTES = 2_000_000
+_LABELS = (
+    ("x", "Observations", "Numbers, separated by commas, spaces or new lines."),
+    ("means", "Means", "One for each component."),
+    ("variances", "Variances", "One for each component: squares of the standard deviations."),
+    ("weights", "Weights", "One for each component; left empty, they are equal."),
+)
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+        # The page evaluates no text, but tools that drive a browser do, in the page's name.
+        "script-src 'self' 'unsafe-eval'; "
+        "style-src 'self' 'unsafe-inline'; "  # the picture, and lengths of bars, are styled inline
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",  # the address holds what was typed
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
+_FRESH = {"cache-control": "no-store"}
+_MOVES = {"step": one_step, "converge": to_convergence}
+_templates = Environment(
+    loader=PackageLoader("estep_xp.calculator"), autoescape=True, undefined=StrictUndefined
+)
+
+
+def create_app() -> Starlette:
+    """Return the application, for any ASGI server."""
+    app = Starlette(
+        routes=[
+            Route("/", _page),
+            Route("/answer", _answer, methods=["POST"]),
+            Route("/sensitivity", _sensitivity, methods=["POST"]),
+            Route("/em/{kind:str}", _em, methods=["POST"]),
+            Route("/upload", _upload, methods=["POST"]),
+            Route(f"/{FILE}", _csv),
+            Route("/static/{name:str}", _static),
+        ],
+        middleware=[
+            # Another site's name that leads here must not make a browser talk to us.
+            Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
+            Middleware(_SafeHeaders),
+        ],
+        exception_handlers={
+            HTTPException: _refuse,
+            ClientDisconnect: _nobody_listens,
+            Exception: _report,
+        },
+    )
+    app.state.jax = asyncio.Lock()
+    return app
+
+
+async def _page(request: Request) -> Response:
+    """The whole page, filled in: a link shows its results at once."""
+    fields = fields_of(request.query_params)
+    return HTMLResponse(await run_in_threadpool(_page_html, fields), headers=_FRESH)
+
+
+def _page_html(fields: Fields) -> str:
+    context, picture, errors = _evaluate(fields, {})
+    return _templates.get_template("page.html").render(
+        **context,
+        fields=fields._asdict(),
+        errors=dict.fromkeys(Fields._fields, "") | errors,
+        labels=_LABELS,
+        presets=presets(),
+        limit=MOST_BYTES,
+        initial={"picture": picture},
+        version=ex.__version__,
+        plotly_version=version("plotly"),
+    )
+
+
+async def _answer(request: Request) -> Response:
+    """What belongs on the page beside the fields, or what is wrong with them."""
+    form = await _form(request)
+    return JSONResponse(await run_in_threadpool(_answer_record, form))
+
+
+def _answer_record(form: Mapping[str, str]) -> dict[str, Any]:
+    context, picture, errors = _evaluate(_fields(form), form)
+    if errors:
+        return {"errors": errors}
+    parts = {name: _render(name, context) for name in ("results", "sliders")}
+    return {"errors": {}, "picture": picture, **parts}
+
+
+def _evaluate(
+    fields: Fields, form: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
+    """Return what the templates show, what there is to draw, and a message a bad field."""
+    inputs, errors = check(fields)
+    nothing: dict[str, Any] = {"results": None, "sliders": [], "colours": []}
+    if inputs is None:
+        return nothing, None, errors
+    try:
+        calculation = calculate(inputs)
+    except InputError as error:
+        return nothing, None, {error.field: error.reason}
+    context = {
+        "results": results_of(fields, inputs, calculation, order_of(form)),
+        "sliders": sliders_of(inputs),
+        "sensitivity": sensitivity_of(by_statistics(inputs)),
+        "colours": [colour_of(j) for j in range(len(inputs.means))],
+    }
+    return context, picture_of(inputs, calculation.evaluation.results), {}
+
+
+async def _sensitivity(request: Request) -> Response:
+    """The derivatives by JAX, on their own: it may take a second to come up."""
+    form = await _form(request)
+    if not find_spec("jax"):
+        return JSONResponse({})
+    async with request.app.state.jax:  # 20 people who wait for one program need it compiled once
+        return JSONResponse(await run_in_threadpool(_sensitivity_record, form))
+
+
+def _sensitivity_record(form: Mapping[str, str]) -> dict[str, Any]:
+    inputs, _ = check(_fields(form))
+    if inputs is None:
+        return {}
+    context = {"sensitivity": sensitivity_of(by_autodiff(inputs))}
+    return {"html": _render("sensitivity", context)}
+
+
+async def _em(request: Request) -> Response:
+    """New parameters, and how the log-likelihood has risen."""
+    move = _MOVES.get(request.path_params["kind"])
+    if move is None:
+        raise HTTPException(404)
+    return JSONResponse(await run_in_threadpool(_em_record, move, await _form(request)))
+
+
+def _em_record(move: Callable[[Fields, Inputs], Climb], form: Mapping[str, str]) -> dict[str, Any]:
+    fields = _fields(form)
+    inputs, errors = check(fields)
+    if inputs is None:
+        return {"errors": errors, "status": "Correct the marked field first."}
+    try:
+        climb = move(fields, inputs)
+    except ValueError as error:
+        return {"status": f"EM cannot go on from here: {error}."}
+    heights = [height if math.isfinite(height) else None for height in climb.heights]
+    return {"fields": climb.fields._asdict(), "heights": heights, "status": climb.summary}
+
+
+async def _upload(request: Request) -> Response:
+    """A column of a file, as text for the field."""
+    content = await _body(request, MOST_BYTES)
+    query = request.query_params
+    column = query.get("column", "")
+    chosen = int(column) if re.fullmatch(r"[0-9]{1,9}", column) else None
+    upload = await run_in_threadpool(read_upload, content, query.get("name", ""), chosen)
+    return JSONResponse(upload._asdict())
+
+
+async def _csv(request: Request) -> Response:
+    """The table as a file, all of its digits."""
+    text = await run_in_threadpool(_csv_text, fields_of(request.query_params))
+    headers = {"content-disposition": f'attachment; filename="{FILE}"'} | _FRESH
+    return Response(text, media_type="text/csv", headers=headers)
+
+
+def _csv_text(fields: Fields) -> str:
+    inputs, errors = check(fields)
+    if inputs is None:
+        raise HTTPException(400, "; ".join(f"{field}: {text}" for field, text in errors.items()))
+    return "".join(calculate(inputs).csv())
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name == "plotly.min.js":
+        return FileResponse(_plotly(), headers={"cache-control": "max-age=86400"})
+    if name not in ("page.css", "page.js"):
+        raise HTTPException(404)
+    return FileResponse(_STATIC / name, headers={"cache-control": "no-cache"})
+
+
+def _plotly() -> Path:
+    """Return where the package plotly keeps its script; importing it would take a while."""
+    spec = find_spec("plotly")
+    (folder, *_) = (spec and spec.submodule_search_locations) or [""]
+    return Path(folder, "package_data", "plotly.min.js")
+
+
+async def _form(request: Request) -> dict[str, str]:
+    content = await _body(request, _MOST_FORM_BYTES)
+    return dict(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Return the body of a request; of one that is too long the rest is not read."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise HTTPException(413, f"more than {most} bytes; at most so many are taken")
+    return bytes(body)
+
+
+def _fields(form: Mapping[str, str]) -> Fields:
+    return fields_of(dict.fromkeys(Fields._fields, "") | dict(form))
+
+
+def _render(name: str, context: Mapping[str, Any]) -> str:
+    return _templates.get_template(f"{name}.html").render(context)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(error.detail, error.status_code)
+
+
+async def _nobody_listens(*_: Any) -> Response:
+    """End a request whose client left before it had sent all of it: no error, and no answer."""
+    return Response(status_code=400)
+
+
+async def _report(_: Request, error: Exception) -> Response:
+    text = one_line(f"internal error, please report it: {type(error).__name__}: {error}")
+    complain(text)
+    return PlainTextResponse(text, 500)
+
+
+class _SafeHeaders:
+    """Adds the headers to every response by which a browser keeps the page to itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,98 @@
+"""The two buttons of EM: one step, and as many as it takes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+import estep_xp as ex
+from estep_xp.calculator.fields import Fields, list_text
+from estep_xp.cli.evaluate import scaled
+from estep_xp.cli.read.inputs import Inputs
+from estep_xp.em.fit import Options, fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DIGITS = 8  # significant ones that go into the fields
+_TOLERANCE = 1e-9
+_MOST_ITERATIONS = 10_000
+_PATIENCE = 2.0  # seconds; a longer run goes on with the next press
+
+
+class Climb(NamedTuple):
+    """Where EM has arrived.
+
+    Attributes
+    ----------
+    fields : Fields
+        The same observations and the new parameters.
+    heights : list of float
+        The log-likelihood before the first iteration and after each.
+    summary : str
+        What has happened, in a sentence or two.
+    """
+
+    fields: Fields
+    heights: list[float]
+    summary: str
+
+
+@np.errstate(all="ignore")  # numbers that overflow are refused, not warned of
+def one_step(fields: Fields, inputs: Inputs) -> Climb:
+    """Return the parameters after one E-step and one M-step.
+
+    Raises
+    ------
+    ValueError
+        If an observation has zero density under every component.
+    """
+    return _climb(fields, inputs, Options(max_iter=1), lambda _: "One step")
+
+
+@np.errstate(all="ignore")
+def to_convergence(fields: Fields, inputs: Inputs) -> Climb:
+    """Return the parameters when the log-likelihood stands still, or patience is at an end.
+
+    Raises
+    ------
+    ValueError
+        If an observation has zero density under every component.
+    """
+    end = time.monotonic() + _PATIENCE
+
+    def watch(_: ex.EMResult) -> None:
+        if time.monotonic() > end:
+            raise StopIteration
+
+    def how(result: ex.EMResult) -> str:
+        steps = f"{result.n_iter} step{'s' if result.n_iter > 1 else ''}"
+        return f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"
+
+    options = Options(tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=watch)
+    return _climb(fields, inputs, options, how)
+
+
+def _climb(
+    fields: Fields, inputs: Inputs, options: Options, how: Callable[[ex.EMResult], str]
+) -> Climb:
+    start = ex.Mixture(
+        scaled(inputs.weights), ex.UnivariateGaussian(inputs.means, inputs.variances)
+    )
+    before = float(ex.log_likelihood(inputs.x, start))
+    result, verdict = fitted(inputs.x, start, None, options)
+    heights = [before, *result.history.tolist()]
+    components: Any = result.mixture.components
+    parameters = (components.means, components.variances, result.mixture.weights)
+    texts = (list_text(array.tolist(), _DIGITS) for array in parameters)
+    summary = f"{how(result)}: log-likelihood {heights[0]:.4f} → {heights[-1]:.4f}."
+    for j in verdict.collapse.components:
+        summary += (
+            f" Component {j} has collapsed onto equal numbers: only the floor under variances, "
+            f"{components.variances[j]:.2g}, keeps its density finite."
+        )
+    for j in verdict.collapse.lost:
+        summary += f" Component {j} has lost all observations."
+    return Climb(Fields(fields.x, *texts), heights, summary)

@@ -1,0 +1,71 @@
+"""The page's four fields: their texts, the link that carries them, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote_plus
+
+from estep_xp.cli.read.inputs import Inputs, check_inputs
+from estep_xp.cli.text.errors import InputError
+
+MOST_OBSERVATIONS = 20_000
+MOST_COMPONENTS = 50
+_ELSEWHERE = "the command line and the library take any number"
+
+
+class Fields(NamedTuple):
+    """The texts of the four fields, as they were typed.
+
+    Attributes
+    ----------
+    x, means, variances, weights : str
+        Observations, and one number a component; empty weights are equal ones.
+    """
+
+    x: str
+    means: str
+    variances: str
+    weights: str
+
+    @property
+    def query(self) -> str:
+        """The query of the link that carries them."""
+        texts = self._asdict().items()
+        return "&".join(f"{name}={quote_plus(text, safe=',')}" for name, text in texts)
+
+
+WORKED = Fields("0.5, 1.2, 3.8", "2, 6", "1, 1.5", "0.45, 0.55")
+
+
+def fields_of(query: Mapping[str, str]) -> Fields:
+    """Return the fields of a link; what it leaves out is as in the worked example.
+
+    Only weights that are left out beside means are equal: those of the example would not be meant.
+    """
+    example = WORKED._replace(weights="") if "means" in query else WORKED
+    # A browser's text fields have one kind of line end; so has what comes by a link.
+    texts = (query.get(name, text) for name, text in example._asdict().items())
+    return Fields(*(text.replace("\r\n", "\n") for text in texts))
+
+
+def check(fields: Fields) -> tuple[Inputs | None, dict[str, str]]:
+    """Return what the fields say, or else what is wrong: a message a bad field."""
+    weights = fields.weights if fields.weights.strip() else None
+    inputs, errors = check_inputs(fields.x, fields.means, fields.variances, weights)
+    if inputs is not None:
+        errors = _too_many("x", len(inputs.x), MOST_OBSERVATIONS, "observations")
+        errors += _too_many("means", len(inputs.means), MOST_COMPONENTS, "components")
+    return (None if errors else inputs), {error.field: error.reason for error in errors}
+
+
+def _too_many(field: str, count: int, most: int, noun: str) -> list[InputError]:
+    if count <= most:
+        return []
+    return [InputError(field, f"has {count} values; the page takes {most} {noun}, {_ELSEWHERE}")]
+
+
+def list_text(numbers: list[float], digits: int | None = None) -> str:
+    """Return numbers as a field shows them: all their digits, or the first `digits`."""
+    words = (repr(number) if digits is None else f"{number:.{digits}g}" for number in numbers)
+    return ", ".join(word.removesuffix(".0") for word in words)

@@ -1,0 +1,187 @@
+"""The E-step in the words of the page: figures, warning, table, and the link to the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import estep_xp as ex
+from estep_xp.calculator.fields import Fields, list_text
+from estep_xp.calculator.picture import colour_of
+from estep_xp.calculator.recipe import recipe
+from estep_xp.calculator.sensitivity import Slopes
+from estep_xp.calculator.textbook import textbook_responsibilities
+from estep_xp.cli.evaluate import Evaluator
+from estep_xp.cli.read.inputs import Inputs
+from estep_xp.cli.write.report import Calculation
+
+_MOST_ROWS = 1000
+_MOST_FAILURES = 5
+_DASH = "–"
+
+
+class Order(NamedTuple):
+    """How the table is sorted.
+
+    Attributes
+    ----------
+    key : str
+        ``position``, ``x``, ``label``, ``log_likelihood``, or a component's number.
+    descending : bool
+        Largest first.
+    """
+
+    key: str
+    descending: bool
+
+
+class Cell(NamedTuple):
+    """A responsibility in the table.
+
+    Attributes
+    ----------
+    text : str
+        Its digits.
+    share : str
+        Length of its bar, from 0 to 1.
+    """
+
+    text: str
+    share: str
+
+
+def calculate(inputs: Inputs) -> Calculation:
+    """Return the E-step.
+
+    Raises
+    ------
+    InputError
+        If the numbers are such that the library refuses them.
+    """
+    components = ex.UnivariateGaussian(inputs.means, inputs.variances)
+    evaluate = Evaluator(ex.Mixture(inputs.weights, components), "numpy")
+    with np.errstate(over="ignore"):  # a total beyond all floats is shown as infinite
+        return Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
+
+
+def order_of(form: Mapping[str, str]) -> Order:
+    """Return the order that a request asks for; that of the input if it asks for none."""
+    text = form.get("sort", "")
+    return Order(text.removeprefix("-") or "position", text.startswith("-"))
+
+
+def results_of(
+    fields: Fields, inputs: Inputs, calculation: Calculation, order: Order
+) -> dict[str, Any]:
+    """Return what the template of the results shows."""
+    results, mean_max_responsibility, log_likelihood = calculation.evaluation
+    k = len(inputs.means)
+    warning = calculation.warning
+    return {
+        "n": len(inputs.x),
+        "k": k,
+        "mean_max_responsibility": decimal(mean_max_responsibility),
+        "log_likelihood": decimal(log_likelihood),
+        "weights": [decimal(weight) for weight in calculation.normalized_weights],
+        "colours": [colour_of(j) for j in range(k)],
+        "warning": warning and warning.removeprefix("warning: x: "),
+        "headings": _headings(k, order),
+        "rows": _rows(inputs, calculation, order),
+        "query": fields.query,
+        "failures": _failures(inputs, results.responsibilities),
+        "recipe": recipe(inputs),
+    }
+
+
+def sensitivity_of(slopes: Slopes) -> dict[str, Any]:
+    """Return what the template of the sensitivity shows."""
+    columns = (slopes.means, slopes.variances, slopes.weights)
+    rows = [[_slope(column[j]) for column in columns] for j in range(len(slopes.means))]
+    return {"rows": rows, "how": slopes.how, "colours": list(map(colour_of, range(len(rows))))}
+
+
+def decimal(number: float, digits: int = 4) -> str:
+    """Return a number with some decimals; a dash if it is none."""
+    if math.isnan(number):
+        return _DASH
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    return f"{number:.{digits}f}" if abs(number) < 1e15 else f"{number:.8g}"
+
+
+def _slope(number: float) -> str:
+    """Return a derivative with five significant digits: its scale is that of its parameter."""
+    return f"{number:+.5g}" if math.isfinite(number) else decimal(number)
+
+
+def _headings(k: int, order: Order) -> list[dict[str, str]]:
+    """Return for each column its text, the order that a press on it asks for, and its state."""
+    names = {"position": "#", "x": "x"} | {str(j): f"Component {j}" for j in range(k)}
+    names |= {"label": "Label", "log_likelihood": "log p(x)"}
+    headings = []
+    for key, text in names.items():
+        state = "none"
+        if key == order.key:
+            state = "descending" if order.descending else "ascending"
+        # Large responsibilities are what one looks for; all else begins with the smallest.
+        first, second = (f"-{key}", key) if key.isdigit() else (key, f"-{key}")
+        current = f"-{key}" if order.descending else key
+        ask = second if state != "none" and current == first else first
+        headings.append({"key": key, "text": text, "sort": ask, "state": state})
+    return headings
+
+
+def _rows(inputs: Inputs, calculation: Calculation, order: Order) -> list[dict[str, Any]]:
+    """Return the table's first rows, in that order."""
+    results = calculation.evaluation.results
+    rows = []
+    for i in _sorted(inputs, calculation, order)[:_MOST_ROWS].tolist():
+        label = int(results.labels[i])
+        cells = results.responsibilities[i].tolist()
+        rows.append(
+            {
+                "position": i + 1,
+                "x": list_text([float(inputs.x[i])]),
+                "cells": [Cell(decimal(cell, 6), f"{np.nan_to_num(cell):.4f}") for cell in cells],
+                "label": str(label) if label >= 0 else _DASH,
+                "log_likelihood": decimal(float(results.log_likelihood[i])),
+            }
+        )
+    return rows
+
+
+def _sorted(inputs: Inputs, calculation: Calculation, order: Order) -> NDArray[np.int64]:
+    """Return the positions of the observations, sorted; those without a value come last."""
+    results = calculation.evaluation.results
+    n, k = results.responsibilities.shape
+    columns = {"x": inputs.x, "label": results.labels, "log_likelihood": results.log_likelihood}
+    columns |= {str(j): results.responsibilities[:, j] for j in range(k)}
+    column = columns.get(order.key, np.arange(n))
+    return np.argsort(-column if order.descending else column, kind="stable")
+
+
+def _failures(inputs: Inputs, responsibilities: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Return where the textbook's formula fails and we do not, if it does anywhere."""
+    textbook = textbook_responsibilities(inputs)
+    failed = np.flatnonzero(
+        ~np.isfinite(textbook).all(axis=1) & np.isfinite(responsibilities).all(axis=1)
+    )
+    if not len(failed):
+        return None
+    rows = [
+        {
+            "x": list_text([float(inputs.x[i])]),
+            "textbook": [_plain(share) for share in textbook[i].tolist()],
+            "here": [_plain(share) for share in responsibilities[i].tolist()],
+        }
+        for i in failed[:_MOST_FAILURES].tolist()
+    ]
+    return {"count": len(failed), "rows": rows}
+
+
+def _plain(share: float) -> str:
+    return "NaN" if math.isnan(share) else decimal(share, 6)

@@ -1,0 +1,85 @@
+"""The library's E-step on the chosen backend, its results as NumPy arrays."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import estep_xp as ex
+from estep_xp.cli.system.backend import converted, converter
+from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.write.results import Results
+
+
+class Evaluation(NamedTuple):
+    """The E-step on some rows.
+
+    Attributes
+    ----------
+    results : Results
+        What it says about each row.
+    mean_max_responsibility : float
+        Average of each row's largest responsibility.
+    total_log_likelihood : float
+        Log-likelihood of all rows.
+    """
+
+    results: Results
+    mean_max_responsibility: float
+    total_log_likelihood: float
+
+
+def scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the same weights in other units: their sum neither overflows nor loses digits."""
+    _, exponent = np.frexp(weights.max())
+    units: NDArray[np.float64] = np.ldexp(weights, -exponent)  # by a power of two, which is exact
+    return units
+
+
+class Evaluator:
+    """The E-step under one mixture, on one backend, in 64-bit floats.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        A Gaussian mixture on NumPy arrays.
+    backend : str
+        "numpy" or "jax".
+
+    Raises
+    ------
+    SystemFailure
+        If the backend is not installed.
+    """
+
+    def __init__(self, mixture: ex.Mixture, backend: str) -> None:
+        self._convert = converter(backend)
+        components: Any = mixture.components
+        self._univariate = components.means.ndim == 1
+        mixture = mixture._replace(weights=scaled(mixture.weights))
+        self._mixture = converted(mixture, self._convert)
+
+    def __call__(self, x: NDArray[np.float64]) -> Evaluation:
+        """Return the E-step on `x`, of shape (n, d), or (n,) if the mixture is univariate.
+
+        Rows of zero density are for the caller to report: only it knows their names.
+        """
+        if self._univariate:
+            x = x.reshape(-1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*zero density", RuntimeWarning)
+            try:
+                step = ex.e_step(self._convert(x), self._mixture, workers=-1)
+            except ValueError as error:  # a number that only this backend refuses
+                raise InputError("mixture", str(error)) from error
+        results = Results(
+            np.asarray(step.responsibilities),
+            np.asarray(step.labels, dtype=np.int64),
+            np.asarray(step.log_likelihood),
+        )
+        return Evaluation(
+            results, float(step.mean_max_responsibility), float(step.total_log_likelihood)
+        )

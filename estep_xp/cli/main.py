@@ -1,0 +1,371 @@
+"""The command line: what each command takes. How it reads, computes and prints is elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import estep_xp as ex
+from estep_xp.cli.evaluate import Evaluator
+from estep_xp.cli.fitting import Choices, fit_rows
+from estep_xp.cli.read.columns import require_distinct
+from estep_xp.cli.read.data import choose_columns, open_data
+from estep_xp.cli.read.dialect import dialect_options
+from estep_xp.cli.read.inputs import read_inputs
+from estep_xp.cli.read.model import ModelFile, encode_model, require_model_name
+from estep_xp.cli.read.rows import good_blocks
+from estep_xp.cli.read.stream import rows_per_block, stream
+from estep_xp.cli.read.table import read_table
+from estep_xp.cli.system import terminal
+from estep_xp.cli.system.extras import require
+from estep_xp.cli.system.files import file_path, refuse_to_overwrite, replacing, writing
+from estep_xp.cli.system.process import exit_code_of
+from estep_xp.cli.system.progress import progress, shows_progress
+from estep_xp.cli.text.errors import InputError, escaped
+from estep_xp.cli.text.options import number_option, require_choice, whole_option
+from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
+from estep_xp.cli.write.plot import Picture, require_plot_format, write_plot
+from estep_xp.cli.write.report import (
+    Calculation,
+    Style,
+    summary_json,
+    summary_text,
+    summary_warning,
+)
+from estep_xp.cli.write.results import open_results, require_format
+
+app = typer.Typer(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+BACKENDS = ("numpy", "jax")
+FAMILIES = ("univariate", "spherical", "diagonal", "tied", "full")
+HEADERS = {"yes": True, "no": False, "auto": None}
+
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Array library that computes, in 64-bit floats: numpy or jax.",
+        autocompletion=lambda: list(BACKENDS),
+    ),
+]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES", help="Columns to use: names, or numbers from 0, with commas between."
+    ),
+]
+ArrayOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
+]
+HeaderOption = Annotated[
+    str,
+    typer.Option(
+        metavar="WHEN",
+        help="Whether the first line of a text file holds names: yes, no, or auto, which takes it "
+        "for names if none of its values is a number.",
+        autocompletion=lambda: list(HEADERS),
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="What separates values in a text file: comma, semicolon, tab or another character; "
+        "recognised if left out.",
+    ),
+]
+DecimalOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="What separates decimals in a text file: point or comma; recognised if left out.",
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+_CALCULATE = (
+    'estep-xp calculate --x "0.5, 1.2, 3.8" --means "2, 6" --variances "1, 1.5" '
+    '--weights "0.45, 0.55"'
+)
+_COMPLETION = "estep-xp --install-completion"
+_FIT = "estep-xp fit examples/data/faithful.csv --components 2 --family full --output model.json"
+_RUN = (
+    "estep-xp run examples/data/faithful.csv --model examples/data/faithful.json --output out.csv"
+)
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog=f"Example:\n\n{_CALCULATE}\n\nCompletion in your shell:\n\n{_COMPLETION}",
+)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """The E-step of mixture models: responsibilities and log-likelihoods."""
+    if version:
+        terminal.put(f"estep-xp {ex.__version__}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        terminal.put(f"{context.get_help()}\n")
+
+
+@app.command(epilog=f"Example:\n\n{_CALCULATE}")
+def calculate(
+    x: Annotated[
+        str, typer.Option(metavar="NUMBERS", help="Observations; - reads standard input.")
+    ],
+    means: Annotated[str, typer.Option(metavar="NUMBERS", help="Mean of each component.")],
+    variances: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBERS", help="Variance of each component (not its standard deviation)."
+        ),
+    ],
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Mixing weight of each component; equal if left out, normalised if need be.",
+        ),
+    ] = None,
+    backend: BackendOption = BACKENDS[0],
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Draw densities and responsibilities: .png or .svg."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the picture if it exists.")
+    ] = False,
+) -> None:
+    """Responsibilities of a few numbers under a univariate Gaussian mixture.
+
+    Numbers are separated by commas, white space or newlines. Components count from 0.
+    """
+    require_choice("--backend", backend, BACKENDS)
+    if as_json and as_csv:
+        raise InputError("--csv", "excludes --json; give one of them")
+    if plot is not None:
+        plot_path = file_path("--plot", plot)
+        require_plot_format(plot_path)
+        refuse_to_overwrite(plot_path, force=force)
+    inputs = read_inputs(terminal.get() if x == "-" else x, means, variances, weights)
+    components = ex.UnivariateGaussian(inputs.means, inputs.variances)
+    evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend)
+    calculation = Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
+    if plot is not None:
+        mixture = ex.Mixture(np.asarray(calculation.normalized_weights), components)
+        picture = Picture(inputs.x, mixture, calculation.evaluation.results, calculation.title)
+        write_plot(Path(plot), picture)
+    if calculation.warning:
+        terminal.complain(calculation.warning)
+    if as_json:
+        lines = iter([calculation.json()])
+    else:
+        lines = calculation.csv() if as_csv else calculation.text(_style())
+    for line in lines:
+        terminal.put(line)
+
+
+@app.command(epilog=f"Example:\n\n{_RUN}")
+def run(
+    data: DataArgument,
+    model: Annotated[str, typer.Option(metavar="MODEL.json", help="The mixture.")],
+    output: Annotated[
+        str, typer.Option(metavar="OUT", help="Where results go: .csv, .npy or .parquet.")
+    ],
+    columns: ColumnsOption = None,
+    array: ArrayOption = None,
+    header: HeaderOption = "auto",
+    delimiter: DelimiterOption = None,
+    decimal: DecimalOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    quiet: QuietOption = False,
+    backend: BackendOption = BACKENDS[0],
+    as_json: JsonOption = False,
+) -> None:
+    """Responsibilities, label and log-likelihood of every row of a file, however large.
+
+    OUT appears when it is whole, and only then.
+    """
+    require_choice("--backend", backend, BACKENDS)
+    require_choice("--header", header, tuple(HEADERS))
+    source_path, model_path = file_path("DATA", data), file_path("--model", model)
+    output_path = file_path("--output", output)
+    require_format(output_path)
+    refuse_to_overwrite(output_path, source_path, model_path, force=force)
+    dialect = dialect_options(delimiter, decimal, HEADERS[header])
+    description = ModelFile(model_path)
+    d, k, names = description.n_features, description.n_components, description.feature_names
+    with ExitStack() as stack:
+        source = open_data(source_path, array, stack, dialect=dialect, features=names or ())
+        chosen = choose_columns(source, source_path, columns, d, features=names)
+        # Only now: to factorise a million covariances takes a while.
+        evaluate = Evaluator(description.read().mixture(), backend)
+        blocks = good_blocks(source, chosen, source_path, rows_per_block(d, k))
+        writer = stack.enter_context(open_results(output_path, k))
+        advance = stack.enter_context(progress(source, quiet=quiet))
+        summary = stream(blocks, k, evaluate, writer, advance)
+    warning = summary_warning(summary, data)
+    _complain([*source.notes, warning], quiet=quiet)
+    if as_json:
+        lines = iter([summary_json(summary, output)])
+    else:
+        lines = summary_text(summary, escaped(output), _style())
+    for line in lines:
+        terminal.put(line)
+
+
+@app.command(epilog=f"Example:\n\n{_FIT}")
+def fit(
+    data: DataArgument,
+    components: Annotated[str, typer.Option(metavar="K", help="Number of components.")],
+    family: Annotated[
+        str,
+        typer.Option(
+            metavar="F",
+            help=f"Kind of components: {', '.join(FAMILIES)}.",
+            autocompletion=lambda: list(FAMILIES),
+        ),
+    ],
+    output: Annotated[
+        str, typer.Option(metavar="MODEL", help="Where the mixture goes: .json, which run reads.")
+    ],
+    columns: ColumnsOption = None,
+    array: ArrayOption = None,
+    header: HeaderOption = "auto",
+    delimiter: DelimiterOption = None,
+    decimal: DecimalOption = None,
+    seed: Annotated[
+        str, typer.Option(metavar="N", help="Seed of the start: the same gives the same model.")
+    ] = "0",
+    init: Annotated[
+        str, typer.Option(metavar="N", help="Number of starts, the best of which counts.")
+    ] = "1",
+    tol: Annotated[
+        str,
+        typer.Option(metavar="T", help="Stop when the log-likelihood per row rises by less."),
+    ] = "1e-6",
+    max_iter: Annotated[
+        str, typer.Option(metavar="N", help="Stop after so many iterations in any case.")
+    ] = "1000",
+    variance_floor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="V",
+            help="Added to all variances, so that none becomes zero; if left out, a millionth of "
+            "each column's variance.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
+    quiet: QuietOption = False,
+    backend: BackendOption = BACKENDS[0],
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a Gaussian mixture to the rows of a file by expectation-maximisation.
+
+    MODEL appears when the fit is done, and only then.
+    """
+    require_choice("--family", family, FAMILIES)
+    require_choice("--backend", backend, BACKENDS)
+    require_choice("--header", header, tuple(HEADERS))
+    choices = Choices(
+        family,
+        whole_option("--components", components, least=1),
+        whole_option("--seed", seed, least=0),
+        whole_option("--init", init, least=1),
+        number_option("--tol", tol),
+        whole_option("--max-iter", max_iter, least=1),
+        None if variance_floor is None else number_option("--variance-floor", variance_floor),
+        backend,
+    )
+    dialect = dialect_options(delimiter, decimal, HEADERS[header])
+    source_path, output_path = file_path("DATA", data), file_path("--output", output)
+    require_model_name(output_path)
+    refuse_to_overwrite(output_path, source_path, force=force)
+    with ExitStack() as stack:
+        source = open_data(source_path, array, stack, dialect=dialect)
+        d = 1 if family == "univariate" else None
+        chosen = choose_columns(source, source_path, columns, d, f"--family {family}")
+        names = None if source.names is None else [source.names[column] for column in chosen]
+        require_distinct(source_path, names or ())
+        # The output is opened first: where that fails, no fit is lost.
+        draft = stack.enter_context(replacing(output_path))
+        with progress(source, quiet=quiet) as advance:
+            rows = read_table(source, chosen, source_path, advance)
+        fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
+        with writing(output_path):
+            draft.write(encode_model(fitted.model._replace(feature_names=names)))
+    # That a file may have been read in another way than it was meant shows nowhere else.
+    _complain([note for note in source.notes if not quiet or _is_warning(note)], quiet=False)
+    _complain([fit_warning(fitted, data)], quiet=quiet)
+    if as_json:
+        lines = iter([fit_json(fitted, names, output)])
+    else:
+        lines = fit_text(fitted, names, escaped(output), _style())
+    for line in lines:
+        terminal.put(line)
+
+
+@app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
+def calculator(
+    port: Annotated[
+        str | None,
+        typer.Option(metavar="P", help="Port; 0 or left out for one that is free."),
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+) -> None:
+    """The interactive page, served to this computer only, until Ctrl-C."""
+    number = None if port is None else whole_option("--port", port, least=0, most=65535)
+    for module in ("starlette", "uvicorn", "jinja2", "plotly"):
+        require(module, wanted_by="calculator", install='"estep_xp[calculator]"')
+    from estep_xp.calculator.app import create_app
+    from estep_xp.calculator.server import serve
+
+    serve(create_app(), number, browser=not no_browser)
+
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    return exit_code_of(_parse_and_run)
+
+
+def _parse_and_run() -> int:
+    command: Any = typer.main.get_command(app)
+    for parameter in command.params:  # their long names would spoil the help on a narrow terminal
+        parameter.hidden = parameter.name in ("install_completion", "show_completion")
+    result = command.main(sys.argv[1:], prog_name="estep-xp", standalone_mode=False)
+    return result if isinstance(result, int) else 0  # typer returns the code of an early exit
+
+
+def _is_warning(note: str) -> bool:
+    """Whether a note says that something may be wrong."""
+    return note.startswith("warning: ")
+
+
+def _complain(lines: Iterable[str | None], *, quiet: bool) -> None:
+    """Write notes and warnings to standard error, unless told to be quiet."""
+    for line in lines:
+        if line and not quiet:
+            terminal.complain(line)
+
+
+def _style() -> Style:
+    return Style(terminal.columns(), terminal.wants_colour(sys.stdout))

@@ -1,0 +1,216 @@
+"""DATA: which format a file has, and which of its columns a mixture is about."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from estep_xp.cli.read.arrays import open_npy, open_npz
+from estep_xp.cli.read.columns import find_features, label, listed, match_features
+from estep_xp.cli.read.delimited import DelimitedFile
+from estep_xp.cli.read.dialect import Dialect
+from estep_xp.cli.read.parquet import ParquetSource
+from estep_xp.cli.read.rows import Source
+from estep_xp.cli.system.files import reading
+from estep_xp.cli.text.errors import InputError
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_SUFFIXES = (".csv", ".tsv", ".npy", ".npz", ".parquet")
+
+
+def open_data(
+    path: Path,
+    array: str | None,
+    stack: ExitStack,
+    *,
+    dialect: Dialect | None = None,
+    features: Sequence[str] = (),
+    place: Path | None = None,
+    suffix: str | None = None,
+) -> Source:
+    """Open a file of rows, in the format that its name's ending says.
+
+    Parameters
+    ----------
+    path : Path
+        A .csv, .tsv, .npy, .npz or .parquet file.
+    array : str or None
+        Which array of a .npz archive.
+    stack : ExitStack
+        Closes the file.
+    dialect : Dialect, optional
+        What a person has said of how a text is written.
+    features : sequence of str, optional
+        The names of a model's features: a text whose first line holds them has a heading.
+    place : Path, optional
+        Where the content lies, if not at `path`: the file was sent to us under that name, say.
+    suffix : str, optional
+        The ending that the name should have.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not what its name says.
+    SystemFailure
+        If it cannot be read, or a package for it is missing.
+    """
+    suffix = path.suffix.lower() if suffix is None else suffix
+    if suffix not in _SUFFIXES:
+        raise InputError(
+            str(path), f"must end in one of {' '.join(_SUFFIXES)}, which is its format"
+        )
+    if array is not None and suffix != ".npz":
+        raise InputError("--array", f"is for .npz archives; {path} is none")
+    said = dialect or Dialect()
+    if suffix not in _DELIMITERS:
+        for option, value in said._asdict().items():
+            if value is not None:
+                raise InputError(f"--{option}", f"is for .csv and .tsv files; {path} is none")
+    place = place or path
+    if suffix == ".npz":
+        return open_npz(path, array, stack, place)
+    if suffix == ".npy":
+        return open_npy(path, stack, place)
+    if suffix == ".parquet":
+        return ParquetSource(path, stack, place)
+    with reading(path):
+        file = stack.enter_context(place.open("rb"))
+    return DelimitedFile(path, file, said, preferred=_DELIMITERS[suffix], features=features)
+
+
+def choose_columns(
+    source: Source,
+    path: Path,
+    chosen: str | None,
+    n_features: int | None,
+    owner: str = "the model",
+    features: Sequence[str] | None = None,
+) -> Sequence[int]:
+    """Return the indices of the columns to read.
+
+    Where a model's features and the file's columns have names, these decide. Otherwise all columns
+    are read in their order, less a data frame's index. What is left out, and what else a person
+    should know, is added to the notes of the source.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    path : Path
+        Its name, for errors.
+    chosen : str or None
+        Names, or numbers counted from 0, separated by commas, to read instead.
+    n_features : int or None
+        How many columns the mixture is about; None if any number will do.
+    owner : str
+        What says so, for the error.
+    features : sequence of str, optional
+        The names of these columns, if the model has names.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or their number is not `n_features`.
+    """
+    if chosen is not None:
+        columns: Sequence[int] = _find_columns(source, chosen)
+        _require_number(len(columns), n_features, "--columns", owner)
+        if features is not None and source.names is not None:
+            columns, note = match_features(columns, source.names, features)
+            source.notes += [] if note is None else [f"note: {path}: {note}"]
+        return columns
+    if features is not None and source.names is not None:
+        return find_features(path, source.names, features)
+    columns = _leave_index_out(source, path, n_features)
+    names = source.names or ()
+    found = f" ({listed(names, columns)})" if names else ""
+    _require_number(len(columns), n_features, str(path), owner, found, bool(source.index))
+    nameless = [column for column in columns if names and not names[column]]
+    if nameless:
+        source.notes.append(
+            f"note: {path}: column {label(names, nameless[0])} is read as data; leave it out with "
+            "--columns if it is none"
+        )
+    return columns
+
+
+def _leave_index_out(source: Source, path: Path, n_features: int | None) -> Sequence[int]:
+    """Return all columns less those of a data frame's index, which `source` is told to check."""
+    index = source.find_index()
+    if source.n_columns == n_features and 0 not in index.values():
+        # By its numbers it may be data, and the model needs as many columns.
+        index = {}
+    if not index:
+        return range(source.n_columns)
+    words = [label(source.names, column) for column in index]
+    one = len(words) == 1
+    noun = "column" if one else "columns"
+    left_out = f"{noun} {', '.join(words)}, a data frame's index"
+    if len(index) == source.n_columns:
+        raise InputError(str(path), f"has nothing but {left_out}; choose with --columns")
+    source.index = [column for column, first in index.items() if first is not None]
+    source.notes.append(
+        f"note: {path}: {noun} {', '.join(words)} {'was' if one else 'were'} left out as a data "
+        f"frame's index; choose {'it' if one else 'them'} with --columns if "
+        f"{'it is' if one else 'they are'} data"
+    )
+    return [column for column in range(source.n_columns) if column not in index]
+
+
+def _require_number(
+    n_columns: int,
+    n_features: int | None,
+    field: str,
+    owner: str,
+    names: str = "",
+    has_index: bool = False,
+) -> None:
+    """Raise InputError unless there are as many columns as features, or some if any will do."""
+    if not n_columns:
+        raise InputError(field, "has no columns")
+    if n_features is None or n_columns == n_features:
+        return
+    found = _counted(n_columns, "column") + names
+    if has_index:
+        found += " beside a data frame's index"
+    hint = "" if field == "--columns" or n_columns < n_features else "; choose with --columns"
+    raise InputError(field, f"has {found}; {owner} has {_counted(n_features, 'feature')}{hint}")
+
+
+def _find_columns(source: Source, chosen: str) -> list[int]:
+    """Return the indices of the columns that `chosen` lists."""
+    columns: list[int] = []
+    try:
+        words = next(csv.reader([chosen], skipinitialspace=True), [""])
+    except csv.Error as error:
+        raise InputError("--columns", f"is not a list of names: {error}") from None
+    for word in words:
+        token = word.strip()
+        position = len(columns) + 1
+        try:
+            column = _find_column(source, token)
+        except ValueError as error:
+            raise InputError("--columns", str(error), position=position, token=token) from None
+        if column in columns:
+            raise InputError("--columns", "is there twice", position=position, token=token)
+        columns.append(column)
+    return columns
+
+
+def _find_column(source: Source, token: str) -> int:
+    """Return the index of the column of that name, or else number; ValueError if there is none."""
+    names = source.names or ()
+    if names.count(token) > 1:
+        raise ValueError("several columns have this name; give its number, counted from 0")
+    if token in names:
+        return names.index(token)
+    if token.isascii() and token.isdigit() and len(token) < 10 and int(token) < source.n_columns:
+        return int(token)
+    numbers = f"a number from 0 to {source.n_columns - 1}"
+    raise ValueError(f"must be {listed(names)} or {numbers}" if names else f"must be {numbers}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

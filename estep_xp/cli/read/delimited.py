@@ -1,0 +1,392 @@
+"""Text files with one row a line: comma-separated and tab-separated values."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estep_xp.cli.read.columns import find_index, find_text, listed, refuse_text
+from estep_xp.cli.read.dialect import (
+    Dialect,
+    is_heading,
+    may_be_heading,
+    read_records,
+    recognise_decimal,
+    recognise_delimiter,
+    refuse_row_names,
+    sample_records,
+)
+from estep_xp.cli.read.rows import BadRows
+from estep_xp.cli.system.files import reading
+from estep_xp.cli.text.errors import InputError, shown
+from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric, parse_number
+
+_BLOCK = 1 << 21  # characters read at a time
+_LONGEST_LINE = 1 << 26
+_ROWS = 1 << 14  # rows of a block that is read field by field
+_SAMPLE_LINES = 1000
+_SAMPLE_SIZE = 1 << 18  # characters
+_SEPARATOR = re.compile(r'("?)sep=(.)\1\n', re.IGNORECASE)
+_SEPARATORS = re.compile(r"[,;|\s]")
+_UNKNOWN = Dialect()
+_UTF_16 = "UTF-16 text; must be UTF-8, which Excel saves as CSV UTF-8"
+_OTHER_FORMATS = {
+    codecs.BOM_UTF16_LE: _UTF_16,
+    codecs.BOM_UTF16_BE: _UTF_16,
+    b"PK\x03\x04": "an Excel workbook (.xlsx) or another ZIP archive, not text; save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls) or other Office file, not text; save it as CSV",
+    b"PAR1": "a Parquet file, not text; its name must end in .parquet",
+    b"\x93NUMPY": "a NumPy array, not text; its name must end in .npy",
+    b"\x1f\x8b": "packed by gzip; unpack it first",
+    b"BZh": "packed by bzip2; unpack it first",
+    b"\xfd7zXZ": "packed by xz; unpack it first",
+    b"(\xb5/\xfd": "packed by Zstandard; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"\x89PNG": "a picture (PNG), not text",
+    b"\xff\xd8\xff": "a picture (JPEG), not text",
+    b"GIF8": "a picture (GIF), not text",
+    b"%PDF": "a PDF document, not text",
+    b"\x89HDF": "an HDF5 file, not text; save it as CSV",
+    b"ARROW1": "an Arrow or Feather file, not text; save it as CSV or Parquet",
+    b"SQLite": "an SQLite database, not text; save a table as CSV",
+}
+_OTHER_TEXTS = {
+    rb"<(!doctype html|html|head|body|table)\b": "a web page (HTML), not text in rows; save its "
+    "table as CSV",
+    rb"<\?xml": "XML, not text in rows; save it as CSV",
+    rb'\{\s*"|\[\s*[\[{"\d-]': "JSON, not text in rows; save it as CSV",
+}
+
+
+class DelimitedFile:
+    """A text file of rows; see :class:`~estep_xp.cli.read.rows.Source`.
+
+    The first line is a heading if none of its fields is a number. A byte order mark, any line
+    ends, quotes and blank lines are fine. What separates values and decimals is what the first
+    lines tell.
+
+    Parameters
+    ----------
+    path : Path
+        The file's name, for errors.
+    file : BufferedReader or BufferedRandom
+        The file.
+    dialect : Dialect, optional
+        What a person has said of it.
+    preferred : str, optional
+        What separates the fields of a line by the name's ending.
+    features : sequence of str, optional
+        The names of a model's features: a line that holds them is a heading.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: io.BufferedReader | io.BufferedRandom,
+        dialect: Dialect = _UNKNOWN,
+        *,
+        preferred: str = ",",
+        features: Sequence[str] = (),
+    ) -> None:
+        self._path = path
+        self._file = file
+        status = os.fstat(file.fileno())
+        self.total = status.st_size if stat.S_ISREG(status.st_mode) else None
+        require_text(path, file.peek(8))
+        # Text that is not UTF-8 may stand in columns that nobody asked for.
+        self._text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
+        self._line = 0  # lines before the blocks to come
+        self._blocks: Iterator[str] = self._whole_lines()
+        self._delimiter = preferred
+        self._decimal = "."
+        self._sample: list[list[str]] = []  # the fields of the first rows
+        self._hint = ""  # what else to say of bad rows
+        self.names: tuple[str, ...] | None = None
+        self.notes: list[str] = []
+        self.index: list[int] = []
+        self.n_columns = self._read_heading(dialect, features)
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been read."""
+        return 0 if self.total is None else self._file.tell()
+
+    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
+        """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
+        self._refuse_text(columns)
+        bad.hint = self._hint
+        for text in self._blocks:
+            if '"' in text:  # a quoted field may hold a newline, so this block may end inside one
+                lines = (line for block in chain([text], self._blocks) for line in _lines(block))
+                yield from self._read_fields(lines, columns, bad)
+                return
+            block = self._read_numbers(text, columns)
+            if block is None:
+                yield from self._read_fields(_lines(text), columns, bad)
+            else:
+                self._line += len(block)
+                yield block
+
+    def _read_numbers(self, text: str, columns: Sequence[int]) -> NDArray[np.float64] | None:
+        """Return the rows of a block without quotes, or None if it needs a closer look."""
+        if self._decimal == ",":
+            if "." in text or self._delimiter == ",":
+                return None
+            text = text.replace(",", ".")
+        content = np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
+        ends = np.flatnonzero(content == ord("\n"))
+        delimiters = np.flatnonzero(content == ord(self._delimiter))
+        fields = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
+        if (fields != self.n_columns).any() or text.startswith("\n") or "\n\n" in text:
+            return None
+        try:
+            block: NDArray[np.float64] = np.loadtxt(
+                _lines(text),
+                dtype=np.float64,
+                delimiter=self._delimiter,
+                comments=None,
+                usecols=columns,
+                ndmin=2,
+            )
+        except ValueError:
+            return None
+        return block if len(block) == len(ends) and np.isfinite(block).all() else None
+
+    def _read_fields(
+        self, lines: Iterable[str], columns: Sequence[int], bad: BadRows
+    ) -> Iterator[NDArray[np.float64]]:
+        """Yield the rows of `lines`, which may need any care, and name the bad ones."""
+        records = read_records(lines, self._delimiter)
+        rows: list[list[float]] = []
+        before = self._line
+        while True:
+            place = f"line {before + records.line_num + 1}"
+            try:
+                record = next(records)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                bad.add(place, f"is not a row of values: {error}")
+                continue
+            if not record:  # a blank line
+                continue
+            row = self._read_record(record, columns, place, bad)
+            if row is not None:
+                rows.append(row)
+            if len(rows) == _ROWS:
+                yield np.asarray(rows)
+                rows = []
+        self._line = before + records.line_num
+        if rows:
+            yield np.asarray(rows)
+
+    def _read_record(
+        self, record: list[str], columns: Sequence[int], place: str, bad: BadRows
+    ) -> list[float] | None:
+        """Return the chosen numbers of one line, or None if it is a bad row."""
+        if len(record) != self.n_columns:
+            index = min(len(record), self.n_columns)
+            token = _decoded(record[index]) if index < len(record) else None
+            expectation = f"must have {self.n_columns} values, as the first line has"
+            bad.add(place, expectation, position=index + 1, token=token)
+            return None
+        row = []
+        for column in columns:
+            try:
+                row.append(self._parse(record[column]))
+            except ValueError as error:
+                bad.add(place, str(error), position=column + 1, token=_decoded(record[column]))
+                return None
+        return row
+
+    def _parse(self, field: str) -> float:
+        """Return the number in a field; ValueError, which says what was expected, if it is none."""
+        if self._decimal == ".":
+            try:
+                return parse_number(field)
+            except ValueError as error:
+                hint = "; or give --decimal comma" if is_decimal_comma(field) else ""
+                raise ValueError(f"{error}{hint}") from None
+        if "." in field:
+            raise ValueError("must have a decimal comma, as others have; or give --decimal point")
+        return parse_number(field.replace(",", "."))
+
+    def find_index(self) -> dict[int, int | None]:
+        """Return the columns that a data frame has written its index into."""
+        return find_index(self._path, self.names or (), self._first_values)
+
+    def _first_values(self, column: int) -> list[str]:
+        return [record[column] for record in self._sample]
+
+    def _refuse_text(self, columns: Sequence[int]) -> None:
+        """Raise InputError if one of the columns holds nothing but text."""
+        for column in columns:
+            found = find_text(self._first_values(column))
+            if found is not None:
+                others = [
+                    other
+                    for other in range(self.n_columns)
+                    if find_text(self._first_values(other)) is None
+                ]
+                what = f"text, {shown(_decoded(found))} for example" if found else "nothing"
+                if self.n_columns == 1 and _SEPARATORS.search(found):
+                    hint = "give --delimiter if it holds several values"
+                    raise refuse_text(self._path, self.names, column, what, others, hint)
+                raise refuse_text(self._path, self.names, column, what, others)
+
+    def _whole_lines(self) -> Iterator[str]:
+        """Yield the text in blocks that end with a line, every line ended by a newline."""
+        rest = ""
+        while True:
+            with reading(self._path):
+                chunk = self._text.read(_BLOCK)
+            lines, newline, tail = chunk.rpartition("\n")
+            if newline:
+                yield f"{rest}{lines}\n"
+                rest = tail
+            elif chunk:
+                rest += chunk
+            else:
+                break
+            if len(rest) > _LONGEST_LINE:
+                raise InputError(str(self._path), f"has a line of over {_LONGEST_LINE} characters")
+        if rest:
+            yield f"{rest}\n"
+
+    def _read_heading(self, dialect: Dialect, features: Sequence[str]) -> int:
+        """Return how many fields the first line has, and keep them as names if it is a heading."""
+        for text in self._blocks:
+            if separator := _SEPARATOR.match(text):  # a line that Excel writes, and obeys
+                self._line += 1
+                text = text[separator.end() :]
+                dialect = dialect._replace(delimiter=dialect.delimiter or separator[2])
+            if not text.strip("\n "):
+                self._line += text.count("\n")
+                continue
+            if "\0" in text:
+                raise InputError(str(self._path), "holds zero bytes; must be UTF-8 text")
+            lines = _first_lines(text)
+            self._recognise(lines, dialect)
+            records = read_records(_lines(text), self._delimiter)
+            try:
+                first = next(filter(None, records), None)
+            except csv.Error as error:
+                place = f"{self._path} line {self._line + records.line_num}"
+                raise InputError(place, f"is not a row of values: {error}") from None
+            if first is None:
+                self._line += records.line_num
+                continue
+            rest = text
+            self._sample = sample_records(lines, self._delimiter)
+            if self._is_heading(first, dialect.header, features):
+                self.names = self._decode_names(first)
+                self._line += records.line_num
+                rest = "".join(islice(_lines(text), records.line_num, None))
+                self._sample = self._sample[1:]
+            self._sample = [record for record in self._sample if len(record) == len(first)]
+            self._blocks = chain([rest] if rest else [], self._blocks)
+            return len(first)
+        raise InputError(str(self._path), "holds no rows")
+
+    def _recognise(self, lines: Sequence[str], dialect: Dialect) -> None:
+        """Keep what separates values and decimals: what a person said, or else what lines tell."""
+        delimiter, decimal = dialect.delimiter, dialect.decimal
+        said = delimiter is not None
+        if delimiter is None:
+            delimiter = recognise_delimiter(self._path, lines, self._delimiter, decimal)
+        if decimal is None:
+            decimal = "."
+            records = sample_records(lines, delimiter)
+            if records:
+                decimal = recognise_decimal(self._path, records, delimiter, said=said)
+        if dialect.header is not False:
+            refuse_row_names(self._path, lines, delimiter, decimal, said=said)
+        self._delimiter, self._decimal = delimiter, decimal
+
+    def _is_heading(self, first: list[str], said: bool | None, features: Sequence[str]) -> bool:
+        """Return whether the first line holds names, and note where that could be otherwise."""
+        if said is not None:
+            return said
+        others = self._sample[1:]
+        found = is_heading(first, others, features)
+        line = shown(_decoded(self._delimiter.join(first)))
+        if found and any(map(looks_numeric, first)):
+            self.notes.append(
+                f"note: {self._path}: the first line ({line}) was read as names; give --header no "
+                "if it is a row"
+            )
+        elif not found and may_be_heading(first, others):
+            self.notes.append(
+                f"warning: {self._path}: the first line ({line}) was read as a row of numbers; "
+                "give --header yes if it holds names, or --header no"
+            )
+        elif not found and not all(map(looks_numeric, filter(str.strip, first))):
+            self._hint = "; give --header yes if the first line holds names"
+        return found
+
+    def _decode_names(self, first: Sequence[str]) -> tuple[str, ...]:
+        """Return the fields of a heading as names; what is not UTF-8 is read as Windows-1252."""
+        words = [word.strip() for word in first]
+        if any(map(_is_undecoded, words)):
+            words = list(map(_from_windows, words))
+            self.notes.append(
+                f"note: {self._path}: the names are not UTF-8; they were read as Latin-1 "
+                f"(Windows-1252): {listed(words)}"
+            )
+        return tuple(words)
+
+
+def require_text(path: Path, beginning: bytes) -> None:
+    """Raise InputError if a file begins as one of another format does."""
+    for signature, found in _OTHER_FORMATS.items():
+        if beginning.startswith(signature):
+            raise InputError(str(path), f"is {found}")
+    text = beginning.removeprefix(codecs.BOM_UTF8).lstrip()
+    for pattern, found in _OTHER_TEXTS.items():
+        if re.match(pattern, text, re.IGNORECASE):
+            raise InputError(str(path), f"is {found}")
+
+
+def _is_undecoded(word: str) -> bool:
+    """Return whether `word` holds bytes that are not UTF-8."""
+    return any("\udc80" <= character <= "\udcff" for character in word)
+
+
+def _decoded(word: str) -> str:
+    """Return `word` as text: what is not UTF-8 is read as Windows-1252."""
+    return _from_windows(word) if _is_undecoded(word) else word
+
+
+def _from_windows(word: str) -> str:
+    content = word.encode("utf-8", "surrogateescape")
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:  # five bytes mean nothing there
+        return content.decode("latin-1")
+
+
+def _first_lines(text: str) -> list[str]:
+    """Return the first lines of `text`, enough of them to tell how the file is written."""
+    lines: list[str] = []
+    size = 0
+    for line in islice(_lines(text), _SAMPLE_LINES):
+        lines.append(line)
+        size += len(line)
+        if size > _SAMPLE_SIZE and len(lines) > 2:
+            break
+    return lines
+
+
+def _lines(text: str) -> Iterable[str]:
+    """Return the lines of `text`: only a newline ends one, unlike for str.splitlines."""
+    return io.StringIO(text)

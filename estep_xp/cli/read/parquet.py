@@ -1,0 +1,168 @@
+"""Parquet: columns of numbers, read and written block by block with pyarrow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estep_xp.cli.read.columns import find_index, refuse_text
+from estep_xp.cli.read.rows import BadRows
+from estep_xp.cli.system.extras import require
+from estep_xp.cli.system.files import reading
+from estep_xp.cli.text.errors import InputError, SystemFailure
+
+if TYPE_CHECKING:
+    from estep_xp.cli.write.results import Results
+
+_EXTRA = '"estep_xp[parquet]"'
+_ROWS = 1 << 16
+_SAMPLE = 1000  # rows that tell an index
+
+
+class ParquetSource:
+    """A Parquet file; see :class:`~estep_xp.cli.read.rows.Source`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    stack : ExitStack
+        Closes what has been opened.
+    place : Path
+        Where it lies, if it was sent to us under the name `path`.
+    """
+
+    def __init__(self, path: Path, stack: ExitStack, place: Path) -> None:
+        self._path = path
+        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
+        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
+        with self._damage():
+            file = stack.enter_context(place.open("rb"))
+            # Buffered: a column is read piece by piece, not a row group at once.
+            self._file = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
+            self._schema = self._file.schema_arrow
+            self.names: tuple[str, ...] | None = tuple(map(str.strip, self._schema.names))
+        self.notes: list[str] = []
+        self.index: list[int] = []
+        self.n_columns = len(self.names)
+        self.total: int | None = self._file.metadata.num_rows
+        self.position = 0
+
+    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
+        """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
+        for column in columns:
+            if not self._holds_numbers(column):
+                numeric = [other for other in range(self.n_columns) if self._holds_numbers(other)]
+                found = str(self._schema.field(column).type)
+                raise refuse_text(self._path, self.names, column, found, numeric)
+        for batch in self._batches(columns, _ROWS):
+            block = np.stack(list(map(self._numbers, batch)), axis=1)
+            bad.add_not_finite(block, columns, self.position)
+            self.position += len(block)
+            yield block
+
+    def _batches(self, columns: Sequence[int], n_rows: int) -> Iterator[list[Any]]:
+        """Yield the chosen columns of the next rows, `n_rows` or fewer."""
+        names = self._schema.names
+        batches = self._file.iter_batches(batch_size=n_rows, columns=[names[c] for c in columns])
+        namesakes = [names[:c].count(names[c]) for c in columns]  # that come before the column
+        while True:
+            with self._damage():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            # The batch has all columns of these names, in the order of the file.
+            places = batch.schema.get_all_field_indices
+            yield [
+                batch.column(places(names[column])[before])
+                for column, before in zip(columns, namesakes, strict=True)
+            ]
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        """Turn the errors of a damaged file into one that names it."""
+        try:
+            with reading(self._path):
+                yield
+        except (self._pyarrow.ArrowException, UnicodeDecodeError) as error:
+            raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
+        except SystemFailure as error:
+            if getattr(error.__cause__, "errno", None) is not None:
+                raise
+            # pyarrow's own, of what it could not decode
+            raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
+
+    def find_index(self) -> dict[int, int | None]:
+        """Return the columns of a data frame's index: those pandas says, and those called so."""
+        said = [self._schema.get_field_index(name) for name in self._index_of_pandas()]
+        names = ["data" if column in said else name for column, name in enumerate(self.names or ())]
+        return dict.fromkeys(said) | find_index(self._path, names, self._first_values)
+
+    def _index_of_pandas(self) -> list[str]:
+        """Return the names of the index's columns by what pandas has written into the file."""
+        try:
+            said = json.loads(self._schema.metadata[b"pandas"])["index_columns"]
+            return [name for name in said if self._schema.names.count(name) == 1]
+        except (KeyError, TypeError, ValueError, RecursionError):  # nothing, or nothing of pandas'
+            return []
+
+    def _first_values(self, column: int) -> list[str]:
+        """Return some values of a column, from the beginning, as text."""
+        values = next(self._batches([column], _SAMPLE), None)
+        return [] if values is None else list(map(str, values[0].to_pylist()))
+
+    def _holds_numbers(self, column: int) -> bool:
+        """Return whether the column holds integers, floating-point numbers or decimals."""
+        kind = self._schema.field(column).type
+        types = self._pyarrow.types
+        return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+    def _numbers(self, values: Any) -> NDArray[np.float64]:
+        """Return one column of a batch; what is missing becomes NaN."""
+        if self._pyarrow.types.is_decimal(values.type):
+            # By way of text, which is rounded once: a direct cast is off in the last digit.
+            values = values.cast(self._pyarrow.string()).cast(self._pyarrow.float64())
+        numbers = values.to_numpy(zero_copy_only=False)
+        return np.asarray(numbers, dtype=np.float64)
+
+
+class ParquetWriter:
+    """A Parquet file of results; see :class:`~estep_xp.cli.write.results.Writer`.
+
+    Parameters
+    ----------
+    path : Path
+        Its name, for errors.
+    file : BinaryIO
+        The file.
+    names : list of str
+        The names of its columns: "label" holds integers, the others numbers.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, names: list[str]) -> None:
+        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
+        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
+        number, label = self._pyarrow.float64(), self._pyarrow.int64()
+        types = [label if name == "label" else number for name in names]
+        self._schema = self._pyarrow.schema(list(zip(names, types, strict=True)))
+        self._writer = parquet.ParquetWriter(file, self._schema)
+
+    def write(self, block: Results) -> None:
+        """Append the results of some rows."""
+        columns = [*block.responsibilities.T, block.labels, block.log_likelihood]
+        arrays = [np.ascontiguousarray(column) for column in columns]
+        self._writer.write_batch(self._pyarrow.record_batch(arrays, schema=self._schema))
+
+    def finish(self) -> None:
+        """Complete the file."""
+        self._writer.close()
+
+    def discard(self) -> None:
+        """Give the file up: what is not whole will be removed."""
+        self._writer.is_open = False  # or pyarrow would complete it, in a file closed since

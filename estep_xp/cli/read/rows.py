@@ -1,0 +1,201 @@
+"""Blocks of rows, and the rows that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estep_xp.cli.read.columns import label, require_ascending
+from estep_xp.cli.text.errors import InputError
+
+_NAMED = 5  # bad rows that an error names; it counts them all
+
+
+class Source(Protocol):
+    """A file of rows, open to be read once from its beginning.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        The names of its columns, where it has names.
+    n_columns : int
+        How many columns there are.
+    total : int or None
+        How much there is to read, in units of its own; None where nobody knows.
+    notes : list of str
+        What a person should know of how the file was read.
+    index : list of int
+        Columns that were left out as a data frame's index, and must go on as one.
+    """
+
+    names: tuple[str, ...] | None
+    n_columns: int
+    total: int | None
+    notes: list[str]
+    index: list[int]
+
+    @property
+    def position(self) -> int:
+        """How much has been read, in the units of `total`."""
+        ...
+
+    def find_index(self) -> dict[int, int | None]:
+        """Return the columns that a data frame has written its index into.
+
+        With each comes its first value, where it need be checked that it ascends.
+        """
+        ...
+
+    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
+        """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
+        ...
+
+
+class BadRows:
+    """The rows of a file that cannot be read: counted, and the first ones named.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Attributes
+    ----------
+    hint : str
+        What else to say, where it helps.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self.hint = ""
+        self._places: list[str] = []
+        self._first: InputError | None = None
+
+    def add(
+        self, place: str, expectation: str, *, position: int | None = None, token: str | None = None
+    ) -> None:
+        """Count one more bad row.
+
+        Parameters
+        ----------
+        place : str
+            Where it stands: "line 3" of a text, "row 2" of an array.
+        expectation : str
+            What was expected there.
+        position : int, optional
+            Which of its values is bad, counted from 1.
+        token : str, optional
+            That value; None where it is missing.
+        """
+        self.count += 1
+        if self.count <= _NAMED:
+            self._places.append(place)
+        if self._first is None:
+            field = f"{self.path} {place}"
+            self._first = InputError(field, expectation, position=position, token=token)
+
+    def add_not_finite(self, block: NDArray[np.float64], columns: Sequence[int], row: int) -> None:
+        """Count the rows of `block` that hold NaN or infinity.
+
+        Parameters
+        ----------
+        block : ndarray of shape (n, d)
+            Some of the rows of an array.
+        columns : sequence of int
+            Which columns of the array the block holds.
+        row : int
+            The number of the block's first row in the array.
+        """
+        finite = np.isfinite(block)
+        for index in np.flatnonzero(~finite.all(axis=1)):
+            column = int(np.argmin(finite[index]))
+            token = str(block[index, column])
+            place, position = f"row {row + index}", columns[column] + 1
+            self.add(place, "must be a finite number", position=position, token=token)
+
+    def raise_if_any(self) -> None:
+        """Raise InputError if there are any: what is wrong with the first, how many, and where."""
+        if self._first is None:
+            return
+        first = self._first
+        places = ", ".join(self._places) + (", ..." if self.count > _NAMED else "")
+        rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
+        expectation = f"{first.expectation} ({rows}: {places}){self.hint}"
+        raise InputError(
+            first.field, expectation, position=first.position, token=first.token
+        ) from None
+
+
+def good_blocks(
+    source: Source, columns: Sequence[int], path: Path, n_rows: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the rows of a file in blocks of one size; the last one may be smaller.
+
+    After the first bad row nothing more is yielded, but the file is read to its end, to count them.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    columns : sequence of int
+        The columns to read.
+    path : Path
+        The file's name, for errors.
+    n_rows : int
+        How many rows a block has.
+
+    Raises
+    ------
+    InputError
+        After the last row, if there was a bad one or none at all.
+    """
+    bad = BadRows(path)
+    empty = True
+    blocks = source.blocks([*columns, *source.index] if source.index else columns, bad)
+    if source.index:
+        blocks = _without_index(blocks, source, path)
+    for block in _of_one_size(blocks, n_rows):
+        empty = False
+        if not bad.count:
+            yield block
+    bad.raise_if_any()
+    if empty:
+        raise InputError(str(path), "holds no rows")
+
+
+def _without_index(
+    blocks: Iterable[NDArray[np.float64]], source: Source, path: Path
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the blocks less their last columns, which must ascend like an index to the end."""
+    n_index = len(source.index)
+    last = np.empty((0, n_index))
+    for block in blocks:
+        index = np.concatenate([last, block[:, -n_index:]])
+        for column, values in zip(source.index, index.T, strict=True):
+            require_ascending(path, label(source.names, column), values)
+        last = index[-1:]
+        yield block[:, :-n_index]
+
+
+def _of_one_size(
+    blocks: Iterable[NDArray[np.float64]], n_rows: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the same rows in blocks of `n_rows`: compiled code wants few shapes."""
+    waiting: list[NDArray[np.float64]] = []
+    count = 0
+    for block in blocks:
+        start = 0
+        while count + len(block) - start >= n_rows:
+            stop = start + n_rows - count
+            yield np.concatenate([*waiting, block[start:stop]])
+            waiting, count, start = [], 0, stop
+        if start < len(block):
+            waiting.append(block[start:])
+            count += len(block) - start
+    if waiting:
+        yield np.concatenate(waiting)

@@ -1,0 +1,95 @@
+"""The E-step over a file: block by block, in constant memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estep_xp.cli.evaluate import Evaluator
+from estep_xp.cli.write.results import Writer
+
+_BLOCK = 1 << 24  # bytes of observations and responsibilities worked on at a time
+
+
+class Summary(NamedTuple):
+    """What the E-step says about a whole file.
+
+    Attributes
+    ----------
+    n_rows : int
+        Number of rows.
+    rows_per_component : list of int
+        How many rows have each component as their label.
+    mean_max_responsibility : float
+        Average of each row's largest responsibility.
+    log_likelihood : float
+        Total log-likelihood.
+    n_impossible : int
+        How many rows have zero density under every component.
+    first_impossible : int
+        The first of them, counted from 0; -1 if there is none.
+    """
+
+    n_rows: int
+    rows_per_component: list[int]
+    mean_max_responsibility: float
+    log_likelihood: float
+    n_impossible: int
+    first_impossible: int
+
+
+def rows_per_block(n_features: int, n_components: int) -> int:
+    """Return how many rows to work on at a time."""
+    return max(1, _BLOCK // (8 * (n_features + n_components)))
+
+
+def stream(
+    blocks: Iterable[NDArray[np.float64]],
+    n_components: int,
+    evaluate: Evaluator,
+    writer: Writer,
+    advance: Callable[[int], None],
+) -> Summary:
+    """Write the results of all blocks and return their summary.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        The observations.
+    n_components : int
+        How many components the mixture has.
+    evaluate : Evaluator
+        The E-step.
+    writer : Writer
+        Where the results go.
+    advance : callable
+        Called after each block with the number of rows done.
+    """
+    n_rows, n_impossible, first_impossible = 0, 0, -1
+    counts = np.zeros(n_components, dtype=np.int64)
+    totals: list[float] = []
+    largest: list[float] = []
+    for x in blocks:
+        results, mean_max, total = evaluate(x)
+        writer.write(results)
+        impossible = np.flatnonzero(results.labels < 0)
+        if len(impossible) and not n_impossible:
+            first_impossible = n_rows + int(impossible[0])
+        n_impossible += len(impossible)
+        counts += np.bincount(results.labels[results.labels >= 0], minlength=n_components)
+        totals.append(total)
+        largest.append(mean_max * len(x))
+        n_rows += len(x)
+        advance(n_rows)
+    return Summary(
+        n_rows,
+        counts.tolist(),
+        math.fsum(largest) / n_rows if n_rows else math.nan,
+        math.fsum(totals),
+        n_impossible,
+        first_impossible,
+    )

@@ -1,0 +1,57 @@
+"""All rows of a file at once, for what goes over them again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estep_xp.cli.read.arrays import ArrayFile
+from estep_xp.cli.read.rows import Source, good_blocks
+
+_BLOCK = 1 << 22  # bytes of rows that are looked at at a time
+
+
+def read_table(
+    source: Source, columns: Sequence[int], path: Path, advance: Callable[[int], None]
+) -> NDArray[np.float64]:
+    """Return the chosen columns of all rows.
+
+    An array that lies in its file as it is needed is mapped into memory, after a look at all of
+    it: it may be larger than memory. Everything else is loaded.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    columns : sequence of int
+        The columns to read.
+    path : Path
+        The file's name, for errors.
+    advance : callable
+        Called after each block with the number of rows read.
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+        The rows.
+
+    Raises
+    ------
+    InputError
+        If there is a bad row, or none at all.
+    """
+    mapped = source.mapped(columns) if isinstance(source, ArrayFile) else None
+    # It grows in place, unlike a list of blocks, which would be there twice in the end.
+    loaded = bytearray()
+    n_rows = 0
+    for block in good_blocks(source, columns, path, max(1, _BLOCK // (8 * len(columns)))):
+        n_rows += len(block)
+        if mapped is None:
+            loaded += block.tobytes()
+        advance(n_rows)
+    if mapped is not None:
+        return mapped
+    return np.frombuffer(loaded, dtype=np.float64).reshape(n_rows, len(columns))

@@ -1,0 +1,127 @@
+"""Files: opened with errors that name them, and replaced only by what is whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from estep_xp.cli.text.errors import InputError, SystemFailure, shown
+
+
+def file_path(option: str, text: str) -> Path:
+    """Return the path of a file as it was given; InputError if it names none."""
+    if not text or text.endswith(("/", os.sep)):
+        found = f"{shown(text)}, a folder" if text else "empty"
+        raise InputError(option, f"is {found}; must be a file")
+    return Path(text)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn errors of the operating system, inside the block, into ones that name `path`.
+
+    A file that is not there is bad input; one that cannot be read is the system's failure.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(str(path), "no such file") from None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise InputError(str(path), "must be a file, not a directory") from error
+    except OSError as error:
+        raise SystemFailure(f"{path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of the operating system, inside the block, into ones that name `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise SystemFailure(f"{path}: {error.strerror or error}") from error
+
+
+def refuse_to_overwrite(path: Path, *inputs: Path, force: bool) -> None:
+    """Raise where writing `path` would destroy something.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be written.
+    *inputs : Path
+        Files that are read meanwhile: `path` may be none of them, under whatever name.
+    force : bool
+        Whether another existing file may be replaced.
+
+    Raises
+    ------
+    InputError
+        If it is one of the inputs.
+    SystemFailure
+        If it exists and `force` is not given, or if it is no file.
+    """
+    with writing(path):
+        if not os.path.lexists(path):
+            return
+        for source in inputs:
+            if path.exists() and source.exists() and path.samefile(source):
+                raise InputError(str(path), f"is {source} itself; write the output to another file")
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise SystemFailure(f"{path}: is not a file that could be replaced")
+        if not force:
+            raise SystemFailure(f"{path}: exists; give --force to replace it")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `path` when the block ends well.
+
+    Until then `path` is as it was, and whatever ends the block early removes the new file. It lies
+    in the same directory, so that renaming it is one step, and has the rights that any new file
+    would have.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be written; where it is a symbolic link, the file that the link names.
+
+    Yields
+    ------
+    BinaryIO
+        The new file.
+
+    Raises
+    ------
+    SystemFailure
+        If it cannot be created, written or renamed.
+    """
+    with writing(path):
+        place = Path(os.path.realpath(path))
+        if place.is_symlink():  # it leads to itself
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        draft = place.with_name(f".estep_xp-{secrets.token_hex(8)}.part")
+        # O_EXCL: never a file, or a link, that somebody else put there. 0o666 less the umask.
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(draft, flags, 0o666)
+    try:
+        file = os.fdopen(descriptor, "wb")
+        try:
+            yield file
+            with writing(path):
+                file.flush()
+                os.fsync(file.fileno())  # the rename must not reach the disk before the content
+        finally:
+            with suppress(OSError):  # a full disk was reported by the flush above
+                file.close()
+        with writing(path):
+            draft.replace(place)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise

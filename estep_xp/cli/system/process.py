@@ -1,0 +1,124 @@
+"""How a command ends: its exit code after an error, a signal, or a reader who has left."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from estep_xp.cli.system.terminal import ReaderGone, complain, flush, write_what_fits
+from estep_xp.cli.text.errors import FaceError, cut
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_UNWINDING = 2.0  # seconds in which impatient repetitions must not disturb the tidying up
+_READER_GONE = 141  # what a shell reports of a command that SIGPIPE has ended
+
+
+class Interrupted(BaseException):
+    """A signal asked the command to end: everything unwinds, temporary files go."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(signum)
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Run `command` to its end, whatever that is, and return the exit code of the process.
+
+    An error becomes one line on standard error, never a traceback; only Python's development mode,
+    ``python -X dev -m estep_xp``, shows where a bug is.
+
+    Parameters
+    ----------
+    command : callable
+        What to run; it returns an exit code.
+    """
+    write_what_fits()
+    try:
+        with _signals_raise(), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _code_of(command)
+    except Interrupted as interruption:
+        # The process is about to end with this code. An impatient repetition, even one that comes
+        # while the interpreter shuts down, must not replace it.
+        _ignore_signals()
+        return 128 + interruption.signum
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _code_of(command: Callable[[], int]) -> int:
+    """Return the exit code of `command`, its errors reported."""
+    try:
+        code = command()
+        flush()
+    except ReaderGone:
+        return _READER_GONE
+    except Exception as error:
+        message, code = _explained(error)
+        complain(message)
+    return code
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """Return what to say about `error`, and the exit code."""
+    if isinstance(error, FaceError):
+        return str(error), error.exit_code
+    if hasattr(error, "format_message"):  # from the parser: typer's own exceptions, or click's
+        command = getattr(getattr(error, "ctx", None), "command_path", "estep-xp")
+        message = error.format_message().removesuffix(".").replace("Value error, ", "")
+        message = re.sub(r"^Invalid value for '(\S+)': ", r"\1: ", message)
+        message = re.sub(r"\S+", lambda word: cut(word[0]), message)
+        return f"{message}; see {command} --help", getattr(error, "exit_code", 2)
+    if isinstance(error, MemoryError):
+        return "out of memory", 1
+    if isinstance(error, OSError):
+        return f"{error.filename or 'system'}: {error.strerror or error}", 1
+    if sys.flags.dev_mode:
+        raise error
+    return f"internal error, please report it: {type(error).__name__}: {error}", 1
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    complain(f"warning: {message}")
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let the signals that end a process raise Interrupted, so that it ends tidily."""
+    last = -math.inf
+
+    def interrupt(signum: int, _frame: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > _UNWINDING:
+            last = now
+            raise Interrupted(signum)
+
+    # One that is ignored stays so: nohup and shells' background jobs rely on it.
+    previous = {number: signal.getsignal(number) for number in _numbers()}
+    heeded = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        if last == -math.inf:  # or else whoever catches Interrupted decides about repetitions
+            for number in heeded:
+                signal.signal(number, previous[number])
+
+
+def _ignore_signals() -> None:
+    for number in _numbers():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _numbers() -> list[int]:
+    """Return the numbers of the signals that end a process, as far as the system knows them."""
+    return [number for name in _SIGNALS if (number := getattr(signal, name, None)) is not None]

@@ -1,0 +1,107 @@
+"""Standard output and standard error: what they can show, and what happens when they end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+from estep_xp.cli.text.errors import InputError, SystemFailure, one_line
+
+
+class ReaderGone(BaseException):
+    """Whoever read our output has seen enough, as ``head`` does: a reason to end, not an error."""
+
+
+def put(text: str) -> None:
+    """Write `text` to standard output.
+
+    Raises
+    ------
+    ReaderGone
+        If it is a pipe that nobody reads any more.
+    SystemFailure
+        If it cannot be written: the disk is full, say.
+    """
+    with _output() as stdout:
+        stdout.write(text)
+
+
+def flush() -> None:
+    """Write what standard output still holds back, with the errors of :func:`put`."""
+    if sys.stdout is not None:
+        with _output() as stdout:
+            stdout.flush()
+
+
+def get() -> str:
+    """Return all of standard input.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if sys.stdin is None:
+        raise InputError("standard input", "is closed")
+    # Piece by piece: within one large read, Python looks at no signal that came between two pieces.
+    stdin: Any = sys.stdin.buffer
+    pieces: list[bytes] = []
+    try:
+        while piece := stdin.read1(1 << 16):
+            pieces.append(piece)
+        return b"".join(pieces).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise InputError("standard input", f"{error.strerror or error}") from error
+
+
+@contextmanager
+def _output() -> Iterator[TextIO]:
+    if sys.stdout is None:
+        raise SystemFailure("standard output: is closed")
+    try:
+        yield sys.stdout
+    except OSError as error:
+        # What it holds back is lost; the interpreter would try, and fail, to write it at its end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGone from None
+        raise SystemFailure(f"standard output: {error.strerror or error}") from error
+
+
+def complain(message: str) -> None:
+    """Write one line to standard error, if anybody reads it."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"{one_line(message)}\n")
+            sys.stderr.flush()
+
+
+def write_what_fits() -> None:
+    """Have characters that a stream's encoding lacks written as escapes: no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a person sees what is written to `stream`."""
+    return stream is not None and stream.isatty()
+
+
+def wants_colour(stream: TextIO | None) -> bool:
+    """Return whether `stream` is a terminal, and neither a dumb one nor told to be plain."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not plain and is_terminal(stream)
+
+
+def columns() -> int | None:
+    """Return how many columns standard output has; None if lines may be of any length."""
+    if is_terminal(sys.stdout) or os.environ.get("COLUMNS", "").isdecimal():
+        return shutil.get_terminal_size().columns
+    return None

@@ -1,0 +1,1 @@
+"""Typed words as numbers and options, and errors as one line."""

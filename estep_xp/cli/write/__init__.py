@@ -1,0 +1,1 @@
+"""Results, reports and pictures, to files and terminals."""

@@ -1,0 +1,110 @@
+"""What the command `fit` prints: how the fit went, and its components as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estep_xp.cli.fitting import Fit
+from estep_xp.cli.read.model import Model
+from estep_xp.cli.text.errors import shown
+from estep_xp.cli.write.report import Style, decimal, figure_lines, strict_json
+
+_GAP = "  "
+_ORDER = ("component", "weight", "feature", "mean", "standard deviation")
+_LONGEST_FEATURE = 40
+
+
+def fit_warning(fit: Fit, data: str) -> str | None:
+    """Return what a person should know about a fit that has not converged, or has collapsed."""
+    return f"warning: {data}: {fit.complaint}" if fit.complaint else None
+
+
+def fit_json(fit: Fit, names: Sequence[str] | None, output: str) -> str:
+    """Return a fit as one JSON object."""
+    model = fit.model
+    return strict_json(
+        {
+            "n_observations": fit.n_rows,
+            "n_components": model.n_components,
+            "n_features": model.n_features,
+            "features": None if names is None else list(names),
+            "family": model.family,
+            "n_iter": fit.n_iter,
+            "converged": fit.converged,
+            "log_likelihood": fit.log_likelihood,
+            "bic": fit.bic,
+            "weights": model.weights.tolist(),
+            "means": model.means.tolist(),
+            "standard_deviations": _deviations(model).reshape(model.means.shape).tolist(),
+            "output": output,
+        }
+    )
+
+
+def fit_text(fit: Fit, names: Sequence[str] | None, output: str, style: Style) -> Iterator[str]:
+    """Yield the lines of a fit, for a person: figures, and a row a component and feature."""
+    model = fit.model
+    figures = {
+        "Rows": str(fit.n_rows),
+        "Components": f"{model.n_components} {model.family}",
+        "Iterations": f"{fit.n_iter}, {'converged' if fit.converged else 'not converged'}",
+        "Log-likelihood": decimal(fit.log_likelihood),
+        "BIC": decimal(fit.bic),
+        "Output": output,
+    }
+    yield from figure_lines(figures, style)
+    yield "\n"
+    yield from _table(model, names, style)
+
+
+def _table(model: Model, names: Sequence[str] | None, style: Style) -> Iterator[str]:
+    """Yield weights, means and standard deviations, one row a component and feature."""
+    k, d = model.means.reshape(model.n_components, -1).shape
+    columns = {
+        "component": _once_each(map(str, range(k)), d),
+        "weight": _once_each(map(decimal, model.weights.tolist()), d),
+        "mean": [f"{mean:.6g}" for mean in model.means.reshape(-1).tolist()],
+        "standard deviation": [f"{value:.6g}" for value in _deviations(model).reshape(-1).tolist()],
+    }
+    widths = {heading: max(map(len, [heading, *cells])) for heading, cells in columns.items()}
+    if d > 1:
+        features = names or [f"column {index}" for index in range(d)]
+        room = _LONGEST_FEATURE
+        if style.columns is not None:
+            room = style.columns - sum(widths.values()) - len(_GAP) * len(widths)
+        columns["feature"] = [_cut(shown(name), max(room, len("feature"))) for name in features] * k
+        widths["feature"] = max(map(len, ["feature", *columns["feature"]]))
+    order = [heading for heading in _ORDER if heading in columns]
+    yield style.strong(_line(order, order, widths)) + "\n"
+    for cells in zip(*(columns[heading] for heading in order), strict=True):
+        yield _line(order, cells, widths) + "\n"
+
+
+def _line(headings: Sequence[str], cells: Sequence[str], widths: dict[str, int]) -> str:
+    """Return one line of the table: words to the left, numbers to the right."""
+    return _GAP.join(
+        f"{cell:{'<' if heading == 'feature' else '>'}{widths[heading]}}"
+        for heading, cell in zip(headings, cells, strict=True)
+    )
+
+
+def _once_each(words: Iterable[str], times: int) -> list[str]:
+    """Return each word, followed by blanks for the other rows that it is about."""
+    return [cell for word in words for cell in (word, *[""] * (times - 1))]
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _deviations(model: Model) -> NDArray[np.float64]:
+    """Return the standard deviation (k, d) of each feature of each component."""
+    variances = model.covariances
+    if model.family in ("tied", "full"):
+        variances = np.diagonal(variances, axis1=-2, axis2=-1)
+    elif model.family != "diagonal":
+        variances = variances[:, None]  # one for all features
+    return np.sqrt(np.broadcast_to(variances, (model.n_components, model.n_features)))

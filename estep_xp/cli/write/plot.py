@@ -1,0 +1,223 @@
+"""The picture of `calculate`: densities, observations and responsibilities, as PNG or SVG."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import estep_xp as ex
+from estep_xp.cli.curves import Curves, density_curves
+from estep_xp.cli.system.extras import require
+from estep_xp.cli.system.files import replacing, writing
+from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.write.results import Results
+
+_FORMATS = (".png", ".svg")
+# Told apart with any common kind of colour vision, on white: Okabe and Ito's, and Tol's after them.
+_COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"),
+    *("#332288", "#999933", "#882255", "#888888"),
+)
+_DASHES = ("-", "--", ":", "-.")  # for the components after them
+_INK = "#222222"
+_MOST_IN_LEGEND = 13
+_MOST_VECTORS = 1000  # observations that an SVG holds as lines, not as pixels
+_VISIBLE = 1e-4  # of the height of a panel
+_WIDEST = 1e300  # what the drawing library can still reckon with
+_STYLE = {
+    "font.size": 10.0,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": _INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "legend.frameon": False,
+    "legend.title_fontsize": 9.0,
+    "legend.fontsize": 9.0,
+    "svg.hashsalt": "estep_xp",  # the same picture gives the same bytes
+    "text.color": _INK,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+}
+
+
+class Picture(NamedTuple):
+    """What is drawn.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n,)
+        The observations.
+    mixture : Mixture
+        The univariate mixture, its weights normalised.
+    results : Results
+        What the E-step says about the observations.
+    title : str
+        A line above.
+    """
+
+    x: NDArray[np.float64]
+    mixture: ex.Mixture
+    results: Results
+    title: str
+
+
+def require_plot_format(path: Path) -> None:
+    """Raise InputError unless the name's ending says a format of pictures that can be written."""
+    if path.suffix.lower() not in _FORMATS:
+        formats = " or ".join(_FORMATS)
+        raise InputError(str(path), f"must end in {formats}, which is the format of the picture")
+
+
+def write_plot(path: Path, picture: Picture) -> None:
+    """Draw `picture` into the file at `path`, which appears, or is replaced, when it is whole.
+
+    Raises
+    ------
+    InputError
+        If its numbers span more than can be drawn.
+    SystemFailure
+        If it cannot be written, or matplotlib is not installed.
+    """
+    os.environ["MPLBACKEND"] = "agg"  # never a window, whatever the user has chosen for others
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # "building the font cache", say
+    matplotlib = require("matplotlib", wanted_by="--plot", install='"estep_xp[cli]"')
+    suffix = path.suffix.lower()
+    metadata = {"Date": None} if suffix == ".svg" else {}
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a picture of ours, not of the user's settings
+        matplotlib.rcParams.update(_STYLE)
+        figure = _draw(picture)
+        with replacing(path) as file, writing(path):
+            figure.savefig(file, format=suffix[1:], dpi=150, metadata=metadata)
+
+
+def _draw(picture: Picture) -> Any:
+    """Return the figure: densities above, responsibilities below them."""
+    figure_module = require("matplotlib.figure", wanted_by="--plot", install='"estep_xp[cli]"')
+    possible = picture.results.labels >= 0
+    x, responsibilities = picture.x[possible], picture.results.responsibilities[possible]
+    curves = density_curves(picture.mixture, x)
+    low, high = float(curves.x[0]), float(curves.x[-1])
+    if not max(high, -low) < _WIDEST:
+        raise InputError(
+            "--plot", f"the values lie between {low:.3g} and {high:.3g}: too far apart"
+        )
+    figure = figure_module.Figure(figsize=(8.0, 5.6), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=[5, 2])
+    handles = _draw_densities(above, curves)
+    handles.append(_draw_observations(above, x))
+    _draw_responsibilities(below, curves, x, responsibilities)
+    margin = 0.02 * (high - low) or max(abs(low) * 1e-9, 1e-9)
+    below.set_xlim(low - margin, high + margin)
+    above.set_title(picture.title, loc="left", fontsize=10)
+    figure.align_ylabels()
+    _add_legend(figure, handles, picture.mixture)
+    return figure
+
+
+def _draw_densities(axes: Any, curves: Curves) -> list[Any]:
+    """Draw the densities, and return what stands for them in a legend: last the mixture's."""
+    handles = []
+    (total,) = axes.plot(curves.x, curves.total, color=_INK, linewidth=2.6, alpha=0.75)
+    least = _VISIBLE * curves.total.max()
+    for j, density in enumerate(curves.weighted):
+        part = _where_visible(density, least)
+        x, height = curves.x[part], density[part]
+        axes.fill_between(x, height, color=_colour(j), alpha=0.18, linewidth=0)
+        style = _DASHES[j // len(_COLOURS) % len(_DASHES)]
+        handles += axes.plot(x, height, style, color=_colour(j), linewidth=1.6)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("density")
+    axes.tick_params(labelbottom=False)
+    return [*handles, total]
+
+
+def _draw_observations(axes: Any, x: NDArray[np.float64]) -> Any:
+    """Draw a tick on the axis for each observation, and return what stands for them in a legend."""
+    axes.vlines(
+        x,
+        0,
+        0.035,
+        color=_INK,
+        linewidth=_line_width(len(x), widest=1.2),
+        transform=axes.get_xaxis_transform(),
+        rasterized=len(x) > _MOST_VECTORS,
+        zorder=3,
+    )
+    (mark,) = axes.plot([], [], "|", color=_INK, markersize=8)
+    return mark
+
+
+def _draw_responsibilities(
+    axes: Any, curves: Curves, x: NDArray[np.float64], responsibilities: NDArray[np.float64]
+) -> None:
+    """Draw stacked responsibilities: pale wherever an observation could be, strong where one is."""
+    edges = _stacked(curves.responsibilities)
+    bars = _stacked(responsibilities)
+    for j, colour in enumerate(map(_colour, range(edges.shape[1] - 1))):
+        part = _where_visible(curves.responsibilities[:, j], _VISIBLE)
+        low, high = edges[part, j], edges[part, j + 1]
+        axes.fill_between(curves.x[part], low, high, color=colour, alpha=0.3, linewidth=0)
+        axes.vlines(
+            x,
+            bars[:, j],
+            bars[:, j + 1],
+            color=colour,
+            linewidth=_line_width(len(x), widest=5.0),
+            capstyle="butt",
+            rasterized=len(x) > _MOST_VECTORS,
+        )
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.5, 1])
+    axes.set_ylabel("responsibility")
+    axes.set_xlabel("x")
+
+
+def _add_legend(figure: Any, handles: Sequence[Any], mixture: ex.Mixture) -> None:
+    """Say beside the picture which colour is which component, as far as there is room."""
+    components: Any = mixture.components
+    parameters = (mixture.weights, components.means, components.variances)
+    labels = [
+        f"{j}:  {weight:.4g} N({mean:.4g}, {variance:.4g})".replace("-", "\N{MINUS SIGN}")
+        for j, (weight, mean, variance) in enumerate(zip(*parameters, strict=True))
+    ]
+    k = len(labels)
+    shown = k if k <= _MOST_IN_LEGEND else _MOST_IN_LEGEND - 1
+    title = "components: weight N(mean, variance)"
+    if shown < k:
+        title += f", and {k - shown} more"
+    figure.legend(
+        [*handles[:shown], *handles[k:]],
+        [*labels[:shown], "mixture density", "observations"],
+        title=title,
+        alignment="left",
+        loc="outside lower left",
+        ncols=3,
+    )
+
+
+def _where_visible(heights: NDArray[np.float64], least: float) -> slice:
+    """Return the part of a curve outside of which it cannot be told from zero."""
+    visible = np.flatnonzero(heights > least)
+    return slice(max(visible[0] - 1, 0), visible[-1] + 2) if len(visible) else slice(0)
+
+
+def _stacked(responsibilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the k + 1 edges of k shares that lie upon each other, for each row."""
+    zeros = np.zeros((len(responsibilities), 1))
+    return np.concatenate((zeros, np.cumsum(responsibilities, axis=1)), axis=1)
+
+
+def _line_width(count: int, *, widest: float) -> float:
+    """Return how broad lines may be, in points, of which many must find room."""
+    return float(np.clip(300 / max(count, 1), 0.5, widest))
+
+
+def _colour(component: int) -> str:
+    return _COLOURS[component % len(_COLOURS)]

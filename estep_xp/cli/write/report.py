@@ -1,0 +1,233 @@
+"""What the commands print: figures and tables to read, JSON and CSV for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estep_xp.cli.evaluate import Evaluation, scaled
+from estep_xp.cli.read.stream import Summary
+from estep_xp.cli.write.results import column_names, csv_lines
+
+_GAP = "  "
+_BOLD = "\x1b[1m{}\x1b[0m"
+
+
+class Style(NamedTuple):
+    """What the place of a text can show.
+
+    Attributes
+    ----------
+    columns : int or None
+        How long a line may be; None for any length.
+    colour : bool
+        Whether it obeys escape sequences.
+    """
+
+    columns: int | None
+    colour: bool
+
+    def strong(self, text: str) -> str:
+        """Return `text` set off from what is around it, where that can be shown."""
+        return _BOLD.format(text) if self.colour else text
+
+
+class Calculation(NamedTuple):
+    """A univariate mixture's E-step, to be printed.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n,)
+        The observations.
+    weights : ndarray of shape (k,)
+        Mixing weights as given.
+    evaluation : Evaluation
+        The E-step.
+    """
+
+    x: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    evaluation: Evaluation
+
+    @property
+    def normalized_weights(self) -> list[float]:
+        """Mixing weights that sum to 1."""
+        weights = scaled(self.weights) + 0.0  # a zero without a sign
+        return [float(weight) for weight in weights / math.fsum(weights)]
+
+    @property
+    def warning(self) -> str | None:
+        """What a person should know about observations of zero density, if there are any."""
+        impossible = np.flatnonzero(self.evaluation.results.labels < 0)
+        if not len(impossible):
+            return None
+        first = f"the first is value {impossible[0] + 1}"
+        return _density_warning("x", len(impossible), len(self.x), "observations", first)
+
+    @property
+    def title(self) -> str:
+        """What stands above a picture of it, in one line."""
+        n = len(self.x)
+        n_possible = n - int(np.count_nonzero(self.evaluation.results.labels < 0))
+        title = "1 observation" if n == 1 else f"{n} observations"
+        if n_possible < n:
+            return f"{title}, {n - n_possible} of zero density not shown"
+        total = decimal(self.evaluation.total_log_likelihood).replace("-", "\N{MINUS SIGN}")
+        return f"{title}, log-likelihood {total}"
+
+    def json(self) -> str:
+        """Return everything as one JSON object."""
+        results, mean_max_responsibility, log_likelihood = self.evaluation
+        return strict_json(
+            {
+                "n_observations": len(self.x),
+                "n_components": len(self.weights),
+                "weights": self.normalized_weights,
+                "responsibilities": results.responsibilities.tolist(),
+                "labels": results.labels.tolist(),
+                "per_observation_log_likelihood": results.log_likelihood.tolist(),
+                "mean_max_responsibility": mean_max_responsibility,
+                "log_likelihood": log_likelihood,
+            }
+        )
+
+    def csv(self) -> Iterator[str]:
+        """Yield the lines of a CSV file, one an observation."""
+        yield f"{','.join(['x', *column_names(len(self.weights))])}\n"
+        yield from csv_lines(self.evaluation.results, self.x)
+
+    def text(self, style: Style) -> Iterator[str]:
+        """Yield lines for a person: figures, and a table with one row an observation."""
+        results, mean_max_responsibility, log_likelihood = self.evaluation
+        weights = _GAP.join(map(decimal, self.normalized_weights))
+        figures = {
+            "Observations": str(len(self.x)),
+            "Components": str(len(self.weights)),
+            "Weights": weights,
+        }
+        yield from figure_lines(figures, style)
+        labels = [str(label) if label >= 0 else "-" for label in results.labels.tolist()]
+        values = [repr(value).removesuffix(".0") for value in self.x.tolist()]
+        for group in _groups(len(self.weights), max(map(len, values)), style.columns):
+            yield "\n"
+            yield from _table(values, results.responsibilities, labels, group, style)
+        yield "\n"
+        figures = {
+            "Average max responsibility": decimal(mean_max_responsibility),
+            "Log-likelihood": decimal(log_likelihood),
+        }
+        yield from figure_lines(figures, style)
+
+
+def summary_warning(summary: Summary, data: str) -> str | None:
+    """Return what a person should know about rows of zero density, if there are any."""
+    if not summary.n_impossible:
+        return None
+    first = f"the first is row {summary.first_impossible}, counted from 0"
+    return _density_warning(data, summary.n_impossible, summary.n_rows, "rows", first)
+
+
+def summary_json(summary: Summary, output: str) -> str:
+    """Return the summary of a run as one JSON object."""
+    return strict_json(
+        {
+            "n_observations": summary.n_rows,
+            "n_components": len(summary.rows_per_component),
+            "rows_per_component": summary.rows_per_component,
+            "mean_max_responsibility": summary.mean_max_responsibility,
+            "log_likelihood": summary.log_likelihood,
+            "output": output,
+        }
+    )
+
+
+def summary_text(summary: Summary, output: str, style: Style) -> Iterator[str]:
+    """Yield the lines of the summary of a run, for a person."""
+    figures = {
+        "Rows": str(summary.n_rows),
+        "Components": str(len(summary.rows_per_component)),
+        "Rows per component": _GAP.join(map(str, summary.rows_per_component)),
+        "Average max responsibility": decimal(summary.mean_max_responsibility),
+        "Log-likelihood": decimal(summary.log_likelihood),
+        "Output": output,
+    }
+    return figure_lines(figures, style)
+
+
+def _density_warning(field: str, count: int, n: int, noun: str, first: str) -> str:
+    has = "has" if count == 1 else "have"
+    return (
+        f"warning: {field}: {count} of {n} {noun} {has} zero density under every component "
+        f"({first}): no responsibilities there"
+    )
+
+
+def figure_lines(figures: dict[str, str], style: Style) -> Iterator[str]:
+    """Yield one figure a line, continued below itself where it is long."""
+    indent = len("Average max responsibility") + len(_GAP)
+    for name, value in figures.items():
+        lines = [value]
+        if style.columns is not None:
+            room = max(style.columns - indent, 10)
+            lines = textwrap.wrap(value, room, break_long_words=False, break_on_hyphens=False)
+        for index, line in enumerate(lines):
+            yield f"{'' if index else name:{indent}}{line}\n"
+
+
+def _groups(k: int, value_width: int, columns: int | None) -> Iterator[range]:
+    """Yield the components in groups that fit side by side, as many tables as it takes."""
+    size = k
+    if columns is not None:
+        room = columns - value_width - len(_GAP + "label")
+        size = max(1, room // len(f"{_GAP}{_heading(k - 1)}"))
+    for start in range(0, k, size):
+        yield range(start, min(start + size, k))
+
+
+def _table(
+    values: Sequence[str],
+    responsibilities: NDArray[np.float64],
+    labels: Sequence[str],
+    group: range,
+    style: Style,
+) -> Iterator[str]:
+    """Yield a table of some components, one row an observation."""
+    value_width = max(map(len, values))
+    width = max(len(_heading(group[-1])), len(decimal(1.0)))
+    headings = [f"{_heading(j):>{width}}" for j in group]
+    yield style.strong(_GAP.join([f"{'x':>{value_width}}", *headings, "label"])) + "\n"
+    rows = responsibilities[:, group].tolist()
+    for value, row, label in zip(values, rows, labels, strict=True):
+        cells = [f"{decimal(number):>{width}}" for number in row]
+        if label != "-" and int(label) in group:
+            winner = int(label) - group[0]
+            cells[winner] = style.strong(cells[winner])
+        yield f"{value:>{value_width}}{_GAP}{_GAP.join(cells)}{_GAP}{label:>5}\n"
+
+
+def _heading(component: int) -> str:
+    return f"component {component}"
+
+
+def decimal(number: float) -> str:
+    """Return `number` with six decimals, or as short as possible if it is beyond those."""
+    return f"{number:.6f}" if abs(number) < 1e15 else repr(number)
+
+
+def strict_json(record: dict[str, Any]) -> str:
+    """Return `record` as JSON; what JSON cannot write, NaN and infinity, is null."""
+    return json.dumps(_without_nonfinite(record), allow_nan=False) + "\n"
+
+
+def _without_nonfinite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nonfinite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nonfinite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,188 @@
+"""Expectation-maximisation: E-steps and M-steps in turn until the log-likelihood stands still."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import ArrayLike
+from estep_xp.arrays.namespace import is_concrete, to_host
+from estep_xp.arrays.text import shown
+from estep_xp.arrays.validation import check_number, check_whole
+from estep_xp.em.fit_warnings import Verdict
+from estep_xp.em.initialize import initialize
+from estep_xp.em.iteration import Iteration, best_of
+from estep_xp.em.m_step import check_floor
+from estep_xp.em.progress import progress_bar
+from estep_xp.em.result import EMResult
+from estep_xp.em.statistics import posed
+from estep_xp.mixture.call import Problem
+from estep_xp.mixture.mixture import Mixture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def fit(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    sample_weight: ArrayLike | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    variance_floor: float | None = None,
+    n_init: int = 1,
+    seed: int = 0,
+    accelerate: bool = False,
+    callback: Callable[[EMResult], Any] | None = None,
+    progress: bool = False,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> EMResult:
+    """Fit a mixture by expectation-maximisation.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components. At least one.
+    mixture : Mixture
+        Where to start, for example from `initialize`; of one of the package's families.
+    sample_weight : array, shape (n,), optional
+        Non-negative weight of each row: 2 counts a row twice, 0 leaves it out whatever it holds.
+    tol : float, optional
+        Stop when the log-likelihood per (weighted) row changes by less than this in an iteration;
+        scikit-learn's rule. Where rounding alone may change it by more, which single precision does
+        where log-densities are large, stop when it has not risen by as much for several turns.
+    max_iter : int, optional
+        Stop after so many M-steps in any case.
+    variance_floor : float, optional
+        Added to the variances in each M-step, see `m_step`; by default a millionth of the variance
+        of each feature over all rows.
+    n_init : int, optional
+        Number of starts: `mixture`, and ``n_init - 1`` from `initialize` with the seeds that follow
+        `seed`. The fit with the highest log-likelihood is returned.
+    seed : int, optional
+        For the other starts.
+    accelerate : bool, optional
+        Extrapolate every second step by SQUAREM (Varadhan and Roland 2008); where that would lower
+        the log-likelihood, the plain step is taken. Saves most iterations where EM is slow.
+    callback : callable, optional
+        Called after each iteration with the `EMResult` so far; it may raise ``StopIteration``.
+    progress : bool, optional
+        Show a bar with the log-likelihood on standard error; needs rich.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    EMResult
+        ``mixture``, its ``log_likelihood``, ``n_iter``, ``converged`` and ``history``. Ctrl-C ends
+        the fit, too, and gives the last whole iteration.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value, a row has zero density under every
+        component, or a covariance matrix is not positive definite.
+
+    Warns
+    -----
+    CollapseWarning, ConvergenceWarning
+        At most one: if in the end a component has collapsed (without the floor a variance would be
+        no more than the floor) or has lost its rows, or if the fit has not converged, unless
+        ``StopIteration`` or Ctrl-C has ended it. None under ``jit``.
+
+    Notes
+    -----
+    Each iteration is an M-step (`m_step`) and an E-step (`expected_statistics`). The log-likelihood
+    rises until it stands still (Dempster, Laird and Rubin 1977). Only where `variance_floor` is not
+    small beside the variances of a component, which without it would collapse, may it fall a
+    little: the floor keeps EM away from the maximum.
+
+    All of it runs under JAX's ``jit`` and ``vmap``, too, there without callback and progress.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> x = [1.0, 1.4, 1.8, 6.2, 6.6, 7.0]
+    >>> result = ex.fit(x, ex.initialize(x, 2, ex.UnivariateGaussian, seed=0))
+    >>> sorted(result.mixture.components.means.round(4).tolist())
+    [1.4, 6.6]
+    >>> result.converged, round(float(result.log_likelihood), 4)
+    (True, -5.9584)
+    """
+    options = Options(
+        tol,
+        max_iter,
+        variance_floor,
+        n_init,
+        seed,
+        accelerate,
+        callback,
+        progress,
+        block_size,
+        workers,
+    )
+    result, verdict = fitted(x, mixture, sample_weight, options)
+    if verdict.warning is not None:
+        warnings.warn(verdict.warning, stacklevel=2)
+    return result
+
+
+class Options(NamedTuple):
+    """The options of `fit`."""
+
+    tol: Any = 1e-6
+    max_iter: int = 1000
+    variance_floor: Any = None
+    n_init: int = 1
+    seed: int = 0
+    accelerate: bool = False
+    callback: Callable[[EMResult], Any] | None = None
+    progress: bool = False
+    block_size: int | None = None
+    workers: int | None = None
+
+
+def fitted(
+    x: Any, mixture: Mixture, sample_weight: Any, options: Options
+) -> tuple[EMResult, Verdict]:
+    """What `fit` returns, and what it warns of."""
+    problem = posed(x, mixture, sample_weight)
+    _check_rows_given(problem)
+    em = Iteration(
+        execution.options(options.block_size, options.workers),
+        check_number("tol", options.tol),
+        check_whole("max_iter", options.max_iter, 1),
+        check_floor(options.variance_floor),
+        bool(options.accelerate),
+    )
+    callback = options.callback
+    if not (callback is None or callable(callback)):
+        raise TypeError(f"callback is {shown(callback)}; callback must be callable or None")
+    seed = check_whole("seed", options.seed, 0, most=math.inf)
+    starts = [problem]
+    for i in range(1, check_whole("n_init", options.n_init, 1)):
+        k, family = problem.k, type(problem.mixture.components)
+        start = initialize(x, k, family, seed=seed + i, sample_weight=sample_weight)
+        starts.append(posed(x, start, sample_weight))
+    with ExitStack() as stack:
+        callbacks = [] if callback is None else [callback]
+        if options.progress:
+            callbacks.append(stack.enter_context(progress_bar(em.max_iter, len(starts))))
+        return best_of(em, starts, callbacks)
+
+
+def _check_rows_given(problem: Problem) -> None:
+    """Raise unless there is a row, as far as that can be told."""
+    if problem.rows[0].shape[0] == 0:
+        raise ValueError(f"{problem.name} has no rows; fit needs at least one")
+    if (
+        len(problem.rows) == 2
+        and is_concrete(problem.rows[1])
+        and not to_host(problem.rows[1]).any()
+    ):
+        raise ValueError("sample_weight sums to 0; at least one row must have a positive weight")

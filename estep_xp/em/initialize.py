@@ -1,0 +1,264 @@
+"""Where EM may start: k-means++."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.frames import column_names
+from estep_xp.arrays.logsumexp import along
+from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.text import shown
+from estep_xp.arrays.validation import (
+    check_non_negative,
+    check_shape,
+    check_whole,
+    shape_text,
+    suspects,
+)
+from estep_xp.em.m_step import maximize
+from estep_xp.em.statistics import posed, sums_of
+from estep_xp.families import DiagonalGaussian, contract
+from estep_xp.families.hints import described, hint_for_family
+from estep_xp.mixture.mixture import Mixture
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+
+_SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
+_LEAST_SHARE = 1e-6  # of the variance that is left to a component
+
+
+def initialize(
+    x: ArrayLike,
+    n_components: int,
+    family: type[Any],
+    *,
+    seed: Any,
+    sample_weight: ArrayLike | None = None,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Mixture:
+    """A mixture to start EM from, by k-means++.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for `UnivariateGaussian`.
+    n_components : int
+        Number of components, at most the number of rows.
+    family : type
+        The class of the components, for example `FullGaussian`.
+    seed : int or sequence of int
+        Seed of the random choice, for ``numpy.random.default_rng``: the same choice in every
+        library, as far as its rounding allows.
+    sample_weight : array, shape (n,), optional
+        Non-negative weight of each row; one of weight 0 is never chosen, whatever it holds.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    Mixture
+        Equal weights; as means, rows that lie far from each other; as variances of each feature, of
+        all components, its overall variance scaled down by what the means explain.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value.
+
+    Notes
+    -----
+    Each mean is a row drawn with a probability proportional to its squared distance from the
+    nearest mean so far (Arthur and Vassilvitskii 2007), features measured in their standard
+    deviations. Of a Dask array a sample of the rows is computed and used.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> start = ex.initialize([1.0, 1.4, 6.2, 6.6], 2, ex.UnivariateGaussian, seed=0)
+    >>> sorted(start.components.means.tolist())
+    [1.0, 6.2]
+    """
+    k = check_whole("n_components", n_components, 1)
+    _check_family(family)
+    random = _random(seed)
+    space, rows = _posed(x, sample_weight, family)
+    rows = execution.sampled(space, rows, _SAMPLE, random)
+    space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
+    if rows[0].shape[0] < k:
+        raise ValueError(
+            f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
+        )
+    draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
+    start = _Start(family, space, execution.options(block_size, workers))
+    whole = execution.padded(space, rows) or rows
+    mixture: Mixture = execution.compute(start, space, whole, draws)
+    components: Any = mixture.components
+    if is_concrete(components.means) and not np.isfinite(to_host(components[1])).all():
+        _explain(space, column_names(x), *rows)
+    return mixture
+
+
+def _check_family(family: Any) -> None:
+    known: Any = contract.BlockFamily
+    if not (isinstance(family, type) and issubclass(family, known)):
+        plain = family is None or isinstance(family, (type, str))
+        given = shown(family) if plain else described(family)
+        raise TypeError(
+            f"family is {given}; expected the class of a family, such as FullGaussian itself"
+            f"{hint_for_family(family)}"
+        )
+
+
+def _random(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"seed is {shown(seed)}; seed must be a non-negative integer, or a sequence of them"
+        ) from None
+
+
+def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array, ...]]:
+    """The space of a call, and its rows (x,) or (x, sample_weight)."""
+    named = {"x": x} if sample_weight is None else {"x": x, "sample_weight": sample_weight}
+    space = space_of(named)
+    x = space.rows("x", x)
+    expected = ("n",) if family._is_univariate else ("n", "d")
+    hint = contract.hint_for_rows("x", tuple(x.shape), len(expected))
+    check_shape("x", x, expected, f" for {family.__name__} components{hint}")
+    if x.shape[-1] == 0 and not family._is_univariate:
+        raise ValueError(f"x has shape {shape_text(tuple(x.shape))}; expected at least one feature")
+    if sample_weight is None:
+        return space, (x,)
+    sample_weight = space.parameter("sample_weight", sample_weight)
+    check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
+    sample_weight = check_non_negative(space, "sample_weight", sample_weight)
+    if is_concrete(sample_weight) and not to_host(sample_weight).any():
+        raise ValueError("sample_weight sums to 0; at least one weight must be positive")
+    return space, (x, sample_weight)
+
+
+def _explain(space: Space, columns: tuple[Any, ...], x: Array, weight: Array | None = None) -> None:
+    """Raise for the first row that is not finite, unless its weight is 0; or for all of them."""
+    xp = space.xp
+    finite = xp.isfinite(x) if len(x.shape) == 1 else xp.all(xp.isfinite(x), axis=1)
+    if weight is not None:
+        finite = finite | (weight == 0)
+    found = suspects(space, x, xp.where(finite, xp.astype(finite, space.dtype), math.nan))
+    if found is not None:
+        found.check("x", np.isfinite(found.rows), "must be finite", columns)
+    raise ValueError(
+        f"x varies too much: the variance of a feature is too large for {space.dtype}; give x in "
+        "larger units"
+    )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What is compiled: from rows and random draws to a mixture."""
+
+    family: Any
+    space: Space
+    how: execution.Options
+
+    def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Mixture:
+        x, weight = rows if len(rows) == 2 else (rows[0], None)
+        x = x[:, None] if self.family._is_univariate else x
+        variances = self.overall_variances(x, weight)
+        # A feature that never varies tells nothing: any scale will do.
+        variances = xp.where(variances == 0, 1.0, variances)
+        centres, share = self.centres(x, weight, variances, draws)
+        # Never so small that a component could not see its neighbours.
+        share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
+        k = draws.shape[0]
+        return Mixture(xp.ones_like(draws) / k, self.family._spread(xp, centres, variances * share))
+
+    def overall_variances(self, x: Array, weight: Array | None) -> Array:
+        """Variance (d,) of each feature: the statistics of a single component, taken twice."""
+        xp = self.space.xp
+        first = 0 if weight is None else xp.argmax(xp.astype(weight > 0, xp.int32))
+        means = self.row(x, first)
+        means = xp.where(xp.isfinite(means), means, 0.0)  # what is wrong shows in the sums
+        # As wide as can be, so that no row is impossible; it has no other effect.
+        width = math.sqrt(float(xp.finfo(means.dtype).max))
+        for _ in range(2):  # the second time about the mean, where nothing cancels
+            one = DiagonalGaussian(means[None, :], xp.ones_like(means)[None, :] * width)
+            mixture = Mixture(xp.ones_like(means[:1]), one)
+            statistics = sums_of(posed(x, mixture, weight), self.how)
+            components: Any = statistics.mixture.components
+            fitted: Any = maximize(
+                xp, components, statistics.counts, statistics.moments, 0.0
+            ).components
+            means = fitted.means[0, :]
+            means = xp.where(xp.isfinite(means), means, 0.0)
+        variances: Array = fitted.variances[0, :]
+        return variances
+
+    def centres(
+        self, x: Array, weight: Array | None, variances: Array, draws: Array
+    ) -> tuple[Array, Array]:
+        """Rows (k, d) far from each other, and the mean squared distance () to the nearest."""
+        xp, space = self.space.xp, self.space
+        n, d = x.shape
+        mass = xp.ones((n,), dtype=space.dtype, device=space.device) if weight is None else weight
+        scales = 1.0 / xp.sqrt(variances)
+        chosen: list[Array] = []
+        closest: tuple[Array, ...] = ()
+        distances = mass
+        for j in range(draws.shape[0]):
+            # Where no distance is left, all rows being chosen already, any row will do.
+            distances = xp.where(xp.sum(distances) == 0, mass, distances)
+            chosen.append(self.row(x, self.drawn(distances, draws[j, ...])))
+            parameters = (chosen[-1], scales)
+            closest = execution.map_rows(_Closest(), space, (x, *closest), parameters, self.how)
+            distances = closest[0] if weight is None else xp.where(mass > 0, mass * closest[0], 0.0)
+        return xp.stack(chosen), xp.sum(distances) / xp.sum(mass) / float(d)
+
+    def drawn(self, mass: Array, draw: Array) -> Array:
+        """Index of the row at which the cumulated mass passes a share of the whole."""
+        xp = self.space.xp
+        cumulated = xp.cumulative_sum(xp.astype(mass, self.space.wide))
+        index = xp.sum(xp.astype(cumulated <= draw * cumulated[-1], xp.int32))
+        return xp.where(index < mass.shape[0], index, mass.shape[0] - 1)
+
+    def row(self, x: Array, index: Any) -> Array:
+        """Row of `x` as an array (d,) of the space's dtype."""
+        xp = self.space.xp
+        index = xp.asarray(index, device=self.space.device)[None]
+        return xp.astype(xp.take(x, index, axis=0)[0, :], self.space.dtype)
+
+
+@dataclass(frozen=True)
+class _Closest:
+    """Kernel: squared distance of rows from a centre, or from earlier ones if they are closer."""
+
+    @property
+    def tails(self) -> tuple[tuple[int, ...], ...]:
+        return ((),)
+
+    @property
+    def breadth(self) -> int:
+        return 1
+
+    def width(self, plan: Plan, parameters: Any) -> int:
+        del plan
+        return int(parameters[0].shape[0])  # features
+
+    def prepare(self, plan: Plan, parameters: Any) -> Any:
+        del plan
+        return parameters
+
+    def rows(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
+        xp, features = plan.xp, plan.axis
+        centre, scales = prepared
+        standardized = (rows[0] - along(centre, features)) * along(scales, features)
+        distances = xp.sum(standardized * standardized, axis=features)
+        return (distances if len(rows) == 1 else xp.minimum(distances, rows[1]),)

@@ -1,0 +1,156 @@
+"""The M-step: the mixture that expected statistics make most likely."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.quiet import quietly
+from estep_xp.arrays.validation import check_not_flushed, check_number, raise_bad_value
+from estep_xp.em.statistics import Statistics, arrays_of, check_statistics
+from estep_xp.families import contract
+from estep_xp.mixture.mixture import Mixture
+
+
+def m_step(statistics: Statistics, *, variance_floor: float | None = None) -> Mixture:
+    """The mixture that the statistics make most likely.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Of at least one row.
+    variance_floor : float, optional
+        Added to the variances, or to the diagonals of covariance matrices: keeps components from
+        collapsing onto single rows. In squared units of x; scikit-learn's ``reg_covar``. The
+        default is 1e-6 times the variance of each feature over all (weighted) rows, added to that
+        feature's; for spherical components the mean over the features. So it has the units of x.
+
+    Returns
+    -------
+    Mixture
+        Of the same family. A component that has lost all rows keeps its parameters and gets the
+        weight 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the statistics are not finite or hold no rows, or a covariance matrix is not positive
+        definite.
+
+    Notes
+    -----
+    Weights N_k / Σ N; means Σ r x / N_k; covariances Σ r (x − m)(x − m)ᵀ / N_k about the new mean m
+    (Bishop 2006, eqs. 9.24 to 9.26), plus the floor. The variance over all rows, from which the
+    default floor comes, follows from the same sums: that within components plus that of their
+    means. The default is at least the variance of the rounding of x, (eps m / 4)² at a mean m, so
+    that a feature that is the same number in all rows has a floor, too; one of zeros gets 1e-6.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> new = ex.m_step(ex.expected_statistics([1.0, 2.5, 7.0, 5.0], mixture))
+    >>> new.weights.round(4), new.components.means.round(4)
+    (array([0.5007, 0.4993]), array([1.7746, 5.9816]))
+    """
+    check_statistics("statistics", statistics)
+    floor = check_floor(variance_floor)
+    space = space_of(arrays_of("statistics", statistics))
+    if not space.lazy:
+        _check_sums(space, statistics)
+    mixture: Mixture = execution.apply(maximized, space, (statistics, floor), statistics.mixture)
+    return mixture
+
+
+def check_floor(variance_floor: Any) -> Any:
+    """A floor of variances as a non-negative number, a tracer, or None for the default one."""
+    return None if variance_floor is None else check_number("variance_floor", variance_floor)
+
+
+def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
+    """Run the M-step on statistics that are good."""
+    components: Any = contract.estimable(statistics.mixture.components)
+    arguments = (components, statistics.counts, statistics.moments, floor)
+    try:
+        new: Mixture = execution.compute(maximize, space, *arguments)
+    except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
+        _explain(space, arguments)
+        raise
+    if is_concrete(new.weights) and not _is_usable(new.components):
+        _explain(space, arguments)
+    return new
+
+
+def _is_usable(components: Any) -> bool:
+    """Whether concrete components have finite parameters, and variances with all their digits."""
+    host = type(components)(*map(to_host, components))
+    scales = quietly(host._scales, np)
+    most = 1.0 / np.sqrt(np.finfo(scales.dtype).smallest_normal)
+    return bool((scales <= most).all()) and all(np.isfinite(array).all() for array in host)
+
+
+def maximize(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Mixture:
+    """The mathematics of the M-step, which raises nothing of its own."""
+    weights, counts, lost = _shares(xp, counts)
+    return Mixture(weights, components._maximized(xp, counts, lost, moments, floor))
+
+
+def default_floor(xp: Namespace, components: Any, counts: Array, moments: Any) -> Array:
+    """The floor of variances for want of another: (d,), or () for one for all features."""
+    _, counts, lost = _shares(xp, counts)
+    floor: Array = components._floor(xp, counts, lost, moments)
+    return floor
+
+
+def _covariances(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Array:
+    _, counts, lost = _shares(xp, counts)
+    return components._estimated(xp, counts, lost, moments, floor)[1]
+
+
+def _shares(xp: Namespace, counts: Array) -> tuple[Array, Array, Array]:
+    """Mixing weights, positive counts, and which components are lost."""
+    total = xp.sum(counts)
+    # Less than the rounding of a rounding error of all rows: no row is left, or a single one that
+    # the component would collapse upon.
+    least = float(xp.finfo(counts.dtype).eps) ** 2 * total
+    lost = counts <= least
+    # A count of exactly 0 stays: it has a derivative by its mixing weight, also of 0.
+    weights = xp.where(lost & (counts > 0), 0.0, counts) / total
+    # What is computed for a lost component is thrown away; it must be finite all the same, or its
+    # derivatives would poison the others'.
+    positive = xp.where(lost, xp.where(total > 0, least, 1.0), counts)
+    return weights, positive, lost
+
+
+def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
+    """Raise for the first variance or covariance matrix of an M-step that can't be used."""
+    covariances = execution.compute(_covariances, space, *arguments)
+    if is_concrete(covariances):
+        components, *_, floor = arguments
+        remedy = "raise variance_floor"
+        if floor is None:
+            remedy = "give a variance_floor above the default, x in other units, or float64"
+        components._refuse(to_host(covariances), remedy)
+
+
+def _check_sums(space: Space, statistics: Statistics) -> None:
+    """Raise for the first number of concrete statistics that can't be one."""
+    for name, array in arrays_of("statistics", statistics).items():
+        host = to_host(array)
+        bad = np.argwhere(~np.isfinite(host))
+        if len(bad):
+            index = tuple(bad[0].tolist())
+            raise_bad_value(name, index, host[index], f"{name} must be finite")
+        check_not_flushed(space, name, array)
+    counts = to_host(statistics.counts)
+    negative = np.argwhere(counts < 0)
+    if len(negative):
+        index = tuple(negative[0].tolist())
+        expected = "statistics.counts must not be negative"
+        raise_bad_value("statistics.counts", index, counts[index], expected)
+    if not float(to_host(statistics.n_rows)) > 0:
+        raise ValueError("statistics.n_rows is 0; an M-step needs at least one row")

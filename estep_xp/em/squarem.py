@@ -1,0 +1,72 @@
+"""SQUAREM: a longer step in the direction in which two steps of EM have gone.
+
+Varadhan and Roland 2008, "Simple and globally convergent methods for accelerating the convergence
+of any EM algorithm", scheme S3. It extrapolates numbers that may take any value (logits of weights,
+means, logarithms of variances, Cholesky entries), so what comes out is a mixture again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.families.gaussian.moments import by_feature
+from estep_xp.mixture.mixture import Mixture
+
+
+def extrapolated(
+    xp: Namespace, start: Mixture, once: Mixture, twice: Mixture, floor: Any
+) -> tuple[Mixture, Array]:
+    """The mixture beyond `twice`, where `once` and `twice` are one and two steps from `start`.
+
+    And whether it may be used at all: it must be finite, and no variance below the floor, where a
+    spike on a single row would look like progress.
+    """
+    components: Any = start.components
+    alive = twice.weights > 0
+    a, b, c = (_free(xp, mixture, alive) for mixture in (start, once, twice))
+    steps = [y - x for x, y in zip(a, b, strict=True)]
+    turns = [z - 2.0 * y + x for x, y, z in zip(a, b, c, strict=True)]
+    # Means are measured in deviations: a change of units changes nothing.
+    scales = [1.0, components._scales(xp), *(1.0 for _ in a[2:])]
+    length, turn = (_squared_norm(xp, vectors, scales) for vectors in (steps, turns))
+    # Where there is nothing to go by, the ratio is 1; and so that its derivative is finite, too.
+    bent = (length > 0) & (turn > 0)
+    ratio = xp.sqrt(xp.where(bent, length, 1.0) / xp.where(bent, turn, 1.0))
+    factor = xp.where(ratio > 1, ratio, 1.0)  # 1 gives `twice`
+    moved = [
+        x + 2.0 * factor * step + factor * factor * turn
+        for x, step, turn in zip(a, steps, turns, strict=True)
+    ]
+    mixture = _mixture(xp, moved, type(start.components), alive)
+    return mixture, _is_usable(xp, mixture, floor)
+
+
+def _free(xp: Namespace, mixture: Mixture, alive: Array) -> list[Array]:
+    components: Any = mixture.components
+    return [xp.log(xp.where(alive, mixture.weights, 1.0)), *components._free(xp)]
+
+
+def _mixture(xp: Namespace, free: list[Array], family: Any, alive: Array) -> Mixture:
+    """The mixture of these numbers; components that are lost stay lost."""
+    logits, *others = free
+    logits = xp.where(alive, logits, -math.inf)
+    weights = xp.exp(logits - xp.max(logits))
+    return Mixture(weights / xp.sum(weights), family._from_free(xp, *others))
+
+
+def _squared_norm(xp: Namespace, vectors: list[Array], scales: list[Any]) -> Array:
+    scaled = [vector * scale for vector, scale in zip(vectors, scales, strict=True)]
+    return sum((xp.sum(one * one) for one in scaled[1:]), start=xp.sum(scaled[0] * scaled[0]))
+
+
+def _is_usable(xp: Namespace, mixture: Mixture, floor: Any) -> Array:
+    components: Any = mixture.components
+    scales = components._scales(xp)
+    usable = xp.all(xp.isfinite(mixture.weights)) & xp.all(
+        scales * scales * by_feature(floor, scales) <= 1
+    )
+    for array in components:
+        usable = usable & xp.all(xp.isfinite(array))
+    return usable

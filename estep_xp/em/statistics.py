@@ -1,0 +1,275 @@
+"""Expected sufficient statistics: what EM needs to know of the rows, added up over all of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array, ArrayLike
+from estep_xp.arrays.namespace import Space, is_concrete, is_within_reach, space_of, to_host
+from estep_xp.arrays.quiet import quiet
+from estep_xp.arrays.record_repr import sizes, summarized
+from estep_xp.arrays.validation import check_array, shape_text
+from estep_xp.families import contract
+from estep_xp.families.hints import described
+from estep_xp.mixture.call import Problem, log_likelihoods, padded, pose, refuse_bad_rows, run
+from estep_xp.mixture.kernels import ExpectedStatistics
+from estep_xp.mixture.mixture import Mixture
+
+
+@summarized
+class Statistics(NamedTuple):
+    """Expected sufficient statistics of rows under a mixture; they add up over blocks of rows.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        The mixture they were taken under, whose means they are centred on.
+    log_likelihood : array, shape ()
+        Σ_i s_i log p(x_i), in nats, with the sample weights s_i.
+    n_rows : array, shape ()
+        Σ_i s_i, the weighted number of rows.
+    counts : array, shape (k,)
+        N_k = Σ_i s_i r_ik, the expected number of rows of each component.
+    moments : NamedTuple of arrays
+        The family's own sums, which give new components; for Gaussian families ``first`` and
+        ``second``, the moments of x − μ_k weighted by s_i r_ik.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> statistics = ex.expected_statistics([1.0, 2.5, 7.0], mixture)
+    >>> statistics.counts.round(4)
+    array([1.9843, 1.0157])
+    >>> statistics.moments.first.round(4)
+    array([-0.5073,  0.9446])
+    """
+
+    mixture: Mixture
+    log_likelihood: Array
+    n_rows: Array
+    counts: Array
+    moments: Any
+
+    def _shown_fields(self) -> dict[str, Any]:
+        numbers = {"n_rows": self.n_rows, "log_likelihood": self.log_likelihood}
+        return sizes("k", "counts", self.counts) | numbers | {"mixture": self.mixture}
+
+
+def expected_statistics(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    sample_weight: ArrayLike | None = None,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Statistics:
+    """Expected sufficient statistics of all rows, in memory that does not grow with their number.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components. Read block by block: it may
+        be a ``numpy.memmap`` larger than memory.
+    mixture : Mixture
+        Weights, and components of one of the package's families.
+    sample_weight : array, shape (n,), optional
+        Non-negative weight of each row. A row of weight 0 contributes nothing, whatever it holds.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    Statistics
+        Centred on the means of `mixture`. No rows give zeros, which add nothing.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value, the components are of a family that has no
+        M-step, or a row has zero density under every component.
+
+    Notes
+    -----
+    The E-step's half of EM (Bishop 2006, section 9.3), with first and second moments about the
+    current means instead of the origin: they add up over blocks all the same, and an offset of the
+    data costs no digits.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> statistics = ex.expected_statistics([1.0, 2.5, 7.0], mixture)
+    >>> round(float(statistics.log_likelihood), 4), float(statistics.n_rows)
+    (-5.9815, 3.0)
+    """
+    problem = posed(x, mixture, sample_weight)
+    how = execution.options(block_size, workers)
+    statistics = sums_of(padded(problem), how)
+    check_rows_of(problem, statistics, how)
+    return statistics
+
+
+def posed(x: Any, mixture: Any, sample_weight: Any) -> Problem:
+    """Pose the arguments of a call whose components can be estimated."""
+    problem = pose(x, mixture, sample_weight=sample_weight)
+    contract.estimable(problem.mixture.components)
+    return problem
+
+
+def sums_of(problem: Problem, how: execution.Options) -> Statistics:
+    """Take the statistics of a problem, whatever its rows are."""
+    return sums_in_full(problem, how)[0]
+
+
+def sums_in_full(problem: Problem, how: execution.Options) -> tuple[Statistics, Array]:
+    """Statistics of a problem, and what rounding has left of their log-likelihood."""
+    space, mixture = problem.space, problem.mixture
+    flags = (problem.zeros, space.lazy, problem.masks)
+    kernel = ExpectedStatistics(problem.k, *flags, pads=problem.pads)
+    log_likelihood, left, n_rows, counts, *sums = execution.sum_rows(
+        kernel, space, problem.rows, mixture, how
+    )
+    moments = contract.estimable(mixture.components)._moments(*sums)
+    return Statistics(mixture, log_likelihood, n_rows, counts, moments), left
+
+
+def check_rows_of(problem: Problem, statistics: Statistics, how: execution.Options) -> None:
+    """Raise for a bad row, if the sum over all tells that there is one."""
+    total = statistics.log_likelihood
+    if not is_concrete(total) or math.isfinite(to_host(total)):
+        return
+    if not is_within_reach(problem.rows[0]):
+        raise ValueError(
+            f"the log-likelihood is {to_host(total)!s}: among the rows of {problem.name} with all "
+            "processes is one that is not finite, or has zero density under every component"
+        )
+    # Only now a pass that keeps a number for each row.
+    problem = problem._replace(space=problem.space._replace(lazy=False))
+    (contributions,) = run(problem, log_likelihoods(problem), how.block_size, how.workers)
+    refuse_bad_rows(problem, contributions)
+
+
+@quiet
+def merge(a: Statistics, b: Statistics) -> Statistics:
+    """Statistics of the rows of both: blocks, devices and machines reduce with it.
+
+    Parameters
+    ----------
+    a, b : Statistics
+        Of different rows, under the same mixture.
+
+    Returns
+    -------
+    Statistics
+        Their sum. It is associative, and statistics of no rows change nothing.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they were centred on different mixtures. Where values do not exist yet, under ``jit`` for
+        example, the sums are NaN instead.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> parts = [ex.expected_statistics(rows, mixture) for rows in ([1.0, 2.5], [7.0])]
+    >>> float(ex.merge(*parts).n_rows)
+    3.0
+    """
+    for name, one in (("a", a), ("b", b)):
+        check_statistics(name, one)
+    family, other = type(a.mixture.components), type(b.mixture.components)
+    if family is not other:
+        raise TypeError(
+            f"a is of {family.__name__} but b of {other.__name__} components; merge statistics of "
+            "one mixture"
+        )
+    space = space_of(arrays_of("a", a) | arrays_of("b", b))
+    same = _same(space, a, b)
+
+    def added(one: Array, other: Array) -> Array:
+        return one + other if same is None else space.xp.where(same, one + other, math.nan)
+
+    return Statistics(
+        a.mixture,
+        added(a.log_likelihood, b.log_likelihood),
+        added(a.n_rows, b.n_rows),
+        added(a.counts, b.counts),
+        type(a.moments)(*map(added, a.moments, b.moments)),
+    )
+
+
+def check_statistics(name: str, value: Any) -> None:
+    """Raise unless `value` is a record of statistics."""
+    if not isinstance(value, Statistics):
+        raise TypeError(
+            f"{name} is {described(value)}; expected an estep_xp.Statistics, such as "
+            "expected_statistics(x, mixture) gives"
+        )
+    mixture, *scalars, counts, moments = value
+    if not isinstance(mixture, Mixture):
+        raise TypeError(
+            f"{name}.mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture"
+        )
+    components = contract.estimable(mixture.components)
+    components._check_moments(f"{name}.moments", moments)
+    k = components._n_components()
+    for field, array, shape in (
+        ("log_likelihood", scalars[0], ()),
+        ("n_rows", scalars[1], ()),
+        ("counts", counts, (k,)),
+        ("mixture.weights", mixture.weights, (k,)),
+    ):
+        check_array(f"{name}.{field}", array, shape)
+
+
+def arrays_of(name: str, statistics: Statistics) -> dict[str, Array]:
+    """Arrays of statistics by the names under which a user finds them."""
+    mixture = statistics.mixture
+    named = {f"{name}.mixture.weights": mixture.weights}
+    for prefix, record in (
+        ("mixture.components", mixture.components),
+        ("moments", statistics.moments),
+    ):
+        fields: Any = record
+        named |= {f"{name}.{prefix}.{field}": getattr(fields, field) for field in fields._fields}
+    for field in ("log_likelihood", "n_rows", "counts"):
+        named[f"{name}.{field}"] = getattr(statistics, field)
+    return named
+
+
+def _same(space: Space, a: Statistics, b: Statistics) -> Array | None:
+    """Whether two mixtures are equal, where that can't be seen yet; None where they are."""
+    names = [name for name in arrays_of("", a) if name.startswith(".mixture.")]
+    ours, theirs = arrays_of("", a), arrays_of("", b)
+    flags = []
+    for name in names:
+        one, other = ours[name], theirs[name]
+        field = name.rpartition(".")[2]
+        if tuple(one.shape) != tuple(other.shape):
+            raise ValueError(
+                f"{field} has shape {shape_text(tuple(one.shape))} in a's mixture but "
+                f"{shape_text(tuple(other.shape))} in b's; merge statistics of one mixture"
+            )
+        if is_concrete(one) and is_concrete(other):
+            _check_equal(field, to_host(one), to_host(other))
+        else:
+            flags.append(space.xp.all(one == other))
+    return space.xp.all(space.xp.stack(flags)) if flags else None
+
+
+def _check_equal(field: str, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> None:
+    different = np.argwhere(a != b)
+    if len(different):
+        index = tuple(different[0].tolist())
+        where = ", ".join(map(str, index))
+        raise ValueError(
+            f"{field}[{where}] is {a[index]!s} in a's mixture but {b[index]!s} in b's; merge "
+            "statistics of one mixture"
+        )

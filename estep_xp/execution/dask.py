@@ -1,0 +1,218 @@
+"""Dask: one task a chunk of rows, each a call of the driver of the chunk's own library."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estep_xp.arrays import namespace
+from estep_xp.arrays.quiet import quietly
+from estep_xp.arrays.summation import Sum, values_of
+from estep_xp.execution.kernel import RowKernel, SumKernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.namespace import Space
+    from estep_xp.execution.call_options import Options
+
+_FAN_IN = 8  # parts that one task of a tree adds up
+
+
+def map_rows(
+    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Build the graph; nothing is computed."""
+    import dask
+    import dask.array as da
+
+    lengths, chunks = _chunks(rows)
+    task = dask.delayed(_map_chunk, pure=True, nout=len(kernel.tails))
+    pieces = [task(kernel, space.dtype, parameters, how, *chunk) for chunk in chunks]
+    return tuple(
+        da.concatenate(
+            [
+                da.from_delayed(piece[i], shape=(length, *tail), dtype=space.dtype)
+                for piece, length in zip(pieces, lengths, strict=True)
+            ],
+            allow_unknown_chunksizes=True,
+        )
+        for i, tail in enumerate(kernel.tails)
+    )
+
+
+def sum_rows(
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Build the graph: one task a chunk, and a tree that adds up what they give."""
+    import dask
+    import dask.array as da
+
+    _, chunks = _chunks(rows)
+    task, add = dask.delayed(_sum_chunk, pure=True), dask.delayed(_add, pure=True)
+    parts = [task(kernel, space.dtype, parameters, how, *chunk) for chunk in chunks]
+    while len(parts) > 1:
+        parts = [add(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
+    shapes = _shapes_of_sums(kernel, space, rows, parameters, how)
+    finish = dask.delayed(_values, pure=True, nout=len(shapes))(parts[0])
+    return tuple(
+        da.from_delayed(finish[i], shape=shape, dtype=space.dtype) for i, shape in enumerate(shapes)
+    )
+
+
+def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
+    """Refuse: factorising a lazy matrix has no place in a graph of rows."""
+    del function, space, arrays
+    raise TypeError(
+        "covariances are a dask.array.Array; parameters are small: give covariances.compute()"
+    )
+
+
+def apply(function: Callable[..., Any], space: Space, arguments: tuple[Any, ...], like: Any) -> Any:
+    """One task that calls `function` with NumPy arrays."""
+    import dask
+    import dask.array as da
+
+    leaves = _leaves(like)
+    task = dask.delayed(_applied, pure=True, nout=len(leaves))
+    pieces = task(function, space.dtype, arguments)
+    lazy = (
+        da.from_delayed(pieces[i], shape=leaf.shape, dtype=space.dtype)
+        for i, leaf in enumerate(leaves)
+    )
+    return _rebuilt(like, lazy)
+
+
+def realized(value: Any) -> Any:
+    """Compute a record of arrays, all in one go."""
+    import dask
+
+    return dask.compute(value)[0]
+
+
+def sampled(rows: tuple[Array, ...], limit: int, random: np.random.Generator) -> tuple[Array, ...]:
+    """Compute some of the rows, drawn at random."""
+    import dask
+
+    n = rows[0].shape[0]
+    if math.isnan(n):
+        raise ValueError("x has chunks of unknown lengths; call x.compute_chunk_sizes() first")
+    if n > limit:
+        indices = np.sort(random.choice(n, limit, replace=False))
+        rows = tuple(array[indices] for array in rows)
+    computed: tuple[Array, ...] = dask.compute(*rows)
+    return computed
+
+
+def _applied(function: Callable[..., Any], dtype: Any, arguments: tuple[Any, ...]) -> list[Array]:
+    space = namespace.space_of({})._replace(dtype=dtype)
+    return _leaves(function(space, *arguments))
+
+
+def _leaves(value: Any) -> list[Array]:
+    """Arrays of nested records, in order."""
+    if isinstance(value, tuple):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [value]
+
+
+def _rebuilt(like: Any, leaves: Iterator[Array]) -> Any:
+    """Nested records of the same kind around other arrays."""
+    if isinstance(like, tuple):
+        items = [_rebuilt(item, leaves) for item in like]
+        return type(like)(*items) if hasattr(like, "_fields") else tuple(items)
+    return next(leaves)
+
+
+def _chunks(rows: tuple[Array, ...]) -> tuple[tuple[int, ...], Iterator[tuple[Any, ...]]]:
+    """Lengths of the chunks of rows, and for each the pieces of all arrays, delayed."""
+    import dask.array as da
+
+    whole = (rows[0].shape[0],)
+    lengths = next((array.chunks[0] for array in rows if isinstance(array, da.Array)), whole)
+    aligned = [_aligned(array, lengths) for array in rows]
+    return lengths, zip(*(array.to_delayed().ravel() for array in aligned), strict=True)
+
+
+def _aligned(array: Array, lengths: tuple[int, ...]) -> Array:
+    """Rows in chunks of these lengths, each of whole rows."""
+    import dask.array as da
+
+    if not isinstance(array, da.Array):
+        if any(map(math.isnan, lengths)):
+            raise ValueError(
+                "x has chunks of unknown lengths, which a numpy.ndarray beside it can't be cut "
+                "into; call x.compute_chunk_sizes() first"
+            )
+        return da.from_array(array, chunks=(lengths, *array.shape[1:]))
+    array = _whole_rows(array)
+    if any(map(math.isnan, (*lengths, *array.chunks[0]))):
+        if len(array.chunks[0]) != len(lengths):
+            raise ValueError(
+                "x and sample_weight have chunks of unknown lengths, and not as many; call "
+                "compute_chunk_sizes() of both first"
+            )
+        return array
+    return array.rechunk({0: lengths})
+
+
+def _map_chunk(
+    kernel: RowKernel, dtype: Any, parameters: Any, how: Options, *rows: Array
+) -> tuple[Array, ...]:
+    from estep_xp import execution
+
+    space = _chunk_space(dtype, rows)
+    return execution.map_rows(kernel, space, rows, parameters, _in_a_task(how))
+
+
+def _sum_chunk(
+    kernel: SumKernel, dtype: Any, parameters: Any, how: Options, *rows: Array
+) -> tuple[Sum, ...]:
+    from estep_xp import execution
+
+    space = _chunk_space(dtype, rows)
+    sums = execution.sum_rows(kernel, space, rows, parameters, _in_a_task(how))
+    return tuple(Sum.of(space.xp, one) for one in sums)
+
+
+def _in_a_task(how: Options) -> Options:
+    """One thread unless asked for more: the scheduler runs tasks in parallel already."""
+    return how._replace(workers=how.workers or 1)
+
+
+def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:
+    first, *others = parts
+    for other in others:  # quietly: a sum may be infinite, and whoever looks at it says why
+        first = quietly(_join, first, other)
+    return first
+
+
+def _join(one: tuple[Sum, ...], other: tuple[Sum, ...]) -> tuple[Sum, ...]:
+    return tuple(a.joined(b) for a, b in zip(one, other, strict=True))
+
+
+def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
+    return quietly(values_of, namespace.namespace_of(sums[0].total), sums)
+
+
+def _shapes_of_sums(
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> list[tuple[int, ...]]:
+    """Shapes of the sums: those over no rows of the same kind."""
+    none = [np.empty((0, *array.shape[1:]), dtype=space.dtype) for array in rows]
+    stand_in = _rebuilt(parameters, (np.ones(leaf.shape) for leaf in _leaves(parameters)))
+    sums = _sum_chunk(kernel, space.dtype, stand_in, how, *none)
+    return [one.total.shape for one in sums]
+
+
+def _chunk_space(dtype: Any, rows: tuple[Array, ...]) -> Space:
+    return namespace.space_of({"x": rows[0]})._replace(dtype=dtype)
+
+
+def _whole_rows(array: Array) -> Array:
+    """Chunk along rows only: a row is one piece of work."""
+    features = range(1, array.ndim)
+    return array.rechunk(dict.fromkeys(features, -1)) if features else array

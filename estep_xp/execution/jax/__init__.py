@@ -1,0 +1,1 @@
+"""JAX's driver: the whole computation is compiled, in eager calls too."""

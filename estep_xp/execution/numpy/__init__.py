@@ -1,0 +1,1 @@
+"""NumPy's driver: blocks of rows in the cache, several threads, one BLAS thread each."""

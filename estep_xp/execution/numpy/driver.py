@@ -1,0 +1,409 @@
+"""NumPy: blocks of rows that fit in the cache, rows last, written into the results as they come."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from estep_xp.arrays.namespace import numpy_namespace
+from estep_xp.arrays.quiet import quietly
+from estep_xp.arrays.summation import Sum, sum_pairwise, values_of
+from estep_xp.execution.call_options import available_threads
+from estep_xp.execution.kernel import Granted, Plan, RowKernel, SumKernel, each_component
+from estep_xp.execution.numpy.blas import OneThread, on_one_thread
+from estep_xp.execution.numpy.threads import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.namespace import Space
+    from estep_xp.execution.call_options import Options
+
+# Numbers in the results of a block, and in all that its rows need meanwhile. Smaller blocks would
+# stay in a core's own cache; but each operation hands on Python's lock, which takes threads longer
+# the shorter operations are.
+_RESULT_NUMBERS, _BLOCK_NUMBERS = 3 << 17, 1 << 21
+_LEAST_ROWS = 512  # unless so many take more numbers than that
+
+# Features whose products with each other take less time than (x − μ) P does.
+_MOST_FEATURES = 44
+
+# Rows from which on more may be prepared than the plainest form of a density.
+_MANY_ROWS = 1000
+
+# Numbers of features that stay in a core's own cache while they are multiplied slice by slice.
+_CACHED_NUMBERS = 1 << 18
+
+# Numbers, over all rows, from which on threads cost less than they save.
+_THREADED_NUMBERS = 1 << 19
+
+# Numbers of so few rows for all components that calls take longer than what they do.
+_FEW_NUMBERS = 1 << 17
+
+# Threads for which rows are cut into blocks that are smaller than they would have to be.
+_MOST_THREADS = 8
+
+# Rows that are a single block without further ado: their call takes microseconds.
+_FEW_ROWS = 512
+
+# Exponents below which numpy.exp is slow, since results are subnormal, and those of zero.
+_SUBNORMAL, _ZERO = -707.0, -745.2
+
+# Share of a block's exponentials up to which slow ones are best taken apart from the others.
+_FEW_SLOW = 0.03
+
+# Share of a block's rows up to which mending them takes less time than the sure form for all.
+_FEW_BAD = 0.5
+
+# Numbers in NumPy's buffer, 8192 unless told. What is broadcast against shorter arrays than that is
+# first repeated in the buffer, which costs more than the operation.
+_BUFFER = 1024
+
+# Results of at most so many columns are written column by column; and shares of at most so many are
+# divided by their totals as they are written.
+_FEW_COLUMNS, _DIVIDED_COLUMNS = 4, 6
+
+
+@dataclass(frozen=True)
+class NumpyPlan(Plan):
+    """Rows last, and numbers that can be looked at."""
+
+    axis: int = 0
+    wide: Any = np.float64
+    single: bool = False  # rows are in single precision
+
+    concrete = True
+    cuts_factors = True
+    differentiable = False
+    # Long double is double precision on some systems.
+    has_precise = bool(np.finfo(np.longdouble).eps < 0.01 * np.finfo(np.float64).eps)
+
+    def over_components(
+        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
+    ) -> Any:
+        """f(a[j], b[j]) for each component j; of few rows for all at once."""
+        if axis != 0 or len(arrays[0]) * x.size > _FEW_NUMBERS:
+            return each_component(np, function, arrays, axis)
+        return function(*arrays)
+
+    def pays(self, d: int, *, products: bool, independent: bool) -> bool:
+        """Whether features make log-densities quicker."""
+        del independent
+        if self.single and d == 1:  # then double precision costs more than a product saves
+            return False
+        return self.many_rows and (not products or d <= _MOST_FEATURES)
+
+    def exp(self, x: Array, *, least: float = -math.inf) -> Array:
+        """Exponentials, written over `x`, at full speed where they underflow."""
+        if least > _SUBNORMAL or x.dtype != np.float64:
+            return np.exp(x, out=x)
+        # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
+        slow = x <= _SUBNORMAL
+        n_slow = np.count_nonzero(slow)
+        if n_slow == 0:
+            return np.exp(x, out=x)
+        if n_slow < _FEW_SLOW * x.size:
+            places = np.flatnonzero(slow)
+            apart = np.exp(np.take(x, places))
+            np.put(x, places, 0.0)
+            np.put(np.exp(x, out=x), places, apart)
+            return x
+        # Half the exponent, squared, does not; and squares of zeros never underflow.
+        x *= 0.5
+        alive = x > 0.5 * _ZERO
+        np.exp(np.maximum(x, 0.5 * _ZERO, out=x), out=x)
+        x *= alive
+        return np.square(x, out=x)
+
+    def plus(self, x: Array, y: Array) -> Array:
+        """Sum x + y, written over x."""
+        return np.add(x, y, out=x)
+
+    def times(self, x: Array, y: Array | float) -> Array:
+        """Product x * y, written over x."""
+        return np.multiply(x, y, out=x)
+
+    def square(self, x: Array) -> Array:
+        """Squares, written over x."""
+        return np.square(x, out=x)
+
+    def sum_of_squares(self, x: Array, axis: int) -> Array:
+        """Sums of squares, written over x."""
+        return self.sum(np.square(x, out=x), axis)
+
+    def sum(self, values: Array, axis: int) -> Array:
+        """Sums along an axis."""
+        return sum_pairwise(np.add.reduce, values, axis)
+
+    def greatest(self, values: Array) -> Array:
+        """The largest number of each row (rows,)."""
+        return np.maximum.reduce(values, axis=0)
+
+    def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
+        """Products of pairs of arrays, and ones, written where they belong."""
+        rows = pairs[0][0].shape[1]
+        counts = [len(a) if b is None else max(len(a), len(b)) for a, b in pairs]
+        result = np.empty((sum(counts) + 1, rows), dtype=pairs[0][0].dtype)
+        result[-1] = 1.0
+        start = 0
+        for (a, b), count in zip(pairs, counts, strict=True):
+            piece = result[start : start + count]
+            if b is None:
+                piece[...] = a
+            else:
+                np.multiply(a, b, out=piece)
+            start += count
+        return result
+
+    def squared_norms(self, residuals: Array, factor: Array, cuts: list[int]) -> Array:
+        """Squared lengths (..., rows), of as many rows at a time as stay in the cache."""
+        rows = residuals.shape[-1]
+        result = np.empty((*residuals.shape[:-2], rows), dtype=residuals.dtype)
+        step = max(_LEAST_ROWS // 2, _CACHED_NUMBERS // (4 * cuts[-1]))
+        for start in range(0, rows, step):
+            block = residuals[..., start : start + step]
+            slices = itertools.pairwise(cuts)
+            a, b = next(slices)
+            products = np.matmul(factor[..., a:b, :].mT, block[..., a:b, :])
+            for a, b in slices:  # the rows of a factor before a are not in these columns
+                products[..., a:, :] += np.matmul(factor[..., a:b, a:].mT, block[..., a:b, :])
+            result[..., start : start + step] = self.sum_of_squares(products, -2)
+        return result
+
+    def sliced_product(self, theta: Array, features: Array, slices: list[slice]) -> Array:
+        """Products of theta and features, of as many rows at a time as stay in the cache."""
+        rows = features.shape[1]
+        if len(slices) == 1:
+            return np.matmul(theta, features)
+        result = np.empty((len(theta), rows), dtype=features.dtype)
+        step = max(_LEAST_ROWS, _CACHED_NUMBERS // (len(features) + 2 * len(theta)))
+        scratch = np.empty((len(theta), min(step, rows)), dtype=features.dtype)
+        for start in range(0, rows, step):
+            block, values = features[:, start : start + step], result[:, start : start + step]
+            part = scratch[:, : values.shape[1]]
+            first, *others = slices
+            np.matmul(theta[:, first], block[first], out=values)
+            for one in others:
+                np.add(values, np.matmul(theta[:, one], block[one], out=part), out=values)
+        return result
+
+    def quotient(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+        """Shares over the totals of rows, written over them."""
+        del exponents
+        return np.divide(shares, totals, out=shares)
+
+    def result(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+        """A quotient, of few columns one that is still to be divided."""
+        if len(shares) <= _DIVIDED_COLUMNS:
+            return _Quotient(shares, totals)
+        return self.quotient(shares, totals, exponents)
+
+    def span(self, values: Array, greatest: Array) -> tuple[float, float]:
+        """The smallest and the largest number of a block, given the largest of each row."""
+        if values.size == 0:
+            return -math.inf, math.inf
+        smallest = np.minimum.reduce(values, axis=None)
+        return float(smallest), float(np.maximum.reduce(greatest))
+
+    def sum_of_rows(self, values: Array) -> tuple[Array, Array]:
+        """The sum of numbers (rows,), taken in double precision, in two parts."""
+        total = np.add.reduce(values, dtype=np.float64)
+        if values.dtype == np.float64:
+            return total, np.float64(0.0)
+        value = values.dtype.type(total)
+        left = total - value if np.isfinite(value) else 0.0
+        return value, values.dtype.type(left)
+
+    def shifted(self, values: Array, shift: Array) -> Array:
+        """Numbers of a block less those of rows, written over them."""
+        return np.subtract(values, shift, out=values)
+
+    def precise(self, array: Array) -> Array:
+        """Parameters as long doubles."""
+        return array.astype(np.longdouble)
+
+    def rounded(self, array: Array) -> Array:
+        """Parameters in double precision."""
+        return array.astype(np.float64)
+
+    def granted(
+        self,
+        bounds: Array,
+        limit: float,
+        quick: Callable[[], tuple[Array, Any]],
+        sure: Callable[[Array], Array],
+        x: Array,
+    ) -> Granted:
+        """Values of a block; single rows whose bound is above the limit are mended."""
+        largest = float(np.maximum.reduce(bounds, initial=0.0))
+        if largest <= limit:
+            return Granted(*quick(), None, largest)
+        fine = bounds <= limit
+        bad = np.flatnonzero(~fine)
+        if len(bad) > _FEW_BAD * len(fine):
+            return Granted(sure(x))
+        values, by_product = quick()
+        values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
+        return Granted(values, by_product, fine)
+
+    def selected(self, values: Array, flags: Array) -> Array:
+        """The flagged rows of a block."""
+        return np.compress(flags, values, axis=-1)
+
+
+class _Quotient(NamedTuple):
+    """Shares (k, rows) over totals (rows,), neither of which is needed any more."""
+
+    shares: np.ndarray[Any, Any]
+    totals: np.ndarray[Any, Any]
+
+
+_PLAIN = NumpyPlan(numpy_namespace)
+
+
+def map_rows(
+    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Run `kernel` block by block."""
+    n = rows[0].shape[0]
+    if n < _FEW_ROWS and how.block_size is None:
+        return quietly(_few_rows, kernel, space, rows, parameters)
+    results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in kernel.tails)
+
+    def write(block: slice, outputs: tuple[Array, ...]) -> None:
+        for result, output in zip(results, outputs, strict=True):
+            _write(result[block], output)
+
+    for _ in _blocks(kernel, kernel.rows, write, space, rows, parameters, how):
+        pass
+    return results
+
+
+def _few_rows(
+    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any
+) -> tuple[Array, ...]:
+    inputs = [_rows_last(array, space.dtype) for array in rows]
+    outputs = kernel.rows(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
+    return tuple(map(_turned, outputs))
+
+
+def sum_rows(
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Add the sums of blocks in their order, so that threads change no digit."""
+
+    def keep(block: slice, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+        del block
+        return sums
+
+    sums: list[Sum] = []
+    for terms in _blocks(kernel, kernel.sums, keep, space, rows, parameters, how):
+        sums = quietly(_added, space, sums, terms)
+    values = quietly(values_of, space.xp, sums)
+    return tuple(value[()] for value in values)  # scalars, as NumPy's own sums are
+
+
+def _added(space: Space, sums: list[Sum], terms: tuple[Array, ...]) -> list[Sum]:
+    if not sums:
+        return [Sum.of(space.xp, term) for term in terms]
+    return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
+
+
+def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
+    """Call `function` with floating-point warnings off: results are checked instead."""
+    return quietly(function, space.xp, *arrays)
+
+
+def _blocks(
+    kernel: RowKernel | SumKernel,
+    evaluate: Callable[..., tuple[Array, ...]],
+    use: Callable[[slice, tuple[Array, ...]], Any],
+    space: Space,
+    rows: tuple[Array, ...],
+    parameters: Any,
+    how: Options,
+) -> Iterator[Any]:
+    """What `use` makes of each block's results, in their order.
+
+    To be iterated where no variable holds it: a traceback would keep it, and its threads, alive.
+    """
+    n = rows[0].shape[0]
+    single = space.dtype == np.float32
+    plan = NumpyPlan(space.xp, many_rows=n >= _MANY_ROWS, single=single)
+    own = sum(math.prod(array.shape[1:]) for array in rows)
+    width = kernel.width(plan, parameters) + own
+    size = how.block_size or _default_block_size(n, max(kernel.breadth, own), width)
+    prepared = quietly(kernel.prepare, plan, parameters)
+
+    def run_block(block: slice) -> Any:
+        np.setbufsize(_BUFFER)
+        inputs = [_rows_last(array[block], space.dtype) for array in rows]
+        return use(block, evaluate(plan, prepared, *inputs))
+
+    starts = range(0, max(1, n), size)
+    large = n * width >= _THREADED_NUMBERS
+    threads = how.workers or (available_threads() if large else 1)
+    if large:
+        _keep_freed_memory()
+    limit = OneThread() if large or threads > 1 else None
+
+    def run(start: int) -> Any:
+        block = slice(start, start + size)
+        return on_one_thread(quietly, run_block, block) if limit else quietly(run_block, block)
+
+    return in_order(run, starts, threads, limit)
+
+
+def _rows_last(block: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
+    # Contiguous: operations keep the memory order of their input, and would crawl along columns.
+    turned = block.T if block.ndim <= 2 else np.moveaxis(block, 0, -1)
+    return np.ascontiguousarray(turned, dtype=dtype)
+
+
+def _turned(output: np.ndarray[Any, Any] | _Quotient) -> np.ndarray[Any, Any]:
+    """What lies with its rows last, with its rows first."""
+    if not isinstance(output, _Quotient):
+        return np.ascontiguousarray(output.T)
+    result = np.empty(output.shares.shape[::-1], dtype=output.shares.dtype)
+    _write(result, output)
+    return result
+
+
+def _write(result: np.ndarray[Any, Any], output: np.ndarray[Any, Any] | _Quotient) -> None:
+    """Write what lies with its rows last."""
+    if isinstance(output, _Quotient):
+        np.divide(output.shares, output.totals, out=result.T)
+    elif output.ndim == 2 and len(output) <= _FEW_COLUMNS:
+        for j, column in enumerate(output):
+            result[:, j] = column
+    else:
+        result[...] = output.T
+
+
+def _default_block_size(n: int, breadth: int, width: int) -> int:
+    """Rows in a block, for results of `breadth` numbers a row that needs `width` meanwhile."""
+    size = min(_RESULT_NUMBERS // max(1, breadth), _BLOCK_NUMBERS // max(1, width))
+    size = max(1, size)
+    # As many blocks as keep all threads busy to the end, or a multiple. Sums round as they are cut:
+    # for them to be the same with fewer threads, it is the machine that counts.
+    threads = min(os.cpu_count() or 1, _MOST_THREADS)
+    rounds = max(1, -(-n // (threads * size)))
+    size = max(min(_LEAST_ROWS, size), -(-n // (threads * rounds)))
+    # Whole vectors, but no power of two apart: those fall on each other in the cache.
+    return (size + 7) // 16 * 16 + 8
+
+
+def _keep_freed_memory() -> None:
+    """Let the allocator keep the temporaries of one block for the next.
+
+    glibc hands memory back to the system above a limit, and getting it again costs more than the
+    computation. The limit grows with the largest array that was ever freed; this one, of which no
+    page is touched, is a little larger than the largest of a block.
+    """
+    np.empty(9 * _BLOCK_NUMBERS, dtype=np.uint8)

@@ -1,0 +1,69 @@
+"""Any library of the Array API standard: the whole array in one go, or in blocks if asked to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from estep_xp.arrays.quiet import quietly
+from estep_xp.arrays.summation import Sum, values_of
+from estep_xp.execution.kernel import Plan, RowKernel, SumKernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.namespace import Space
+    from estep_xp.execution.call_options import Options
+
+
+# Rows in a block of a sum. Some libraries add one row to the next: in float32 that loses the sixth
+# digit over a few thousand rows already.
+_BLOCK_ROWS = 1 << 16
+_BLOCK_ROWS_SINGLE = 1 << 11
+
+
+def map_rows(
+    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Run `kernel`; blocks bound its temporaries."""
+    xp = space.xp
+    plan = Plan(xp)
+    n = rows[0].shape[0]
+    size = max(1, n) if how.block_size is None else how.block_size
+    # Quietly, for libraries that compute with NumPy.
+    prepared = quietly(kernel.prepare, plan, parameters)
+    blocks = [
+        quietly(kernel.rows, plan, prepared, *(array[s : min(s + size, n), ...] for array in rows))
+        for s in range(0, max(1, n), size)
+    ]
+    if len(blocks) == 1:
+        return blocks[0]
+    return tuple(xp.concat(pieces, axis=0) for pieces in zip(*blocks, strict=True))
+
+
+def sum_rows(
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Add the sums of blocks; without a size from the user, blocks bound the temporaries."""
+    xp = space.xp
+    plan = Plan(xp)
+    n = rows[0].shape[0]
+    single = space.dtype == xp.float32
+    size = how.block_size or (_BLOCK_ROWS_SINGLE if single else _BLOCK_ROWS)
+    prepared = quietly(kernel.prepare, plan, parameters)
+    sums: list[Sum] = []
+
+    def add(block: tuple[Array, ...]) -> list[Sum]:
+        terms = kernel.sums(plan, prepared, *block)
+        if not sums:
+            return [Sum.of(xp, term) for term in terms]
+        return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
+
+    for s in range(0, max(1, n), size):
+        sums = quietly(add, tuple(array[s : min(s + size, n), ...] for array in rows))
+    return quietly(values_of, xp, sums)
+
+
+def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
+    """Call `function` with floating-point warnings off: results are checked instead."""
+    return quietly(function, space.xp, *arrays)

@@ -1,0 +1,493 @@
+"""What all Gaussian components share: standardise rows, take their density, collect moments.
+
+log N(x | μ, C) = Σ_j log P_jj − (d/2) log 2π − ½ ‖(x − μ) P‖², with precision = P Pᵀ (Bishop 2006,
+eq. 2.43). The residual x − μ is formed first and squared last: x² − 2xμ + μ² cancels where the data
+lie far from the origin, and (x − μ)² / σ² over- or underflows where x − μ and σ are extreme.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import operator
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp.arrays import linalg
+from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.logsumexp import across, along
+from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.record_repr import parameters, summarized
+from estep_xp.arrays.summation import add_pairwise
+from estep_xp.arrays.validation import (
+    check_array,
+    check_covariances,
+    check_finite,
+    check_not_empty,
+    check_positive,
+    check_precision_cholesky,
+    check_shape,
+    raise_indefinite,
+)
+from estep_xp.families.contract import BlockFamily, Evaluated, Forms
+from estep_xp.families.gaussian.moments import GaussianMoments, default_floor
+from estep_xp.families.gaussian.product_form import (
+    Natural,
+    bounds_of,
+    centred,
+    features_of,
+    log_joint,
+    moments,
+    natural,
+    rows_of,
+)
+from estep_xp.families.gaussian.quadratic import PRODUCTS, Quadratic
+from estep_xp.families.log_prob import log_prob
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+class Standardizer(NamedTuple):
+    """What turns rows into log-densities: log_normalizers − ½ ‖(x − means) P‖².
+
+    Where derivatives may be taken, a diagonal P is kept as its reciprocal, the deviations: of a
+    quotient (x − μ) / σ the derivative by σ is finite where that of 1 / σ alone is not.
+    """
+
+    means: Array  # (k, d), or (k,) for one feature
+    factors: Array  # (k,): one for all features of a component; (k, d); P (k, d, d) or (1, d, d)
+    log_normalizers: Array  # (k,)
+
+
+class Shared(NamedTuple):
+    """What all rows share: the residual form, and the form of features where it may pay."""
+
+    residual: Standardizer
+    natural: Natural | None
+    certain: Array | None = None  # (): features are good for all rows, nobody need look again
+    joint: bool = True  # for log-joints, too, not for moments alone
+
+
+class Form(NamedTuple):
+    """Features of a block, and flags of the rows that they are good for; None for all."""
+
+    features: Array
+    fine: Array | None
+
+
+@summarized
+class Gaussian(BlockFamily):
+    """What the Gaussian families share; each adds its fields and its kind of covariance."""
+
+    __slots__ = ()
+
+    means: Array
+
+    _quadratic: ClassVar[Quadratic]  # the features that this kind of covariance needs
+    _is_independent: ClassVar[bool]  # features of an observation are
+
+    def log_prob(self, x: ArrayLike) -> Array:
+        """Log-density of each row under each component.
+
+        Parameters
+        ----------
+        x : array, shape (n, d)
+            Observations; shape (n,) for `UnivariateGaussian`.
+
+        Returns
+        -------
+        array, shape (n, k)
+            log N(x_i | μ_k, C_k), in nats.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has a wrong shape, dtype or value.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]).log_prob([2.0, 4.0]).round(4)
+        array([[-0.9189, -6.455 ],
+               [-2.9189, -2.455 ]])
+        """
+        return log_prob(self, x)
+
+    def _shown_fields(self) -> dict[str, Any]:
+        record: Any = self
+        return parameters("k" if self._is_univariate else "kd", record._asdict())
+
+    def _n_components(self) -> int:
+        return int(self.means.shape[0])
+
+    def _rows_shape(self) -> tuple[int | str, ...]:
+        return ("n", *self.means.shape[1:])
+
+    def _prepare(self, plan: Plan, log_weights: Array | None) -> Shared:
+        means, factors, log_normalizers = self._standardizer(plan)
+        if log_weights is not None:
+            log_normalizers = log_normalizers + log_weights
+        residual = Standardizer(means, factors, log_normalizers)
+        return Shared(residual, self._natural(plan, residual) if self._pays(plan) else None)
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
+        """What rows need of the components."""
+        raise NotImplementedError
+
+    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+        means, factors, log_normalizers = residual
+        if factors.ndim < 3 and plan.differentiable:  # they are deviations then
+            factors = 1.0 / factors
+        return natural(plan, self._quadratic, means, factors, log_normalizers)
+
+    def _n_features(self) -> int:
+        return int(self.means.shape[1]) if self.means.ndim == 2 else 1
+
+    def _pays(self, plan: Plan) -> bool:
+        products = self._quadratic is PRODUCTS
+        return plan.pays(self._n_features(), products=products, independent=self._is_independent)
+
+    def _width(self, plan: Plan) -> int:
+        d = self._n_features()
+        features = self._quadratic.count(d) + d + 1 if self._pays(plan) else 0
+        if plan.one_form and not plan.by_features(d, independent=self._is_independent):
+            return max(features, self._n_components() * d)  # residuals
+        return features
+
+    def _forms(self, plan: Plan, prepared: Shared, x: Array) -> Forms | None:
+        if prepared.natural is None:
+            return None
+        z = centred(plan, prepared.natural, x)
+        rows = rows_of(plan, self._quadratic, prepared.natural, z)
+        bounds = bounds_of(plan, self._quadratic, prepared.natural, rows)
+        joint = plan.joins(products=self._quadratic is PRODUCTS)
+        if joint:
+            exact = plan.xp.all(bounds <= prepared.natural.bound.limit)
+        else:  # what is finite is as exact as the others
+            exact = plan.xp.all(bounds < math.inf) & prepared.natural.near
+        quick = prepared._replace(certain=exact, joint=joint)
+        return Forms(exact, quick, prepared._replace(natural=None))
+
+    def _evaluated(self, plan: Plan, prepared: Shared, x: Array) -> Evaluated:
+        residual, natural, certain, _ = prepared
+
+        def surely(x: Array) -> Array:
+            return self._log_joint(plan, residual, x)
+
+        if natural is None:
+            return Evaluated(x, surely(x))
+        kind, dtype = self._quadratic, x.dtype
+        z = centred(plan, natural, x)
+        if certain is not None:
+            # Finite, for derivatives where both forms are computed.
+            finite = plan.xp.where(certain, z, 0.0)
+            features = features_of(plan, kind, rows_of(plan, kind, natural, finite))
+            joint = log_joint(plan, natural, features) if prepared.joint else surely(x)
+            return Evaluated(x, joint, form=Form(features, None))
+        rows = rows_of(plan, kind, natural, z)
+        bounds = bounds_of(plan, kind, natural, rows)
+        limit = natural.bound.limit
+
+        def quickly() -> tuple[Array, Array]:
+            mine = rows
+            if plan.differentiable:
+                # Made anew, which a compiler does in passing; what comes from outside of a choice
+                # it has to store. And finite, for derivatives where both forms are computed.
+                finite = centred(plan, natural, x)
+                finite = plan.xp.where(across(bounds <= limit, plan.axis), finite, 0.0)
+                mine = rows_of(plan, kind, natural, finite)
+            features = features_of(plan, kind, mine)
+            values = log_joint(plan, natural, features)
+            return plan.xp.astype(values, dtype, copy=False), features
+
+        values, features, fine, largest = plan.granted(bounds, limit, quickly, surely, x)
+        return Evaluated(x, values, largest, None if features is None else Form(features, fine))
+
+    def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
+        """Log-joints by the residual form."""
+        xp, features = plan.xp, plan.axis
+        d, factors = x.shape[features], prepared.factors
+        if plan.by_features(d, independent=factors.ndim < 3):
+            constants = along(prepared.log_normalizers, features)
+            return plan.kept(
+                lambda: log_density(plan, norms_by_features(plan, prepared, x), constants),
+                constants,
+            )
+
+        def norms(mean: Array, factor: Array) -> Array:
+            residuals = x - along(mean, features)
+            if factors.ndim == 3:
+                return linalg.squared_norms(plan, residuals, factor)
+            by_feature = factors.ndim == 2
+            factor = along(factor, features) if by_feature else factor[..., None, None]
+            return plan.sum_of_squares(standardize(plan, residuals, factor), features - 2)
+
+        if factors.ndim == 3:  # one P may be that of all components
+            factors = xp.broadcast_to(factors, (prepared.means.shape[0], d, d))
+        squared = plan.over_components(norms, (prepared.means, factors), plan.axis, x)
+        return log_density(plan, squared, along(prepared.log_normalizers, features))
+
+    def _moments_block(
+        self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        residual, natural = prepared[:2]
+        x, form = block.x, block.form
+        if form is None or natural is None:
+            return self._moments_of(plan, residual, x, responsibilities)
+        features, fine = form
+        if fine is None:
+            return self._moments_by_features(plan, natural, x, features, responsibilities)
+        some = (plan.selected(a, fine) for a in (x, features, responsibilities))
+        others = (plan.selected(a, ~fine) for a in (x, responsibilities))
+        parts = zip(
+            self._moments_by_features(plan, natural, *some),
+            self._moments_of(plan, residual, *others),
+            strict=True,
+        )
+        return tuple(a + b for a, b in parts)
+
+    def _moments_by_features(
+        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        both = moments(plan, self._quadratic, natural, features, responsibilities)
+        return tuple(plan.xp.astype(a, x.dtype, copy=False) for a in both)
+
+    def _moments_of(
+        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        """Moments by the residual form."""
+        xp, features = plan.xp, plan.axis
+        by_component = (
+            responsibilities if plan.axis == 0 else xp.permute_dims(responsibilities, (1, 0))
+        )
+
+        def about(mean: Array, share: Array) -> tuple[Array, Array]:
+            residuals = x - along(mean, features)
+            weighted = residuals * across(share, features)
+            second = self._second_moment(xp, weighted, residuals, features)
+            return xp.sum(weighted, axis=-1 - features), second
+
+        arrays = (prepared.means, by_component)
+        sums: tuple[Array, ...] = plan.over_components(about, arrays, 0, x)
+        return sums
+
+    @staticmethod
+    def _second_moment(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
+        """What the family needs of components' second moments."""
+        raise NotImplementedError
+
+    def _expected(self, plan: Plan, old: Self, counts: Array, moments: tuple[Array, ...]) -> Array:
+        # In features of x minus the old means: their sums are those very moments.
+        xp = plan.xp
+        first, second = moments
+        means, factors, log_normalizers = self._standardizer(plan)
+        if factors.ndim < 3:
+            factors = 1.0 / factors
+        kind = PRODUCTS if factors.ndim == 3 else self._quadratic
+        shifts = means - old.means
+        if means.ndim == 1:
+            shifts, factors, first, second = (a[:, None] for a in (shifts, factors, first, second))
+        quadratic, linear, half_norms = kind.parameters(xp, shifts, factors)
+        squares = kind.packed(xp, second)
+        total = xp.sum(quadratic[: squares.shape[0], :] * squares) + xp.sum(linear * first)
+        return total + xp.sum((log_normalizers - half_norms) * counts)
+
+    @staticmethod
+    def _moments(*sums: Array) -> GaussianMoments:
+        return GaussianMoments(*sums)
+
+    def _check_moments(self, name: str, moments: Any) -> None:
+        if not isinstance(moments, GaussianMoments):
+            raise TypeError(f"{name} is a {type(moments).__name__}; expected GaussianMoments")
+        fields: Any = self
+        for field, array, like in zip(moments._fields, moments, fields, strict=True):
+            check_array(f"{name}.{field}", array, tuple(like.shape))
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    ) -> Self:
+        means, covariances = self._estimated(xp, counts, lost, moments, floor)
+        family: Any = type(self)
+        new: Self = family(means, self._from_covariances(xp, covariances))
+        return new._keeping(xp, self, lost)
+
+    def _estimated(
+        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        means, covariances = self._scatter(xp, counts, moments, floor)
+        if floor is None:
+            floor = self._default_floor(xp, counts, lost, means, covariances)
+        return means, self._raised(xp, covariances, lost, floor)
+
+    def _floor(self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments) -> Array:
+        return self._default_floor(xp, counts, lost, *self._scatter(xp, counts, moments, None))
+
+    def _default_floor(
+        self, xp: Namespace, counts: Array, lost: Array, means: Array, covariances: Array
+    ) -> Array:
+        variances = self._variances(xp, covariances)
+        # Those of a component that has no rows may be any numbers.
+        means, variances = (
+            xp.where(per_component(lost, array), 0.0, array) for array in (means, variances)
+        )
+        shares = xp.where(lost, 0.0, counts)
+        total = xp.sum(shares)
+        return default_floor(xp, shares / xp.where(total > 0, total, 1.0), means, variances)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        """New means, and covariances about them, before the floor is added."""
+        raise NotImplementedError
+
+    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+        """The covariances, the floor added to their variances; to those of lost components, 1."""
+        raise NotImplementedError
+
+    def _variances(self, xp: Namespace, covariances: Array) -> Array:
+        """The variances of features (k, d), or those for all features (k,)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _from_covariances(xp: Namespace, covariances: Array) -> Array:
+        """The field that describes these covariances."""
+        raise NotImplementedError
+
+    def _keeping(self, xp: Namespace, old: Self, lost: Array) -> Self:
+        """Return these components, but the old ones where they are lost."""
+        before: Any = old
+        after: Any = self
+        pairs = zip(before, after, strict=True)
+        kept: Self = after._make(xp.where(per_component(lost, a), a, b) for a, b in pairs)
+        return kept
+
+
+def per_component(vector: Array, like: Array) -> Array:
+    """An array (k, ...) ready to broadcast against one with components along its first axis."""
+    return vector[(..., *(None,) * (like.ndim - vector.ndim))]
+
+
+def by_variances(
+    plan: Plan, means: Array, variances: Array, log_determinants: Array
+) -> Standardizer:
+    """What rows need of components whose features are independent."""
+    d = means.shape[1] if means.ndim == 2 else 1
+    deviations = plan.xp.sqrt(variances)
+    factors = deviations if plan.differentiable else 1.0 / deviations
+    return Standardizer(means, factors, -0.5 * (log_determinants + d * _LOG_2PI))
+
+
+def standardize(plan: Plan, residuals: Array, factors: Array) -> Array:
+    """Residuals, which may be overwritten, in units of the deviations of `by_variances`."""
+    return residuals / factors if plan.differentiable else plan.times(residuals, factors)
+
+
+def log_density(plan: Plan, squared_norms: Array, log_normalizers: Array) -> Array:
+    """Log-densities; the squared lengths of standardised residuals may be overwritten."""
+    return plan.plus(plan.times(squared_norms, -0.5), log_normalizers)
+
+
+def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
+    """Squared lengths of standardised residuals, feature by feature for all components at once."""
+    means, factors, _ = prepared
+    features, d = plan.axis, means.shape[1]
+
+    def columns() -> tuple[Any, ...]:
+        centres = [means[:, j] for j in range(d)]
+        if factors.ndim == 3:
+            return centres, [[factors[:, i, j] for i in range(j + 1)] for j in range(d)]
+        return centres, [factors[:, j] if factors.ndim == 2 else factors for j in range(d)]
+
+    # Numbers of all components side by side: that is how loops over components read them.
+    centres, scales = plan.kept(columns, means)
+    rows = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
+    residuals = [row - along(centre, features) for row, centre in zip(rows, centres, strict=True)]
+    squares: list[Array] = []
+    for j, scale in enumerate(scales):
+        if factors.ndim == 3:
+            pairs = zip(residuals[: j + 1], scale, strict=True)
+            terms = [residual * along(factor, features) for residual, factor in pairs]
+            standardized = add_pairwise(terms, operator.add)
+        else:
+            standardized = standardize(plan, residuals[j], along(scale, features))
+        squares.append(standardized * standardized)
+    return add_pairwise(squares, operator.add)
+
+
+def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:
+    """What rows need of components with precision Cholesky factors (k, d, d) or (1, d, d)."""
+    xp = plan.xp
+    if plan.differentiable:  # by what is not read, too: the derivative is zero there
+        factors = xp.triu(factors)
+    log_determinants = plan.sum(xp.log(xp.linalg.diagonal(factors)), -1)
+    return Standardizer(means, factors, log_determinants - 0.5 * means.shape[1] * _LOG_2PI)
+
+
+def checked_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
+    """Means (k, d) or (k,) as an array of `space`: finite, and at least one."""
+    means = space.parameter("means", means)
+    check_shape("means", means, expected)
+    check_not_empty("means", means.shape[0])
+    if means.ndim == 2 and means.shape[1] == 0:
+        raise ValueError(f"means has shape {tuple(means.shape)}; expected at least one feature")
+    return check_finite(space, "means", means)
+
+
+def checked_variances(space: Space, variances: Any, shape: tuple[int, ...]) -> Array:
+    """Variances of this shape as an array of `space`: positive and finite."""
+    variances = space.parameter("variances", variances)
+    check_shape("variances", variances, shape, ", to match means")
+    return check_positive(space, "variances", variances)
+
+
+def checked_factors(space: Space, factors: Any, shape: tuple[int, ...]) -> Array:
+    """Precision Cholesky factors of this shape as an array of `space`."""
+    factors = space.parameter("precision_cholesky", factors)
+    check_shape("precision_cholesky", factors, shape, ", to match means")
+    return check_precision_cholesky(space, factors)
+
+
+def variances_of(variances: Any) -> Array:
+    """Variances of components that nobody has checked yet."""
+    space = space_of({"variances": variances})
+    return check_positive(space, "variances", space.parameter("variances", variances))
+
+
+def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
+    """Covariances of components whose precision Cholesky factors nobody has checked yet."""
+    space = space_of({"precision_cholesky": factors})
+    factors = space.parameter("precision_cholesky", factors)
+    check_shape("precision_cholesky", factors, expected)
+    check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
+    factors = check_precision_cholesky(space, factors)
+    # Lazy ones, of an M-step, are inverted in a task: Dask has no products of stacked matrices.
+    return execution.apply(_inverted, space, (factors,), factors)
+
+
+def _inverted(space: Space, factors: Array) -> Array:
+    return execution.compute(linalg.covariances_of, space, factors)
+
+
+def factorized(
+    means: Any, covariances: Any, name: str, expected: tuple[str, ...]
+) -> tuple[Array, Array]:
+    """Means, and the precision Cholesky factors of checked covariances."""
+    space = space_of({"means": means, name: covariances})
+    means = checked_means(space, means, ("k", "d"))
+    k, d = means.shape
+    covariances = space.parameter(name, covariances)
+    sizes = {"k": k, "d": d}
+    check_shape(name, covariances, tuple(sizes[s] for s in expected), ", to match means")
+    covariances = check_covariances(space, name, covariances)
+    factors: Array | None = None
+    # Where a library's own cholesky raises, it does not say which matrix.
+    with contextlib.suppress(ValueError, RuntimeError):
+        factors = execution.compute(linalg.precision_cholesky, space, covariances)
+    if factors is None or (is_concrete(factors) and not np.isfinite(to_host(factors)).all()):
+        raise_indefinite(name, covariances)
+    return means, factors

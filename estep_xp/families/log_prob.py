@@ -1,0 +1,65 @@
+"""The public `log_prob` of the package's own families."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array
+from estep_xp.arrays.frames import column_names
+from estep_xp.arrays.namespace import space_of
+from estep_xp.arrays.validation import suspects
+from estep_xp.execution import Plan
+from estep_xp.families import contract
+
+
+@dataclass(frozen=True)
+class LogProb:
+    """Kernel: the log-densities of rows, and the largest of each row to tell bad rows by."""
+
+    k: int
+    lazy: bool
+
+    @property
+    def tails(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one row of the results."""
+        return ((self.k,), ())
+
+    @property
+    def breadth(self) -> int:
+        """Numbers that a row has in the widest results."""
+        return self.k
+
+    def width(self, plan: Plan, parameters: Any) -> int:
+        """Numbers that a row needs meanwhile, beyond itself."""
+        return self.k + contract.width(plan, parameters)
+
+    def prepare(self, plan: Plan, parameters: contract.BlockFamily) -> Any:
+        """Prepare the components."""
+        return parameters, parameters._prepare(plan, None)
+
+    def rows(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
+        """Evaluate a block."""
+        components, shared = prepared
+        values = components._evaluated(plan, shared, rows[0]).log_joint
+        if self.lazy:
+            values = contract.marked(plan, rows[0], values)
+        return values, plan.xp.max(values, axis=plan.axis)
+
+
+def log_prob(components: contract.BlockFamily, x: Any) -> Array:
+    """Component log-densities (n, k) of observations."""
+    space = space_of({"x": x, **contract.arrays_of(components)})  # type: ignore[arg-type]
+    components = components._checked(space)
+    columns, x = column_names(x), space.rows("x", x)
+    contract.check_rows_shape("x", components, x)  # type: ignore[arg-type]
+    kernel = LogProb(components._n_components(), space.lazy)
+    how = execution.options(None, None)
+    values, largest = execution.map_rows(kernel, space, (x,), components, how)
+    found = suspects(space, x, largest)
+    if found is not None:
+        found.check("x", np.isfinite(found.rows), "must be finite", columns)
+    return values

@@ -1,0 +1,1 @@
+"""The structure that joins components by mixing weights: E-step, kernels and their gradient."""

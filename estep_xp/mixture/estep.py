@@ -1,0 +1,297 @@
+"""The E-step: responsibilities and log-likelihood, for any components, on any array."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.namespace import namespace_of
+from estep_xp.arrays.quiet import quiet
+from estep_xp.arrays.record_repr import sizes, summarized, total
+from estep_xp.arrays.validation import check_shape
+from estep_xp.families import contract
+from estep_xp.mixture.call import check_density, check_rows, pose, run, total_log_likelihood
+from estep_xp.mixture.kernels import LogJoint, Posterior
+from estep_xp.mixture.mixture import Mixture
+
+
+@summarized
+class EStep(NamedTuple):
+    """What the E-step knows about each observation.
+
+    Parameters
+    ----------
+    responsibilities : array, shape (n, k)
+        Probability of each component given the observation; rows sum to 1. NaN in a row that has
+        zero density under every component.
+    log_likelihood : array, shape (n,)
+        log p(x_i), in nats; -inf in such a row.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> step = ex.e_step([1.0, 4.0], mixture)
+    >>> step.labels
+    array([0, 1])
+    >>> step.entropy.round(4)
+    array([0.0035, 0.6408])
+    >>> round(float(step.total_log_likelihood), 4)
+    -4.8548
+    >>> round(float(step.mean_max_responsibility), 4)
+    0.8299
+    """
+
+    responsibilities: Array
+    log_likelihood: Array
+
+    def _shown_fields(self) -> dict[str, Any]:
+        shown = sizes("nk", "responsibilities", self.responsibilities)
+        return shown | {"log_likelihood": total(self.log_likelihood)}
+
+    @property
+    def labels(self) -> Array:
+        """Most responsible component of each row, counted from 0, shape (n,).
+
+        The first of several at a tie; -1 where the responsibilities are NaN.
+        """
+        labels: Array = execution.of_rows(_labels, self.responsibilities)
+        return labels
+
+    @property
+    @quiet
+    def entropy(self) -> Array:
+        """Entropy of each row in nats, shape (n,): 0 when certain, log k when undecided."""
+        entropy: Array = execution.of_rows(_entropy, self.responsibilities)
+        return entropy
+
+    @property
+    @quiet
+    def total_log_likelihood(self) -> Array:
+        """Log-likelihood of all rows, shape ()."""
+        return execution.sum_of(self.log_likelihood)
+
+    @property
+    @quiet
+    def mean_max_responsibility(self) -> Array:
+        """Average of each row's largest responsibility, shape (); NaN without rows."""
+        r = self.responsibilities
+        if r.shape[0] == 0:
+            return namespace_of(r).sum(r) + math.nan
+        return execution.mean_of(execution.of_rows(_largest, r))
+
+
+def _labels(xp: Namespace, r: Array) -> Array:
+    return xp.where(xp.any(xp.isnan(r), axis=1), -1, xp.argmax(r, axis=1))
+
+
+def _entropy(xp: Namespace, r: Array) -> Array:
+    # 0 log 0 is 0, and so is its share of the derivative.
+    safe = xp.where(r > 0, r, 1.0)
+    return 0.0 - xp.sum(r * xp.log(safe), axis=1)
+
+
+def _largest(xp: Namespace, r: Array) -> Array:
+    return xp.max(r, axis=1)
+
+
+def e_step(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> EStep:
+    """Responsibilities and log-likelihood of each observation under a mixture.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    mixture : Mixture
+        Weights and components.
+    block_size : int, optional
+        Rows worked on at a time. Changes no result; the default suits the cache.
+    workers : int, optional
+        Threads over blocks of NumPy rows, the BLAS included; -1 for all processors that this
+        process may use. The default is that, too, where there are rows enough (a single one for
+        components of a class of your own). Changes no result.
+
+    Returns
+    -------
+    EStep
+        ``responsibilities`` (n, k) and ``log_likelihood`` (n,), arrays like `x`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows have zero density under every component.
+
+    Notes
+    -----
+    r_ik = w_k p(x_i | k) / Σ_j w_j p(x_i | j) (Bishop 2006, eq. 9.13), in log space throughout:
+    densities may under- and overflow.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> step = ex.e_step([2.5, 4.0, 5.5], mixture)
+    >>> step.responsibilities[:, 0].round(6)
+    array([0.981301, 0.339706, 0.002377])
+    >>> step.log_likelihood.round(4)
+    array([-1.8236, -2.6378, -1.8005])
+    """
+    problem = pose(x, mixture)
+    kernel = Posterior(problem.k, problem.zeros, problem.space.lazy)
+    responsibilities, log_likelihood = run(problem, kernel, block_size, workers)
+    check_density(problem, log_likelihood)
+    return EStep(responsibilities, log_likelihood)
+
+
+def posterior(
+    log_prob: ArrayLike,
+    weights: ArrayLike,
+    *,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> EStep:
+    """The E-step for component log-densities that are known already.
+
+    Parameters
+    ----------
+    log_prob : array, shape (n, k)
+        log p(x_i | k) of each row under each component; -inf where the density is zero.
+    weights : array, shape (k,)
+        Mixing weights, non-negative; normalised here.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    EStep
+        ``responsibilities`` (n, k) and ``log_likelihood`` (n,), arrays like `log_prob`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows have zero density under every component.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> ex.posterior([[-1000.0, -1001.0]], [0.5, 0.5]).responsibilities.round(4)
+    array([[0.7311, 0.2689]])
+    """
+    problem = pose(log_prob, Mixture(weights, contract.Given()), name="log_prob")
+    check_shape("log_prob", problem.rows[0], ("n", problem.k), ": one column a weight")
+    responsibilities, log_likelihood = run(
+        problem, Posterior(problem.k, problem.zeros, lazy=False), block_size, workers
+    )
+    check_density(problem, log_likelihood)
+    return EStep(responsibilities, log_likelihood)
+
+
+def log_joint(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Array:
+    """Log of the joint density of each observation and each component.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    mixture : Mixture
+        Weights and components.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    array, shape (n, k)
+        log w_k + log p(x_i | k) with the weights normalised; -inf where the weight is zero.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> ex.log_joint([4.0], mixture).round(4)
+    array([[-3.7174, -3.0528]])
+    """
+    problem = pose(x, mixture)
+    kernel = LogJoint(problem.k, problem.zeros, problem.space.lazy)
+    joint, largest = run(problem, kernel, block_size, workers)
+    check_rows(problem, largest)
+    return joint
+
+
+def log_likelihood(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    sample_weight: ArrayLike | None = None,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Array:
+    """Total log-likelihood of the observations, differentiable.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    mixture : Mixture
+        Weights and components.
+    sample_weight : array, shape (n,), optional
+        Non-negative weight of each row. A row of weight 0 contributes nothing, neither to the
+        value nor to derivatives, whatever it holds: NaN may mark padding.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    array, shape ()
+        Σ_i s_i log p(x_i), in nats.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows have zero density under every component; the total is -inf then.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> round(float(ex.log_likelihood([2.5, 4.0, 5.5], mixture)), 4)
+    -6.2618
+    """
+    problem = pose(x, mixture, sample_weight=sample_weight)
+    total, contributions = total_log_likelihood(problem, block_size, workers)
+    if contributions is not None:
+        check_density(problem, contributions)
+    return total
