@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import os
 import queue
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import estep_xp as ex
-from estep_xp.execution import call_options
+from estep_xp.execution import options
 from estep_xp.execution.numpy import driver, threads
 from estep_xp.execution.numpy.threads import in_order
 
@@ -133,7 +134,7 @@ def test_sums_are_the_same_to_the_last_digit_with_fewer_processors(n):
     for n_processors in (1, 2, 3):
         allowed = set(range(n_processors))
         with (
-            mock.patch.object(call_options.os, "sched_getaffinity", return_value=allowed, create=True),
+            mock.patch.object(os, "sched_getaffinity", return_value=allowed, create=True),
             mock.patch.object(driver, "_THREADED_NUMBERS", 0),
         ):
             sums.append(ex.expected_statistics(x, MIXTURE))
@@ -144,8 +145,8 @@ def test_sums_are_the_same_to_the_last_digit_with_fewer_processors(n):
 
 
 def test_minus_one_means_the_processors_of_this_process():
-    with mock.patch.object(call_options.os, "sched_getaffinity", return_value={0, 3, 7}, create=True):
-        assert options.options(None, -1).workers == 3
+    with mock.patch.object(os, "sched_getaffinity", return_value={0, 3, 7}, create=True):
+        assert options(None, -1).workers == 3
 
 
 def test_results_come_in_order_and_few_of_them_wait():
