@@ -1,12 +1,17 @@
-"""Gaussian components: univariate, spherical, diagonal, tied and full covariances."""
+"""Gaussian components, one file a family.
 
-from estep_xp.families.gaussian.families import (
-    DiagonalGaussian,
-    FullGaussian,
-    SphericalGaussian,
-    TiedGaussian,
-    UnivariateGaussian,
-)
+`base.py` has what all five share, `independent.py` and `dependent.py` what those share whose
+features are independent or not. A density has two forms: `residual.py` is the reference, and
+`product_form.py` is one product of matrices (of the terms in `quadratic.py`), used wherever
+`error_bound.py` says that it is as exact. `moments.py` leads from statistics to means and
+covariances, and `parameters.py` checks what users give.
+"""
+
+from estep_xp.families.gaussian.diagonal import DiagonalGaussian
+from estep_xp.families.gaussian.full import FullGaussian
+from estep_xp.families.gaussian.spherical import SphericalGaussian
+from estep_xp.families.gaussian.tied import TiedGaussian
+from estep_xp.families.gaussian.univariate import UnivariateGaussian
 
 __all__ = [
     "DiagonalGaussian",

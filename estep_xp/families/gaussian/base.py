@@ -7,32 +7,19 @@ lie far from the origin, and (x − μ)² / σ² over- or underflows where x −
 
 from __future__ import annotations
 
-import contextlib
 import math
-import operator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-import numpy as np
-
-from estep_xp import execution
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.arrays.logsumexp import across, along
-from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
 from estep_xp.arrays.record_repr import parameters, summarized
-from estep_xp.arrays.summation import add_pairwise
 from estep_xp.arrays.validation import (
     check_array,
-    check_covariances,
-    check_finite,
-    check_not_empty,
-    check_positive,
-    check_precision_cholesky,
-    check_shape,
-    raise_indefinite,
 )
 from estep_xp.families.contract import BlockFamily, Evaluated, Forms
 from estep_xp.families.gaussian.moments import GaussianMoments, default_floor
+from estep_xp.families.gaussian.parameters import per_component
 from estep_xp.families.gaussian.product_form import (
     Natural,
     bounds_of,
@@ -44,24 +31,16 @@ from estep_xp.families.gaussian.product_form import (
     rows_of,
 )
 from estep_xp.families.gaussian.quadratic import PRODUCTS, Quadratic
+from estep_xp.families.gaussian.residual import (
+    Standardizer,
+    log_density,
+    norms_by_features,
+    standardize,
+)
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
     from estep_xp.execution import Plan
-
-_LOG_2PI = math.log(2.0 * math.pi)
-
-
-class Standardizer(NamedTuple):
-    """What turns rows into log-densities: log_normalizers − ½ ‖(x − means) P‖².
-
-    Where derivatives may be taken, a diagonal P is kept as its reciprocal, the deviations: of a
-    quotient (x − μ) / σ the derivative by σ is finite where that of 1 / σ alone is not.
-    """
-
-    means: Array  # (k, d), or (k,) for one feature
-    factors: Array  # (k,): one for all features of a component; (k, d); P (k, d, d) or (1, d, d)
-    log_normalizers: Array  # (k,)
 
 
 class Shared(NamedTuple):
@@ -365,129 +344,3 @@ class Gaussian(BlockFamily):
         pairs = zip(before, after, strict=True)
         kept: Self = after._make(xp.where(per_component(lost, a), a, b) for a, b in pairs)
         return kept
-
-
-def per_component(vector: Array, like: Array) -> Array:
-    """An array (k, ...) ready to broadcast against one with components along its first axis."""
-    return vector[(..., *(None,) * (like.ndim - vector.ndim))]
-
-
-def by_variances(
-    plan: Plan, means: Array, variances: Array, log_determinants: Array
-) -> Standardizer:
-    """What rows need of components whose features are independent."""
-    d = means.shape[1] if means.ndim == 2 else 1
-    deviations = plan.xp.sqrt(variances)
-    factors = deviations if plan.differentiable else 1.0 / deviations
-    return Standardizer(means, factors, -0.5 * (log_determinants + d * _LOG_2PI))
-
-
-def standardize(plan: Plan, residuals: Array, factors: Array) -> Array:
-    """Residuals, which may be overwritten, in units of the deviations of `by_variances`."""
-    return residuals / factors if plan.differentiable else plan.times(residuals, factors)
-
-
-def log_density(plan: Plan, squared_norms: Array, log_normalizers: Array) -> Array:
-    """Log-densities; the squared lengths of standardised residuals may be overwritten."""
-    return plan.plus(plan.times(squared_norms, -0.5), log_normalizers)
-
-
-def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
-    """Squared lengths of standardised residuals, feature by feature for all components at once."""
-    means, factors, _ = prepared
-    features, d = plan.axis, means.shape[1]
-
-    def columns() -> tuple[Any, ...]:
-        centres = [means[:, j] for j in range(d)]
-        if factors.ndim == 3:
-            return centres, [[factors[:, i, j] for i in range(j + 1)] for j in range(d)]
-        return centres, [factors[:, j] if factors.ndim == 2 else factors for j in range(d)]
-
-    # Numbers of all components side by side: that is how loops over components read them.
-    centres, scales = plan.kept(columns, means)
-    rows = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
-    residuals = [row - along(centre, features) for row, centre in zip(rows, centres, strict=True)]
-    squares: list[Array] = []
-    for j, scale in enumerate(scales):
-        if factors.ndim == 3:
-            pairs = zip(residuals[: j + 1], scale, strict=True)
-            terms = [residual * along(factor, features) for residual, factor in pairs]
-            standardized = add_pairwise(terms, operator.add)
-        else:
-            standardized = standardize(plan, residuals[j], along(scale, features))
-        squares.append(standardized * standardized)
-    return add_pairwise(squares, operator.add)
-
-
-def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:
-    """What rows need of components with precision Cholesky factors (k, d, d) or (1, d, d)."""
-    xp = plan.xp
-    if plan.differentiable:  # by what is not read, too: the derivative is zero there
-        factors = xp.triu(factors)
-    log_determinants = plan.sum(xp.log(xp.linalg.diagonal(factors)), -1)
-    return Standardizer(means, factors, log_determinants - 0.5 * means.shape[1] * _LOG_2PI)
-
-
-def checked_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
-    """Means (k, d) or (k,) as an array of `space`: finite, and at least one."""
-    means = space.parameter("means", means)
-    check_shape("means", means, expected)
-    check_not_empty("means", means.shape[0])
-    if means.ndim == 2 and means.shape[1] == 0:
-        raise ValueError(f"means has shape {tuple(means.shape)}; expected at least one feature")
-    return check_finite(space, "means", means)
-
-
-def checked_variances(space: Space, variances: Any, shape: tuple[int, ...]) -> Array:
-    """Variances of this shape as an array of `space`: positive and finite."""
-    variances = space.parameter("variances", variances)
-    check_shape("variances", variances, shape, ", to match means")
-    return check_positive(space, "variances", variances)
-
-
-def checked_factors(space: Space, factors: Any, shape: tuple[int, ...]) -> Array:
-    """Precision Cholesky factors of this shape as an array of `space`."""
-    factors = space.parameter("precision_cholesky", factors)
-    check_shape("precision_cholesky", factors, shape, ", to match means")
-    return check_precision_cholesky(space, factors)
-
-
-def variances_of(variances: Any) -> Array:
-    """Variances of components that nobody has checked yet."""
-    space = space_of({"variances": variances})
-    return check_positive(space, "variances", space.parameter("variances", variances))
-
-
-def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
-    """Covariances of components whose precision Cholesky factors nobody has checked yet."""
-    space = space_of({"precision_cholesky": factors})
-    factors = space.parameter("precision_cholesky", factors)
-    check_shape("precision_cholesky", factors, expected)
-    check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
-    factors = check_precision_cholesky(space, factors)
-    # Lazy ones, of an M-step, are inverted in a task: Dask has no products of stacked matrices.
-    return execution.apply(_inverted, space, (factors,), factors)
-
-
-def _inverted(space: Space, factors: Array) -> Array:
-    return execution.compute(linalg.covariances_of, space, factors)
-
-
-def factorized(
-    means: Any, covariances: Any, name: str, expected: tuple[str, ...]
-) -> tuple[Array, Array]:
-    """Means, and the precision Cholesky factors of checked covariances."""
-    space = space_of({"means": means, name: covariances})
-    means = checked_means(space, means, ("k", "d"))
-    k, d = means.shape
-    covariances = space.parameter(name, covariances)
-    sizes = {"k": k, "d": d}
-    check_shape(name, covariances, tuple(sizes[s] for s in expected), ", to match means")
-    covariances = check_covariances(space, name, covariances)
-    factors: Array | None = None
-    # Where a library's own cholesky raises, it does not say which matrix.
-    with contextlib.suppress(ValueError, RuntimeError):
-        factors = execution.compute(linalg.precision_cholesky, space, covariances)
-    if factors is None or (is_concrete(factors) and not np.isfinite(to_host(factors)).all()):
-        raise_indefinite(name, covariances)
-    return means, factors

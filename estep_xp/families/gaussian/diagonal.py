@@ -1,0 +1,80 @@
+"""Gaussian components whose features are independent, each with a variance of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.namespace import Space
+from estep_xp.families.gaussian.moments import (
+    GaussianMoments,
+    centred_squares,
+    squares,
+)
+from estep_xp.families.gaussian.parameters import (
+    checked_means,
+    checked_variances,
+    variances_of,
+)
+from estep_xp.families.gaussian.quadratic import SQUARES
+from estep_xp.families.gaussian.residual import (
+    Standardizer,
+    by_variances,
+)
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
+
+
+class DiagonalGaussian(IndependentGaussian, MeansVariances):
+    """Gaussian components whose features are independent, each with a variance of its own.
+
+    Parameters
+    ----------
+    means : array, shape (k, d)
+        Mean of each component.
+    variances : array, shape (k, d)
+        Variance of each component and feature, in squared units of the feature.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> components = ex.DiagonalGaussian([[0.0, 0.0], [4.0, 0.0]], [[1.0, 1.0], [4.0, 1.0]])
+    >>> components.log_prob([[0.0, 0.0]]).round(4)
+    array([[-1.8379, -4.531 ]])
+    """
+
+    __slots__ = ()
+
+    @property
+    def covariances(self) -> Array:
+        """Variances of the components, shape (k, d)."""
+        return variances_of(self.variances)
+
+    def _checked(self, space: Space) -> Self:
+        means = checked_means(space, self.means, ("k", "d"))
+        return type(self)(means, checked_variances(space, self.variances, means.shape))
+
+    _quadratic = SQUARES
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
+        log_determinants = plan.sum(plan.xp.log(self.variances), 1)
+        return by_variances(plan, self.means, self.variances, log_determinants)
+
+    _second_moment = staticmethod(squares)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts[:, None]
+        mean_squares = moments.second / counts[:, None]
+        return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floor)
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        return cls(means, xp.zeros_like(means) + variances[None, :])
+
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        return int(2 * k * d)

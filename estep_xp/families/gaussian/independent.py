@@ -1,0 +1,77 @@
+"""Gaussian families whose features are independent: fields means and variances."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.validation import raise_bad_value
+from estep_xp.families.gaussian.base import Gaussian
+from estep_xp.families.gaussian.moments import (
+    by_feature,
+)
+from estep_xp.families.gaussian.parameters import (
+    per_component,
+)
+
+if TYPE_CHECKING:
+    pass
+from estep_xp.families.gaussian.parameters import refuse_subnormal
+
+
+class MeansVariances(NamedTuple):
+    """Fields of the families whose features are independent."""
+
+    means: Array
+    variances: Array
+
+
+class IndependentGaussian(Gaussian):
+    """What the families share whose features are independent: fields means and variances."""
+
+    __slots__ = ()
+
+    _is_independent = True
+    variances: Array
+
+    def _free(self, xp: Namespace) -> tuple[Array, ...]:
+        return self.means, xp.log(self.variances)
+
+    @classmethod
+    def _from_free(cls, xp: Namespace, *free: Array) -> Self:
+        means, log_variances = free
+        family: Any = cls
+        new: Self = family(means, xp.exp(log_variances))
+        return new
+
+    @staticmethod
+    def _from_covariances(xp: Namespace, covariances: Array) -> Array:
+        del xp
+        return covariances
+
+    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+        raised = covariances + by_feature(floor, covariances)
+        return raised + per_component(xp.astype(lost, covariances.dtype), covariances)
+
+    def _variances(self, xp: Namespace, covariances: Array) -> Array:
+        del xp
+        return covariances
+
+    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
+        shares = floor / self.variances
+        return xp.max(shares, axis=1) if shares.ndim == 2 else shares, shares
+
+    @staticmethod
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+        bad = np.argwhere(~((covariances > 0) & (covariances < np.inf)))
+        if len(bad):
+            index = tuple(bad[0].tolist())
+            expected = f"variances must be positive and finite; {remedy}"
+            raise_bad_value("variances", index, covariances[index], expected)
+        refuse_subnormal("variances", covariances, 1.0)
+
+    def _scales(self, xp: Namespace) -> Array:
+        scales = 1.0 / xp.sqrt(self.variances)
+        return xp.broadcast_to(per_component(scales, self.means), self.means.shape)

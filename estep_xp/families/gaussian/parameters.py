@@ -1,0 +1,107 @@
+"""Parameters of Gaussian components: checks, factors of covariances and the way back."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp.arrays import linalg
+from estep_xp.arrays.array_types import Array
+from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.validation import (
+    check_covariances,
+    check_finite,
+    check_not_empty,
+    check_positive,
+    check_precision_cholesky,
+    check_shape,
+    raise_indefinite,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def per_component(vector: Array, like: Array) -> Array:
+    """An array (k, ...) ready to broadcast against one with components along its first axis."""
+    return vector[(..., *(None,) * (like.ndim - vector.ndim))]
+
+
+def checked_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
+    """Means (k, d) or (k,) as an array of `space`: finite, and at least one."""
+    means = space.parameter("means", means)
+    check_shape("means", means, expected)
+    check_not_empty("means", means.shape[0])
+    if means.ndim == 2 and means.shape[1] == 0:
+        raise ValueError(f"means has shape {tuple(means.shape)}; expected at least one feature")
+    return check_finite(space, "means", means)
+
+
+def checked_variances(space: Space, variances: Any, shape: tuple[int, ...]) -> Array:
+    """Variances of this shape as an array of `space`: positive and finite."""
+    variances = space.parameter("variances", variances)
+    check_shape("variances", variances, shape, ", to match means")
+    return check_positive(space, "variances", variances)
+
+
+def checked_factors(space: Space, factors: Any, shape: tuple[int, ...]) -> Array:
+    """Precision Cholesky factors of this shape as an array of `space`."""
+    factors = space.parameter("precision_cholesky", factors)
+    check_shape("precision_cholesky", factors, shape, ", to match means")
+    return check_precision_cholesky(space, factors)
+
+
+def variances_of(variances: Any) -> Array:
+    """Variances of components that nobody has checked yet."""
+    space = space_of({"variances": variances})
+    return check_positive(space, "variances", space.parameter("variances", variances))
+
+
+def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
+    """Covariances of components whose precision Cholesky factors nobody has checked yet."""
+    space = space_of({"precision_cholesky": factors})
+    factors = space.parameter("precision_cholesky", factors)
+    check_shape("precision_cholesky", factors, expected)
+    check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
+    factors = check_precision_cholesky(space, factors)
+    # Lazy ones, of an M-step, are inverted in a task: Dask has no products of stacked matrices.
+    return execution.apply(_inverted, space, (factors,), factors)
+
+
+def _inverted(space: Space, factors: Array) -> Array:
+    return execution.compute(linalg.covariances_of, space, factors)
+
+
+def factorized(
+    means: Any, covariances: Any, name: str, expected: tuple[str, ...]
+) -> tuple[Array, Array]:
+    """Means, and the precision Cholesky factors of checked covariances."""
+    space = space_of({"means": means, name: covariances})
+    means = checked_means(space, means, ("k", "d"))
+    k, d = means.shape
+    covariances = space.parameter(name, covariances)
+    sizes = {"k": k, "d": d}
+    check_shape(name, covariances, tuple(sizes[s] for s in expected), ", to match means")
+    covariances = check_covariances(space, name, covariances)
+    factors: Array | None = None
+    # Where a library's own cholesky raises, it does not say which matrix.
+    with contextlib.suppress(ValueError, RuntimeError):
+        factors = execution.compute(linalg.precision_cholesky, space, covariances)
+    if factors is None or (is_concrete(factors) and not np.isfinite(to_host(factors)).all()):
+        raise_indefinite(name, covariances)
+    return means, factors
+
+
+def refuse_subnormal(name: str, variances: np.ndarray[Any, Any], share: float) -> None:
+    """Raise if a share of a variance is so small that it has lost digits."""
+    least = float(np.finfo(variances.dtype).smallest_normal)
+    small = variances[share * variances < least]
+    if small.size:
+        remedy = "" if variances.dtype == np.float64 else ", or as float64"
+        raise ValueError(
+            f"{name} of about {float(small.min()):.3g} are too small for {variances.dtype}; give x "
+            f"in smaller units{remedy}"
+        )

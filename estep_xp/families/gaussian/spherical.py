@@ -1,0 +1,82 @@
+"""Gaussian components with one variance each, the same for all features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.namespace import Space
+from estep_xp.families.gaussian.moments import (
+    GaussianMoments,
+    centred_squares,
+    trace,
+)
+from estep_xp.families.gaussian.parameters import (
+    checked_means,
+    checked_variances,
+    variances_of,
+)
+from estep_xp.families.gaussian.quadratic import NORM
+from estep_xp.families.gaussian.residual import (
+    Standardizer,
+    by_variances,
+)
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
+
+
+class SphericalGaussian(IndependentGaussian, MeansVariances):
+    """Gaussian components with one variance each, the same for all features.
+
+    Parameters
+    ----------
+    means : array, shape (k, d)
+        Mean of each component.
+    variances : array, shape (k,)
+        Variance of each component, in squared units of x.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> components = ex.SphericalGaussian([[0.0, 0.0], [4.0, 0.0]], [1.0, 4.0])
+    >>> components.log_prob([[0.0, 0.0]]).round(4)
+    array([[-1.8379, -5.2242]])
+    """
+
+    __slots__ = ()
+
+    @property
+    def covariances(self) -> Array:
+        """Variances of the components, shape (k,)."""
+        return variances_of(self.variances)
+
+    def _checked(self, space: Space) -> Self:
+        means = checked_means(space, self.means, ("k", "d"))
+        variances = checked_variances(space, self.variances, means.shape[:1])
+        return type(self)(means, variances)
+
+    _quadratic = NORM
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
+        log_determinants = self.means.shape[1] * plan.xp.log(self.variances)
+        return by_variances(plan, self.means, self.variances, log_determinants)
+
+    _second_moment = staticmethod(trace)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts[:, None]
+        mean_square = moments.second / counts / float(self.means.shape[1])
+        squared_shift = xp.mean(shift * shift, axis=1)
+        return self.means + shift, centred_squares(xp, mean_square, squared_shift, floor)
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        return cls(means, xp.zeros_like(means[:, 0]) + xp.mean(variances))
+
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        return int(k * d + k)

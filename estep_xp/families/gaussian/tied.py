@@ -1,0 +1,163 @@
+"""Gaussian components that share one covariance matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from estep_xp.arrays import linalg
+from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.logsumexp import across
+from estep_xp.arrays.namespace import Space
+from estep_xp.families.gaussian.moments import (
+    GaussianMoments,
+    centred_products,
+    products,
+)
+from estep_xp.families.gaussian.parameters import (
+    checked_factors,
+    checked_means,
+    covariances_of,
+    factorized,
+)
+from estep_xp.families.gaussian.product_form import (
+    Natural,
+    centred,
+    natural,
+    restored,
+    sums_over_rows,
+)
+from estep_xp.families.gaussian.quadratic import NORM
+from estep_xp.families.gaussian.residual import (
+    Standardizer,
+    by_factors,
+)
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
+
+
+class TiedGaussian(DependentGaussian, MeansFactors):
+    """Gaussian components that share one covariance matrix.
+
+    Parameters
+    ----------
+    means : array, shape (k, d)
+        Mean of each component.
+    precision_cholesky : array, shape (d, d)
+        Upper triangular P with precision = P Pᵀ, so that (x − μ) P is standardised.
+        `from_covariance` computes it.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> components = ex.TiedGaussian.from_covariance(
+    ...     means=[[0.0, 0.0], [4.0, 0.0]], covariance=[[4.0, 0.0], [0.0, 1.0]]
+    ... )
+    >>> components.precision_cholesky
+    array([[0.5, 0. ],
+           [0. , 1. ]])
+    >>> components.log_prob([[0.0, 0.0]]).round(4)
+    array([[-2.531, -4.531]])
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def from_covariance(cls, means: ArrayLike, covariance: ArrayLike) -> Self:
+        """Components from their common covariance matrix, factorised here once.
+
+        Parameters
+        ----------
+        means : array, shape (k, d)
+            Mean of each component.
+        covariance : array, shape (d, d)
+            Symmetric positive definite.
+
+        Returns
+        -------
+        TiedGaussian
+            The components.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the covariance is not finite, symmetric and positive definite, or a shape is wrong.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> ex.TiedGaussian.from_covariance([[0.0], [1.0]], [[4.0]]).precision_cholesky
+        array([[0.5]])
+        """
+        return cls(*factorized(means, covariance, "covariance", ("d", "d")))
+
+    @property
+    def covariances(self) -> Array:
+        """Covariance matrix of all components, shape (d, d)."""
+        return covariances_of(self.precision_cholesky, ("d", "d"))
+
+    def _checked(self, space: Space) -> Self:
+        means = checked_means(space, self.means, ("k", "d"))
+        d = means.shape[1]
+        return type(self)(means, checked_factors(space, self.precision_cholesky, (d, d)))
+
+    _quadratic = NORM  # of rows that are standardised first
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
+        means, factor, log_normalizer = by_factors(
+            plan, self.means, self.precision_cholesky[None, :, :]
+        )
+        log_normalizers = plan.xp.broadcast_to(log_normalizer, means.shape[:1])
+        return Standardizer(means, factor, log_normalizers)
+
+    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+        means, factors, log_normalizers = residual
+        ones = plan.xp.ones_like(log_normalizers)
+        return natural(plan, NORM, means, ones, log_normalizers, rotation=factors[0, :, :])
+
+    _second_moment = staticmethod(products)
+
+    def _moments_by_features(
+        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        # Not of the standardised rows but of the rows themselves; and with one covariance matrix,
+        # products of features are summed with the responsibilities of all components at once.
+        del features
+        xp = plan.xp
+        z = centred(plan, natural, x)
+        total = xp.sum(responsibilities, axis=plan.axis)
+        second = products(xp, z * across(total, plan.axis), z, plan.axis)
+        linear = xp.matrix_transpose(sums_over_rows(plan, responsibilities, z))
+        counts = xp.sum(plan.widened(responsibilities), axis=1 - plan.axis)[:, None]
+        cross = xp.matmul(xp.matrix_transpose(linear - 0.5 * counts * natural.means), natural.means)
+        second = second - (cross + xp.matrix_transpose(cross))
+        first = restored(plan, natural, linear - counts * natural.means, 1)
+        both = (first, restored(plan, natural, second, 0, 1))
+        return tuple(xp.astype(a, x.dtype, copy=False) for a in both)
+
+    def _moments_of(
+        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        first, second = super()._moments_of(plan, prepared, x, responsibilities)
+        return first, plan.xp.sum(second, axis=0)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts[:, None]
+        total = xp.sum(counts)
+        shifts = xp.sum((counts / total)[:, None, None] * linalg.outer(shift), axis=0)
+        covariance = centred_products(xp, moments.second / total, shifts, floor)
+        return self.means + shift, covariance
+
+    def _keeping(self, xp: Namespace, old: Self, lost: Array) -> Self:
+        return self._replace(means=xp.where(lost[:, None], old.means, self.means))
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        return cls(means, linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances)))
+
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        return int(k * d + d * (d + 1) // 2)

@@ -1,0 +1,109 @@
+"""Gaussian components of scalar observations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.logsumexp import across, along
+from estep_xp.arrays.namespace import Space
+from estep_xp.families.gaussian.moments import (
+    GaussianMoments,
+    centred_squares,
+)
+from estep_xp.families.gaussian.parameters import (
+    checked_means,
+    checked_variances,
+    variances_of,
+)
+from estep_xp.families.gaussian.product_form import (
+    Natural,
+    natural,
+)
+from estep_xp.families.gaussian.quadratic import SQUARES
+from estep_xp.families.gaussian.residual import (
+    Standardizer,
+    by_variances,
+    log_density,
+    standardize,
+)
+
+if TYPE_CHECKING:
+    from estep_xp.execution import Plan
+from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
+
+
+class UnivariateGaussian(IndependentGaussian, MeansVariances):
+    """Gaussian components of scalar observations.
+
+    Parameters
+    ----------
+    means : array, shape (k,)
+        Mean of each component, in the units of x.
+    variances : array, shape (k,)
+        Variance of each component (not its standard deviation), in squared units of x.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> components = ex.UnivariateGaussian(means=[2.0, 6.0], variances=[1.0, 1.5])
+    >>> components.log_prob([2.0]).round(4)
+    array([[-0.9189, -6.455 ]])
+    """
+
+    __slots__ = ()
+
+    _is_univariate = True
+
+    @property
+    def covariances(self) -> Array:
+        """Variances of the components, shape (k,)."""
+        return variances_of(self.variances)
+
+    def _checked(self, space: Space) -> Self:
+        means = checked_means(space, self.means, ("k",))
+        return type(self)(means, checked_variances(space, self.variances, means.shape))
+
+    _quadratic = SQUARES
+
+    def _standardizer(self, plan: Plan) -> Standardizer:
+        return by_variances(plan, self.means, self.variances, plan.xp.log(self.variances))
+
+    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+        means, factors, log_normalizers = residual
+        return natural(plan, SQUARES, means[:, None], factors[:, None], log_normalizers)
+
+    def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
+        # With a single feature all components are done at once, by broadcasting.
+        axis, (means, factors, log_normalizers) = plan.axis, prepared
+        residuals = across(x, axis) - along(means, axis)
+        standardized = standardize(plan, residuals, along(factors, axis))
+        return log_density(plan, plan.square(standardized), along(log_normalizers, axis))
+
+    def _moments_by_features(
+        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        both = super()._moments_by_features(plan, natural, x, features, responsibilities)
+        return tuple(a[:, 0] for a in both)
+
+    def _moments_of(
+        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        xp, rows = plan.xp, 1 - plan.axis
+        residuals = across(x, plan.axis) - along(prepared.means, plan.axis)
+        weighted = responsibilities * residuals
+        return xp.sum(weighted, axis=rows), xp.sum(weighted * residuals, axis=rows)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        shift = moments.first / counts
+        mean_square = moments.second / counts
+        return self.means + shift, centred_squares(xp, mean_square, shift * shift, floor)
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        return cls(means[:, 0], xp.zeros_like(means[:, 0]) + variances)
+
+    def _n_parameters(self) -> int:
+        return 2 * self._n_components()

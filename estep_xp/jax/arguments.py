@@ -1,0 +1,55 @@
+"""Arguments of a call as arrays of JAX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from estep_xp.arrays.quiet import quiet
+from estep_xp.em.statistics import Statistics, expected_statistics
+from estep_xp.mixture.call import Problem, pose
+from estep_xp.mixture.mixture import Mixture, check_mixture
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array
+
+
+def prepare_jax_call(x: Any, mixture: Any, sample_weight: Any = None) -> Problem:
+    """Pose a call on JAX arrays; those of NumPy become such."""
+    check_mixture(mixture, x)
+    mixture = Mixture(to_jax(mixture.weights), components_to_jax(mixture.components))
+    problem = pose(to_jax(x), mixture, sample_weight=to_jax(sample_weight))
+    if problem.space.library == "jax":
+        return problem
+    # Nothing but lists and numbers.
+    weights = problem.mixture.weights
+    components: Any = problem.mixture.components
+    mixture = Mixture(jnp.asarray(weights), type(components)(*map(jnp.asarray, components)))
+    rows = [jnp.asarray(array) for array in problem.rows]
+    return pose(rows[0], mixture, sample_weight=rows[1] if len(rows) == 2 else None)
+
+
+@quiet  # casts to single precision
+def to_jax(value: Any) -> Any:
+    """Return an array of NumPy as one of JAX, and anything else as it is."""
+    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+
+
+def components_to_jax(components: Any) -> Any:
+    """Return components whose arrays of NumPy are arrays of JAX."""
+    if not hasattr(components, "_fields"):
+        return components
+    return type(components)(*map(to_jax, components))
+
+
+def run_statistics(problem: Problem) -> Statistics:
+    """Return the expected statistics of a checked call; raise for bad rows."""
+    x, *weight = problem.rows
+    return expected_statistics(x, problem.mixture, sample_weight=weight[0] if weight else None)
+
+
+def eps_of(array: Array) -> float:
+    """Return the spacing of numbers at 1 in the dtype of an array."""
+    return float(np.finfo(array.dtype).eps)

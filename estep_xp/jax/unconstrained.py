@@ -1,0 +1,129 @@
+"""Parameters without bounds, for optimisers that know of none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from estep_xp.arrays.record_repr import sizes, summarized
+from estep_xp.arrays.validation import check_shape
+from estep_xp.families import contract
+from estep_xp.mixture.mixture import Mixture, check_mixture
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array
+from estep_xp.jax.arguments import prepare_jax_call
+
+
+@summarized
+class Unconstrained(NamedTuple):
+    """A mixture's parameters as numbers that may take any value, for optimisers.
+
+    Parameters
+    ----------
+    logits : array, shape (k,)
+        Log mixing weights, up to a constant.
+    components : Components
+        The family, with log-variances in place of variances, and factors with the logarithms of
+        their diagonals.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> import estep_xp.jax
+    >>> mixture = ex.Mixture([0.25, 0.75], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> free = ex.jax.unconstrain(mixture)
+    >>> print("{:.4f} {:.4f}".format(*free.components.variances))
+    0.0000 0.4055
+    """
+
+    logits: Array
+    components: Any
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return sizes("k", "logits", self.logits) | {"components": self.components}
+
+
+def unconstrain(mixture: Mixture) -> Unconstrained:
+    """Numbers that may take any value, from which `constrain` makes the mixture again.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Of one of the package's families.
+
+    Returns
+    -------
+    Unconstrained
+        Logits of weights, means, and log-variances or factors with logarithmic diagonals. A weight
+        of zero has the logit −inf, and keeps it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an array has a wrong shape, dtype or value; the message names it.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> import estep_xp.jax
+    >>> mixture = ex.Mixture([0.25, 0.75], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> again = ex.jax.constrain(ex.jax.unconstrain(mixture))
+    >>> print("{:.4f} {:.4f}".format(*again.weights))
+    0.2500 0.7500
+    """
+    weights, components = _check_mixture(mixture)
+    free = type(components)(*components._free(jnp))
+    return Unconstrained(jnp.log(weights) - jnp.log(jnp.sum(weights)), free)
+
+
+def constrain(parameters: Unconstrained) -> Mixture:
+    """The mixture that unconstrained parameters stand for.
+
+    Parameters
+    ----------
+    parameters : Unconstrained
+        From `unconstrain`, or changed by an optimiser since.
+
+    Returns
+    -------
+    Mixture
+        Weights sum to 1.
+
+    Raises
+    ------
+    TypeError
+        If `parameters` are of another kind.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import estep_xp as ex
+    >>> import estep_xp.jax
+    >>> free = ex.jax.Unconstrained(
+    ...     jnp.zeros(2), ex.UnivariateGaussian(jnp.asarray([2.0, 6.0]), jnp.zeros(2))
+    ... )
+    >>> print(*ex.jax.constrain(free).components.variances)
+    1.0 1.0
+    """
+    if not isinstance(parameters, Unconstrained):
+        raise TypeError(
+            f"parameters is a {type(parameters).__name__}; expected an estep_xp.jax.Unconstrained"
+        )
+    logits, components = parameters
+    family: Any = type(contract.estimable(components))
+    logits = jnp.asarray(logits)
+    check_shape("logits", logits, ("k",))
+    free = tuple(map(jnp.asarray, components))
+    return Mixture(jax.nn.softmax(logits), family._from_free(jnp, *free))
+
+
+def _check_mixture(mixture: Any) -> tuple[Array, Any]:
+    """Weights and components, of one of the package's families on JAX arrays, checked."""
+    check_mixture(mixture)
+    components: Any = contract.estimable(mixture.components)
+    shape: tuple[Any, ...] = np.shape(components.means)[1:]
+    return prepare_jax_call(np.zeros((0, *shape)), mixture).mixture
