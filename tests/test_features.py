@@ -15,7 +15,7 @@ from tests import families, oracle
 from tests.oracle import FAMILIES
 
 EPS = float(np.finfo(np.float64).eps)
-PLAN = driver.NumpyPlan(np, many_rows=True)
+OPS = driver.NumpyOps(np, many_rows=True)
 N = 1200  # enough rows for features to be made
 
 by_family = pytest.mark.parametrize("record", families.RECORDS, ids=lambda record: record.name)
@@ -36,25 +36,25 @@ def by_features(components, x):
     kind = components._quadratic
     form = form_of(components)
     rows = rows_of(form, kind, x)
-    values = product_form.log_joint(PLAN, form, product_form.features_of(PLAN, kind, rows))
-    return values.T, product_form.bounds_of(PLAN, kind, form, rows)
+    values = product_form.log_joint(OPS, form, product_form.features_of(OPS, kind, rows))
+    return values.T, product_form.bounds_of(OPS, kind, form, rows)
 
 
 def form_of(components):
     """Return the product form, however large the bound is."""
     with mock.patch.object(error_bound, "_ALLOWED", np.inf):
-        return components._prepare(PLAN, None).natural
+        return components._prepare(OPS, None).natural
 
 
 def limit_of(record):
     """Return the largest bound that is good enough."""
     _, _, params = draw(record, 0.1, n=1)
-    return record.family(**params)._prepare(PLAN, None).natural.bound.limit
+    return record.family(**params)._prepare(OPS, None).natural.bound.limit
 
 
 def rows_of(form, kind, x):
-    z = product_form.centred(PLAN, form, np.ascontiguousarray(x.T))
-    return product_form.rows_of(PLAN, kind, form, z)
+    z = product_form.centred(OPS, form, np.ascontiguousarray(x.T))
+    return product_form.rows_of(OPS, kind, form, z)
 
 
 def name_of(record):
@@ -82,10 +82,10 @@ def test_their_error_stays_below_what_is_said(record, spread, d):
 def test_the_bound_is_one(record, spread):
     x, _, params = draw(record, spread)
     components = record.family(**params)
-    form, kind = components._prepare(PLAN, None).natural, components._quadratic
+    form, kind = components._prepare(OPS, None).natural, components._quadratic
     rows = rows_of(form, kind, x)
-    sizes = np.abs(form.parameters) @ np.abs(product_form.features_of(PLAN, kind, rows))
-    bounds = product_form.bounds_of(PLAN, kind, form, rows)
+    sizes = np.abs(form.parameters) @ np.abs(product_form.features_of(OPS, kind, rows))
+    bounds = product_form.bounds_of(OPS, kind, form, rows)
     assert (sizes.max(axis=0) <= bounds * (1 + 1e-12)).all()
     assert (bounds <= 8.0 * sizes.max(axis=0)).all()  # and no empty one
 
@@ -117,7 +117,7 @@ def test_rows_on_both_sides_of_the_edge_are_exact(record):
 @by_family
 def test_beyond_the_edge_nothing_is_left_to_features(record):
     x, _, params = draw(record, 1e3)
-    assert record.family(**params)._prepare(PLAN, None).natural is None
+    assert record.family(**params)._prepare(OPS, None).natural is None
     values, _ = by_features(record.family(**params), x)
     exact, scale = log_prob_of(record, params, x[:20])
     error = np.abs(oracle.exact(values[:20]) - exact).astype(float)

@@ -32,8 +32,8 @@ class Total:
     def prepare(self, *_):
         return None
 
-    def sums(self, plan, _, x):
-        return (*plan.sum_of_rows(x), plan.xp.sum(plan.xp.ones_like(x)))
+    def sums(self, ops, _, x):
+        return (*ops.sum_rows(x), ops.xp.sum(ops.xp.ones_like(x)))
 
 
 KERNEL = Total()

@@ -35,13 +35,13 @@ def blas_threads():
 
 def evaluate(action, n=4000, components=MIXTURE.components, **options):
     """Run an E-step that does something on the side once a block."""
-    exp = driver.NumpyPlan.exp
+    exp = driver.NumpyOps.exp_
 
-    def spy(plan, x, **options):
+    def spy(ops, x, **options):
         action()
-        return exp(plan, x, **options)
+        return exp(ops, x, **options)
 
-    with mock.patch.object(driver.NumpyPlan, "exp", spy):
+    with mock.patch.object(driver.NumpyOps, "exp_", spy):
         return ex.e_step(rows(n), MIXTURE._replace(components=components), **options)
 
 

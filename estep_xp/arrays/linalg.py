@@ -13,7 +13,7 @@ from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.summation import add_pairwise
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 
 _PIECE = 32  # columns of a factor
 _MOST_TERMS, _SLICE_TERMS = 28, 24  # of a matrix product: that need not be cut, and of a slice
@@ -82,28 +82,26 @@ def outer(vectors: Array) -> Array:
     return vectors[..., :, None] * vectors[..., None, :]
 
 
-def squared_norms(plan: Plan, residuals: Array, factor: Array) -> Array:
+def squared_norms(ops: BlockOps, residuals: Array, factor: Array) -> Array:
     """Squared lengths (..., n) of residuals times upper triangular factors (..., d, d)."""
-    rows_last, d = plan.axis == 0, factor.shape[-1]
-    if not plan.cuts_factors or d <= _MOST_TERMS:
-        return plan.sum_of_squares(
-            transform(plan, residuals, factor, _MOST_TERMS, _SLICE_TERMS), -2 if rows_last else -1
+    rows_last, d = ops.axis == 0, factor.shape[-1]
+    if not ops.cuts_factors or d <= _MOST_TERMS:
+        return ops.sum_squares_(
+            transform(ops, residuals, factor, _MOST_TERMS, _SLICE_TERMS), -2 if rows_last else -1
         )
     if d <= _MOST_SLICES * _SLICE_TERMS:
-        return plan.squared_norms(residuals, factor, _cuts(d, _SLICE_TERMS))
+        return ops.squared_norms(residuals, factor, _cuts(d, _SLICE_TERMS))
     # So large a factor is cut into pieces that are multiplied by few of the zeros below it.
     norms: list[Array] = []
     for start in range(0, d, _PIECE):
         rows = residuals[..., : start + _PIECE, :]
         columns = factor[..., : start + _PIECE, start : start + _PIECE]
-        norms.append(
-            plan.sum_of_squares(transform(plan, rows, columns, _MOST_TERMS, _SLICE_TERMS), -2)
-        )
-    return add_pairwise(norms, plan.plus)
+        norms.append(ops.sum_squares_(transform(ops, rows, columns, _MOST_TERMS, _SLICE_TERMS), -2))
+    return add_pairwise(norms, ops.add_)
 
 
 def transform(
-    plan: Plan, residuals: Array, factor: Array, most_terms: int, slice_terms: int
+    ops: BlockOps, residuals: Array, factor: Array, most_terms: int, slice_terms: int
 ) -> Array:
     """Residuals times factors (..., d, e): (..., n, e), or (..., e, n) with rows last.
 
@@ -113,8 +111,8 @@ def transform(
     """
     d = factor.shape[-2]
     if d <= most_terms:
-        return _product(plan, residuals, factor, slice(None))
-    return _sum_of_products(plan, residuals, factor, _cuts(d, slice_terms))
+        return _product(ops, residuals, factor, slice(None))
+    return _sum_of_products(ops, residuals, factor, _cuts(d, slice_terms))
 
 
 def _cuts(d: int, terms: int) -> list[int]:
@@ -123,19 +121,19 @@ def _cuts(d: int, terms: int) -> list[int]:
     return [d * i // count for i in range(count + 1)]
 
 
-def _sum_of_products(plan: Plan, residuals: Array, factor: Array, cuts: list[int]) -> Array:
+def _sum_of_products(ops: BlockOps, residuals: Array, factor: Array, cuts: list[int]) -> Array:
     """Products of the slices between cuts, added pairwise; few of them wait at a time."""
     if len(cuts) == 2:
-        return _product(plan, residuals, factor, slice(*cuts))
+        return _product(ops, residuals, factor, slice(*cuts))
     middle = len(cuts) // 2
-    first = _sum_of_products(plan, residuals, factor, cuts[: middle + 1])
-    return plan.plus(first, _sum_of_products(plan, residuals, factor, cuts[middle:]))
+    first = _sum_of_products(ops, residuals, factor, cuts[: middle + 1])
+    return ops.add_(first, _sum_of_products(ops, residuals, factor, cuts[middle:]))
 
 
-def _product(plan: Plan, residuals: Array, factor: Array, terms: slice) -> Array:
-    if plan.axis == 0:
-        return plan.xp.matmul(factor[..., terms, :].mT, residuals[..., terms, :])
-    return plan.xp.matmul(residuals[..., terms], factor[..., terms, :])
+def _product(ops: BlockOps, residuals: Array, factor: Array, terms: slice) -> Array:
+    if ops.axis == 0:
+        return ops.xp.matmul(factor[..., terms, :].mT, residuals[..., terms, :])
+    return ops.xp.matmul(residuals[..., terms], factor[..., terms, :])
 
 
 def sum_error(d: int, terms: int) -> float:

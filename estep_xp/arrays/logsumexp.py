@@ -11,9 +11,10 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.block import expand_components, expand_rows
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 
 # Exponents up to this share of the largest one may be summed, multiplied and divided unshifted.
 _SAFE = 0.85
@@ -31,13 +32,13 @@ class MixingWeights(NamedTuple):
     mask: Array | None = None  # (k,) -inf where the weight is zero, 0 elsewhere
 
 
-def mixing_weights(plan: Plan, weights: Array, *, zeros: bool) -> MixingWeights:
+def mixing_weights(ops: BlockOps, weights: Array, *, zeros: bool) -> MixingWeights:
     """Normalise `weights` (k,) in log space; with `zeros` some of them may be zero."""
-    xp = plan.xp
+    xp = ops.xp
     # In logarithms: a sum of 1e308s overflows, and so does the derivative of a quotient of 1e-30s.
     if not zeros:
         log = xp.log(weights)
-        if plan.concrete:
+        if ops.values_visible:
             total = float(xp.sum(weights))
             if total < math.inf:
                 return MixingWeights(log - math.log(total))
@@ -55,19 +56,9 @@ def mixing_weights(plan: Plan, weights: Array, *, zeros: bool) -> MixingWeights:
     return MixingWeights(log - (largest + xp.log(xp.sum(shares))), gain, mask)
 
 
-def along(vector: Array, axis: int) -> Array:
-    """Vectors (..., k) set along `axis` of matrices, ready to broadcast."""
-    return vector[..., :, None] if axis == 0 else vector[..., None, :]
-
-
-def across(vector: Array, axis: int) -> Array:
-    """Vectors (..., rows) that lie across `axis` of matrices, ready to broadcast."""
-    return vector[..., None, :] if axis == 0 else vector[..., :, None]
-
-
 def without_dead(joint: Array, weights: MixingWeights, axis: int) -> Array:
     """-inf where the weight is zero, and NaN over NaN and +inf, which no weight may hide."""
-    return joint if weights.mask is None else joint + along(weights.mask, axis)
+    return joint if weights.mask is None else joint + expand_components(weights.mask, axis)
 
 
 @functools.cache
@@ -90,17 +81,17 @@ class LogNormalized(NamedTuple):
     ratios: Array | None = None  # shares_k / gain_k where weights may be zero
     exponents: Array | None = None  # logarithms of shares, unless these are written over them
 
-    def responsibilities(self, plan: Plan) -> Array:
+    def responsibilities(self, ops: BlockOps) -> Array:
         """Shares of the total; may overwrite them."""
-        return plan.quotient(self.shares, self.total, self.exponents)
+        return ops.divide_rows_(self.shares, self.total, self.exponents)
 
-    def result(self, plan: Plan) -> Array:
+    def result(self, ops: BlockOps) -> Array:
         """Such responsibilities as a kernel may return: nothing can be done to them any more."""
-        return plan.result(self.shares, self.total, self.exponents)
+        return ops.divide_on_write(self.shares, self.total, self.exponents)
 
 
 def normalize(
-    plan: Plan,
+    ops: BlockOps,
     joint: Array,
     weights: MixingWeights,
     bound: float = math.inf,
@@ -116,44 +107,44 @@ def normalize(
     -inf throughout get finite values in their place: whatever weight 0 multiplies must have a
     finite derivative. `mark` (rows,) is NaN for rows that shall become NaN, and 0 for the others.
     """
-    xp, axis = plan.xp, plan.axis
+    xp, axis = ops.xp, ops.axis
     limit = _safe_limit(xp, joint.dtype)
     if weights.gain is None and bound < limit:
-        return _unshifted(plan, joint, -limit, mark)
+        return _unshifted(ops, joint, -limit, mark)
     # Components without weight take no part in the maximum: one of them may be the most likely by
     # far, and would underflow all others.
-    shift = plan.greatest(without_dead(joint, weights, axis))
+    shift = ops.max_components(without_dead(joint, weights, axis))
     if mark is not None:
         shift = shift + mark
-    least, most = plan.span(joint, shift)
+    least, most = ops.extent(joint, shift)
     if weights.gain is None and least > -limit and most < limit:
-        return _unshifted(plan, joint, least, mark)
+        return _unshifted(ops, joint, least, mark)
     if not least > -math.inf:
         empty = shift == -math.inf
-        if plan.differentiable:
+        if ops.differentiable:
             # What comes back to such a row, zero times infinity perhaps, ends here.
-            joint = plan.without_derivative(joint, across(empty, axis), -math.inf)
+            joint = ops.mask_without_derivative(joint, expand_rows(empty, axis), -math.inf)
         if masked is not None:
-            joint = xp.where(across(masked & empty, axis), 0.0, joint)
+            joint = xp.where(expand_rows(masked & empty, axis), 0.0, joint)
         shift = xp.where(empty, 0.0, shift)
-    exponents = plan.shifted(joint, shift)
+    exponents = ops.subtract_rows_(joint, shift)
     if weights.gain is None:
-        shares = plan.exp(exponents, least=least - most)
+        shares = ops.exp_(exponents, least=least - most)
         kept = None if shares is exponents else exponents
-        return LogNormalized(shares, plan.total(shares), shift, exponents=kept)
+        return LogNormalized(shares, ops.sum_components(shares), shift, exponents=kept)
     # Zero times infinity is NaN: what zero multiplies is kept finite.
     ceiling = _ceiling(xp, exponents.dtype)
-    ratios = plan.exp(xp.where(exponents > ceiling, ceiling, exponents))
-    shares = ratios * along(weights.gain, axis)
-    total = plan.total(shares)
-    if plan.differentiable:  # or what comes back would go on to the gain of all rows
+    ratios = ops.exp_(xp.where(exponents > ceiling, ceiling, exponents))
+    shares = ratios * expand_components(weights.gain, axis)
+    total = ops.sum_components(shares)
+    if ops.differentiable:  # or what comes back would go on to the gain of all rows
         empty = total == 0
-        shares, total = xp.where(across(empty, axis), 0.0, shares), xp.where(empty, 0.0, total)
+        shares, total = xp.where(expand_rows(empty, axis), 0.0, shares), xp.where(empty, 0.0, total)
     return LogNormalized(shares, total, shift, ratios)
 
 
-def _unshifted(plan: Plan, joint: Array, least: float, mark: Array | None) -> LogNormalized:
+def _unshifted(ops: BlockOps, joint: Array, least: float, mark: Array | None) -> LogNormalized:
     """Exponentials that neither over- nor underflow as they are."""
-    shares = plan.exp(joint, least=least)
-    total = plan.total(shares)
+    shares = ops.exp_(joint, least=least)
+    total = ops.sum_components(shares)
     return LogNormalized(shares, total if mark is None else total + mark, None)

@@ -10,8 +10,8 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.frames import column_names
-from estep_xp.arrays.logsumexp import along
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import (
@@ -28,7 +28,7 @@ from estep_xp.families.hints import described, hint_for_family
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 
 _SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
 _LEAST_SHARE = 1e-6  # of the variance that is left to a component
@@ -248,17 +248,19 @@ class _Closest:
     def breadth(self) -> int:
         return 1
 
-    def width(self, plan: Plan, parameters: Any) -> int:
-        del plan
+    def width(self, ops: BlockOps, parameters: Any) -> int:
+        del ops
         return int(parameters[0].shape[0])  # features
 
-    def prepare(self, plan: Plan, parameters: Any) -> Any:
-        del plan
+    def prepare(self, ops: BlockOps, parameters: Any) -> Any:
+        del ops
         return parameters
 
-    def rows(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
-        xp, features = plan.xp, plan.axis
+    def rows(self, ops: BlockOps, prepared: Any, *rows: Array) -> tuple[Array, ...]:
+        xp, features = ops.xp, ops.axis
         centre, scales = prepared
-        standardized = (rows[0] - along(centre, features)) * along(scales, features)
+        standardized = (rows[0] - expand_components(centre, features)) * expand_components(
+            scales, features
+        )
         distances = xp.sum(standardized * standardized, axis=features)
         return (distances if len(rows) == 1 else xp.minimum(distances, rows[1]),)

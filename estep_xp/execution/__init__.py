@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from estep_xp.arrays.namespace import is_tracer, library_of, namespace_of
 from estep_xp.arrays.quiet import quietly
 from estep_xp.execution.call_options import Options, options
-from estep_xp.execution.kernel import Plan, RowKernel, SumKernel, TotalKernel
+from estep_xp.execution.kernel import RowKernel, SumKernel, TotalKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Options",
-    "Plan",
     "RowKernel",
     "SumKernel",
     "TotalKernel",

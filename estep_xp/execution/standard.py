@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from estep_xp.arrays.block import BlockOps
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, values_of
-from estep_xp.execution.kernel import Plan, RowKernel, SumKernel
+from estep_xp.execution.kernel import RowKernel, SumKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +28,13 @@ def map_rows(
 ) -> tuple[Array, ...]:
     """Run `kernel`; blocks bound its temporaries."""
     xp = space.xp
-    plan = Plan(xp)
+    ops = BlockOps(xp)
     n = rows[0].shape[0]
     size = max(1, n) if how.block_size is None else how.block_size
     # Quietly, for libraries that compute with NumPy.
-    prepared = quietly(kernel.prepare, plan, parameters)
+    prepared = quietly(kernel.prepare, ops, parameters)
     blocks = [
-        quietly(kernel.rows, plan, prepared, *(array[s : min(s + size, n), ...] for array in rows))
+        quietly(kernel.rows, ops, prepared, *(array[s : min(s + size, n), ...] for array in rows))
         for s in range(0, max(1, n), size)
     ]
     if len(blocks) == 1:
@@ -46,15 +47,15 @@ def sum_rows(
 ) -> tuple[Array, ...]:
     """Add the sums of blocks; without a size from the user, blocks bound the temporaries."""
     xp = space.xp
-    plan = Plan(xp)
+    ops = BlockOps(xp)
     n = rows[0].shape[0]
     single = space.dtype == xp.float32
     size = how.block_size or (_BLOCK_ROWS_SINGLE if single else _BLOCK_ROWS)
-    prepared = quietly(kernel.prepare, plan, parameters)
+    prepared = quietly(kernel.prepare, ops, parameters)
     sums: list[Sum] = []
 
     def add(block: tuple[Array, ...]) -> list[Sum]:
-        terms = kernel.sums(plan, prepared, *block)
+        terms = kernel.sums(ops, prepared, *block)
         if not sums:
             return [Sum.of(xp, term) for term in terms]
         return [one.plus(term) for one, term in zip(sums, terms, strict=True)]

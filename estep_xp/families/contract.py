@@ -12,10 +12,9 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from estep_xp.arrays.array_types import Array, Components, Namespace
-from estep_xp.arrays.logsumexp import across, along
+from estep_xp.arrays.block import BlockOps, expand_components, expand_rows
 from estep_xp.arrays.namespace import Space, library_of
 from estep_xp.arrays.validation import check_shape, shape_text
-from estep_xp.execution import Plan
 
 
 class Evaluated(NamedTuple):
@@ -56,31 +55,33 @@ class BlockFamily:
         """Shape of the observations, as ("n", d)."""
         raise NotImplementedError
 
-    def _prepare(self, plan: Plan, log_weights: Array | None) -> Any:
+    def _prepare(self, ops: BlockOps, log_weights: Array | None) -> Any:
         """What all rows share; `log_weights` (k,) are part of all densities."""
         raise NotImplementedError
 
-    def _width(self, plan: Plan) -> int:
+    def _width(self, ops: BlockOps) -> int:
         """Numbers that a row needs meanwhile, beyond itself and its densities."""
-        del plan
+        del ops
         return 0
 
-    def _evaluated(self, plan: Plan, prepared: Any, x: Array) -> Evaluated:
-        """Log-densities of a block in the layout of `plan`."""
+    def _evaluated(self, ops: BlockOps, prepared: Any, x: Array) -> Evaluated:
+        """Log-densities of a block in the layout of `ops`."""
         raise NotImplementedError
 
     def _moments_block(
-        self, plan: Plan, prepared: Any, block: Evaluated, responsibilities: Array
+        self, ops: BlockOps, prepared: Any, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
         """What a block adds to the sums from which the family is estimated."""
         raise NotImplementedError
 
-    def _forms(self, plan: Plan, prepared: Any, x: Array) -> Forms | None:
+    def _forms(self, ops: BlockOps, prepared: Any, x: Array) -> Forms | None:
         """Two ways to evaluate a block and to take its moments, where there is a quicker one."""
-        del plan, prepared, x
+        del ops, prepared, x
         return None
 
-    def _expected(self, plan: Plan, old: Self, counts: Array, moments: tuple[Array, ...]) -> Array:
+    def _expected(
+        self, ops: BlockOps, old: Self, counts: Array, moments: tuple[Array, ...]
+    ) -> Array:
         """Sum of expected log-densities (), given counts (k,) and moments about old components."""
         raise NotImplementedError
 
@@ -203,39 +204,39 @@ def hint_for_rows(name: str, shape: tuple[Any, ...], n_axes: int, d: Any = None)
     return ""
 
 
-def prepare(plan: Plan, components: Components, log_weights: Array | None) -> Any:
+def prepare(ops: BlockOps, components: Components, log_weights: Array | None) -> Any:
     """What all blocks share; without `log_weights` they are those of densities alone."""
-    return components._prepare(plan, log_weights) if isinstance(components, BlockFamily) else None
+    return components._prepare(ops, log_weights) if isinstance(components, BlockFamily) else None
 
 
-def width(plan: Plan, components: Components) -> int:
+def width(ops: BlockOps, components: Components) -> int:
     """Numbers that a row needs meanwhile, beyond itself and its densities."""
-    return components._width(plan) if isinstance(components, BlockFamily) else 0
+    return components._width(ops) if isinstance(components, BlockFamily) else 0
 
 
 def evaluated(
-    plan: Plan, components: Components, prepared: Any, log_weights: Array, x: Array
+    ops: BlockOps, components: Components, prepared: Any, log_weights: Array, x: Array
 ) -> Evaluated:
-    """Log-joints of a block, in the layout of `plan`."""
+    """Log-joints of a block, in the layout of `ops`."""
     if isinstance(components, BlockFamily):
-        return components._evaluated(plan, prepared, x)
-    log_prob = _log_prob_of(plan, components, x, log_weights.shape[0])
-    return Evaluated(x, log_prob + along(log_weights, plan.axis))
+        return components._evaluated(ops, prepared, x)
+    log_prob = _log_prob_of(ops, components, x, log_weights.shape[0])
+    return Evaluated(x, log_prob + expand_components(log_weights, ops.axis))
 
 
-def forms(plan: Plan, components: Components, prepared: Any, x: Array) -> Forms | None:
+def forms(ops: BlockOps, components: Components, prepared: Any, x: Array) -> Forms | None:
     """Two ways to evaluate a block and to take its moments, where one has to be chosen."""
-    if not plan.one_form or not isinstance(components, BlockFamily):
+    if not ops.decides_per_block or not isinstance(components, BlockFamily):
         return None
-    return components._forms(plan, prepared, x)
+    return components._forms(ops, prepared, x)
 
 
-def _log_prob_of(plan: Plan, components: Components, x: Array, k: int) -> Array:
+def _log_prob_of(ops: BlockOps, components: Components, x: Array, k: int) -> Array:
     """Log-densities by another family than the package's."""
     if isinstance(components, Given):
         return x
-    xp = plan.xp
-    rows = x if plan.axis == 1 else xp.moveaxis(x, -1, 0)
+    xp = ops.xp
+    rows = x if ops.axis == 1 else xp.moveaxis(x, -1, 0)
     log_prob = components.log_prob(rows)
     expected = (rows.shape[0], k)
     actual = getattr(log_prob, "shape", None)
@@ -246,25 +247,29 @@ def _log_prob_of(plan: Plan, components: Components, x: Array, k: int) -> Array:
             "an observation, one column a weight"
         )
     log_prob = xp.astype(log_prob, x.dtype, copy=False)
-    return log_prob if plan.axis == 1 else xp.permute_dims(log_prob, (1, 0))
+    return log_prob if ops.axis == 1 else xp.permute_dims(log_prob, (1, 0))
 
 
 def moments_block(
-    plan: Plan,
+    ops: BlockOps,
     components: Components,
     prepared: Any,
     block: Evaluated,
     responsibilities: Array,
 ) -> tuple[Array, ...]:
     """What a block adds to the sums from which the family is estimated."""
-    return estimable(components)._moments_block(plan, prepared, block, responsibilities)
+    return estimable(components)._moments_block(ops, prepared, block, responsibilities)
 
 
 def expected(
-    plan: Plan, components: Components, old: Components, counts: Array, moments: tuple[Array, ...]
+    ops: BlockOps,
+    components: Components,
+    old: Components,
+    counts: Array,
+    moments: tuple[Array, ...],
 ) -> Array:
     """Sum of expected log-densities (), given counts (k,) and moments about old components."""
-    return estimable(components)._expected(plan, estimable(old), counts, moments)
+    return estimable(components)._expected(ops, estimable(old), counts, moments)
 
 
 def estimable(components: Components) -> BlockFamily:
@@ -292,19 +297,19 @@ def takes_any_row(components: Components) -> bool:
     return isinstance(components, BlockFamily)
 
 
-def nan_where_infinite(plan: Plan, x: Array) -> Array:
+def nan_where_infinite(ops: BlockOps, x: Array) -> Array:
     """Zeros (rows,), but NaN for rows that are not finite, where no one can check the results.
 
     An infinite observation is infinitely far from every mean, which looks like any other outlier.
     """
     nothing = 0.0 * x
     if x.ndim > 1:
-        others = tuple(range(x.ndim - 1)) if plan.axis == 0 else tuple(range(1, x.ndim))
-        nothing = plan.xp.sum(nothing, axis=others)
+        others = tuple(range(x.ndim - 1)) if ops.axis == 0 else tuple(range(1, x.ndim))
+        nothing = ops.xp.sum(nothing, axis=others)
     # It has no derivative, or one that is NaN further on would come back to x.
-    return plan.xp.where(nothing == 0, plan.xp.zeros_like(nothing), math.nan)
+    return ops.xp.where(nothing == 0, ops.xp.zeros_like(nothing), math.nan)
 
 
-def marked(plan: Plan, x: Array, values: Array) -> Array:
+def marked(ops: BlockOps, x: Array, values: Array) -> Array:
     """Values of a block (components by rows), but NaN for rows that are not finite."""
-    return values + across(nan_where_infinite(plan, x), plan.axis)
+    return values + expand_rows(nan_where_infinite(ops, x), ops.axis)

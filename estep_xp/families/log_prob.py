@@ -9,10 +9,10 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array
+from estep_xp.arrays.block import BlockOps
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import space_of
 from estep_xp.arrays.validation import suspects
-from estep_xp.execution import Plan
 from estep_xp.families import contract
 
 
@@ -33,21 +33,21 @@ class LogProb:
         """Numbers that a row has in the widest results."""
         return self.k
 
-    def width(self, plan: Plan, parameters: Any) -> int:
+    def width(self, ops: BlockOps, parameters: Any) -> int:
         """Numbers that a row needs meanwhile, beyond itself."""
-        return self.k + contract.width(plan, parameters)
+        return self.k + contract.width(ops, parameters)
 
-    def prepare(self, plan: Plan, parameters: contract.BlockFamily) -> Any:
+    def prepare(self, ops: BlockOps, parameters: contract.BlockFamily) -> Any:
         """Prepare the components."""
-        return parameters, parameters._prepare(plan, None)
+        return parameters, parameters._prepare(ops, None)
 
-    def rows(self, plan: Plan, prepared: Any, *rows: Array) -> tuple[Array, ...]:
+    def rows(self, ops: BlockOps, prepared: Any, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
         components, shared = prepared
-        values = components._evaluated(plan, shared, rows[0]).log_joint
+        values = components._evaluated(ops, shared, rows[0]).log_joint
         if self.lazy:
-            values = contract.marked(plan, rows[0], values)
-        return values, plan.xp.max(values, axis=plan.axis)
+            values = contract.marked(ops, rows[0], values)
+        return values, ops.xp.max(values, axis=ops.axis)
 
 
 def log_prob(components: contract.BlockFamily, x: Any) -> Array:

@@ -232,13 +232,13 @@ def _standard_errors(
     # The inverse is rootsᵀ roots.
     roots = solve_triangular(lower, identity, lower=True) * scale[None, :]
 
-    def along(root: Array) -> Any:
+    def derivative(root: Array) -> Any:
         return jax.jvp(lambda vector: of(mixture_of(vector)), (vector,), (root,))[1]
 
     def length(columns: Array) -> Array:
         return jnp.sqrt(jnp.sum(columns * columns, axis=0))
 
-    return jax.tree.map(length, jax.vmap(along)(roots)), definite
+    return jax.tree.map(length, jax.vmap(derivative)(roots)), definite
 
 
 def _free(mixture: Mixture) -> tuple[Array, Callable[[Array], Mixture]]:

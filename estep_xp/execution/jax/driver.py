@@ -13,17 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from estep_xp.arrays.block import BlockOps, Granted, loop_components
 from estep_xp.arrays.summation import Sum
 from estep_xp.execution.jax.sizes import by_rows, weighted, with_zeros
-from estep_xp.execution.kernel import (
-    Granted,
-    Plan,
-    RowKernel,
-    SlopeKernel,
-    SumKernel,
-    TotalKernel,
-    each_component,
-)
+from estep_xp.execution.kernel import RowKernel, SlopeKernel, SumKernel, TotalKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,27 +54,29 @@ _MOST_FEATURES = 64
 
 
 @dataclass(frozen=True)
-class JaxPlan(Plan):
+class JaxOps(BlockOps):
     """Rows first; many components are looped over."""
 
-    one_form: bool = False
-    inline: bool = False  # densities are quicker to compute anew than to keep
+    decides_per_block: bool = False
+    recomputes: bool = False  # densities are quicker to compute anew than to keep
 
-    gathers = True
+    gathers_products = True
 
-    def pays(self, d: int, *, products: bool, independent: bool) -> bool:
+    def uses_product_form(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker, or what is summed from them."""
-        if not self.one_form:
+        if not self.decides_per_block:
             return (
-                self.many_rows and not products and not self.by_features(d, independent=independent)
+                self.many_rows
+                and not products
+                and not self.unrolls_features(d, independent=independent)
             )
         return self.many_rows and d > 1 and not (products and d > _MOST_FEATURES)
 
-    def joins(self, *, products: bool) -> bool:
+    def uses_product_form_for_density(self, *, products: bool) -> bool:
         """Whether they make log-densities quicker, too, where they pay for sums."""
         return not products
 
-    def granted(
+    def select(
         self,
         bounds: Array,
         limit: float,
@@ -92,11 +87,11 @@ class JaxPlan(Plan):
         """Values of a block by one form for all rows."""
         return Granted(jax.lax.cond(jnp.all(bounds <= limit), lambda: quick()[0], lambda: sure(x)))
 
-    def chosen(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
         """Decide when the compiled program runs."""
         return chosen(flag, if_true, if_false)
 
-    def kept(self, compute: Callable[[], Any], witness: Array) -> Any:
+    def materialize(self, compute: Callable[[], Any], witness: Array) -> Any:
         """What `compute` gives, computed once however often it is used."""
         # The compiler would rather compute it anew for each of its uses than keep it, and barriers
         # it takes down. A choice it has to leave alone: here between all and nothing but NaN.
@@ -107,14 +102,14 @@ class JaxPlan(Plan):
 
         return jax.lax.cond(jnp.any(witness == witness), compute, nothing)
 
-    def without_derivative(self, values: Array, flags: Array, constant: float) -> Array:
+    def mask_without_derivative(self, values: Array, flags: Array, constant: float) -> Array:
         """The values; the flags are looked at where derivatives are taken, and not before."""
         # To choose would make the E-step a quarter slower.
         del constant
         unchanged: Array = _without_derivative(values, flags)
         return unchanged
 
-    def greatest(self, values: Array) -> Array:
+    def max_components(self, values: Array) -> Array:
         """The largest number of each row (rows,)."""
         return self._folded(jnp.maximum, jnp.max, values)
 
@@ -122,19 +117,19 @@ class JaxPlan(Plan):
         """Sums along an axis: XLA adds up long ones as a tree."""
         return jnp.sum(values, axis=axis)
 
-    def total(self, values: Array) -> Array:
+    def sum_components(self, values: Array) -> Array:
         """The sum of each row (rows,)."""
         return self._folded(jnp.add, jnp.sum, values)
 
-    def quotient(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+    def divide_rows_(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
         """Shares over the totals of rows."""
         if exponents is None or not self._folds(shares):
-            return super().quotient(shares, totals)
+            return super().divide_rows_(shares, totals)
         # Shares are not kept: to compute them anew in this form takes half the time.
         return jnp.exp(exponents - jnp.log(totals)[:, None])
 
     def _folds(self, values: Array) -> bool:
-        return self.inline and values.shape[1] <= _FOLDED
+        return self.recomputes and values.shape[1] <= _FOLDED
 
     def _folded(
         self, function: Callable[..., Array], whole: Callable[..., Array], values: Array
@@ -144,7 +139,7 @@ class JaxPlan(Plan):
         # The compiler makes it part of the loop that the values come from, and keeps none of them.
         return functools.reduce(function, [values[:, j] for j in range(values.shape[1])])
 
-    def by_features(self, d: int, *, independent: bool) -> bool:
+    def unrolls_features(self, d: int, *, independent: bool) -> bool:
         """Whether loops over features are better written out, for all components at once."""
         if independent:
             return d <= _FEATURES_UNROLLED
@@ -164,13 +159,13 @@ class JaxPlan(Plan):
 
         return jax.vjp(of_real, *itertools.compress(leaves, real))
 
-    def over_components(
+    def map_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
     ) -> Any:
         """f(a[j], b[j]) for each component j, stacked along the axis."""
         del x
         if arrays[0].shape[0] <= _UNROLLED:
-            return each_component(jnp, function, arrays, axis)
+            return loop_components(jnp, function, arrays, axis)
         stacked = jax.lax.map(lambda one: function(*one), arrays)
         return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
 
@@ -187,13 +182,13 @@ def _without_derivative_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...
     return _without_derivative(values, flags), jnp.where(flags, 0.0, tangents[0])
 
 
-def _plan(rows: tuple[Array, ...], *, sums: bool = False) -> JaxPlan:
+def _ops(rows: tuple[Array, ...], *, sums: bool = False) -> JaxOps:
     # Whether features are exact for all rows is a question to all devices, which otherwise need not
     # talk to each other.
     least = _MANY_ROWS_OF_SUMS if sums else _MANY_ROWS
     many_rows = rows[0].shape[0] >= least and jax.device_count() == 1
     inline = rows[0].ndim == 1 and rows[0].shape[0] >= _BEYOND_CACHE
-    return JaxPlan(jnp, many_rows=many_rows, one_form=sums, inline=inline)
+    return JaxOps(jnp, many_rows=many_rows, decides_per_block=sums, recomputes=inline)
 
 
 def map_rows(
@@ -357,10 +352,10 @@ def _iterated_to_the_end(loop: _Loop, state: Any, constants: list[Array]) -> tup
 
 
 def _run(kernel: RowKernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:
-    plan = _plan(rows)
+    ops = _ops(rows)
     # TensorFloat-32, the default on some accelerators, keeps three digits.
     with jax.default_matmul_precision("highest"):
-        return kernel.rows(plan, kernel.prepare(plan, parameters), *rows)
+        return kernel.rows(ops, kernel.prepare(ops, parameters), *rows)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -381,10 +376,10 @@ def _total(
     def of_rows() -> Array:
         return _run(kernel, rows, parameters)[0]
 
-    plan = _plan(rows)
+    ops = _ops(rows)
     # In one loop with their sum, the numbers would be left to a single thread.
     witness = jax.tree.leaves(parameters)[0]
-    return jnp.sum(plan.kept(of_rows, witness) if plan.inline else of_rows())
+    return jnp.sum(ops.materialize(of_rows, witness) if ops.recomputes else of_rows())
 
 
 @functools.partial(_total.defjvp, symbolic_zeros=True)
@@ -402,8 +397,8 @@ def _total_jvp(
     leaves, directions = jax.tree.leaves(parameters), jax.tree.leaves(by_parameters)
     pairs = list(zip(filter(_is_given, by_rows), slopes_by_rows, strict=True))
     if any(map(_is_given, directions)):
-        plan = _plan(rows, sums=True)
-        slopes_by_parameters = slopes.by_parameters(plan, parameters, sums)
+        ops = _ops(rows, sums=True)
+        slopes_by_parameters = slopes.by_parameters(ops, parameters, sums)
         real = itertools.compress(directions, map(_is_real, leaves))
         pairs += zip(real, slopes_by_parameters, strict=True)
     terms = [jnp.sum(slope * along) for along, slope in pairs if _is_given(along)]
@@ -427,15 +422,15 @@ class _Summing(NamedTuple):
 
     kernel: SumKernel
 
-    def prepare(self, plan: Plan, parameters: Any) -> Any:
+    def prepare(self, ops: BlockOps, parameters: Any) -> Any:
         """What all rows share."""
-        return self.kernel.prepare(plan, parameters)
+        return self.kernel.prepare(ops, parameters)
 
     def block(
-        self, plan: Plan, prepared: Any, *rows: Array
+        self, ops: BlockOps, prepared: Any, *rows: Array
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """The sums over a block."""
-        return self.kernel.sums(plan, prepared, *rows), ()
+        return self.kernel.sums(ops, prepared, *rows), ()
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -465,13 +460,13 @@ def _fold(
     parameters: Any,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Blocks of `size` within each of the groups, whose sums are added up."""
-    plan = _plan(rows, sums=True)
+    ops = _ops(rows, sums=True)
     with jax.default_matmul_precision("highest"):
-        prepared = kernel.prepare(plan, parameters)
+        prepared = kernel.prepare(ops, parameters)
         shapes: list[tuple[int, ...]] = []
 
         def packed(*block: Array) -> tuple[Array, tuple[Array, ...]]:
-            sums, by_rows = kernel.block(plan, prepared, *block)
+            sums, by_rows = kernel.block(ops, prepared, *block)
             shapes[:] = [one.shape for one in sums]
             return _packed(sums), by_rows
 
@@ -574,7 +569,7 @@ def _default_block_size(
     kernel: SumKernel | SlopeKernel, n: int, rows: tuple[Array, ...], parameters: Any
 ) -> int:
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
-    width = kernel.width(_plan(rows, sums=True), parameters)
+    width = kernel.width(_ops(rows, sums=True), parameters)
     width += sum(math.prod(array.shape[1:]) for array in rows)
     return _even(n, max(_LEAST_ROWS, numbers // int(width)))
 

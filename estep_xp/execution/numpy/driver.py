@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from estep_xp.arrays.block import BlockOps, Granted, loop_components
 from estep_xp.arrays.namespace import numpy_namespace
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, sum_pairwise, values_of
 from estep_xp.execution.call_options import available_threads
-from estep_xp.execution.kernel import Granted, Plan, RowKernel, SumKernel, each_component
+from estep_xp.execution.kernel import RowKernel, SumKernel
 from estep_xp.execution.numpy.blas import OneThread, on_one_thread
 from estep_xp.execution.numpy.threads import in_order
 
@@ -71,35 +72,35 @@ _FEW_COLUMNS, _DIVIDED_COLUMNS = 4, 6
 
 
 @dataclass(frozen=True)
-class NumpyPlan(Plan):
+class NumpyOps(BlockOps):
     """Rows last, and numbers that can be looked at."""
 
     axis: int = 0
-    wide: Any = np.float64
+    product_dtype: Any = np.float64
     single: bool = False  # rows are in single precision
 
-    concrete = True
+    values_visible = True
     cuts_factors = True
     differentiable = False
     # Long double is double precision on some systems.
-    has_precise = bool(np.finfo(np.longdouble).eps < 0.01 * np.finfo(np.float64).eps)
+    has_extended = bool(np.finfo(np.longdouble).eps < 0.01 * np.finfo(np.float64).eps)
 
-    def over_components(
+    def map_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
     ) -> Any:
         """f(a[j], b[j]) for each component j; of few rows for all at once."""
         if axis != 0 or len(arrays[0]) * x.size > _FEW_NUMBERS:
-            return each_component(np, function, arrays, axis)
+            return loop_components(np, function, arrays, axis)
         return function(*arrays)
 
-    def pays(self, d: int, *, products: bool, independent: bool) -> bool:
+    def uses_product_form(self, d: int, *, products: bool, independent: bool) -> bool:
         """Whether features make log-densities quicker."""
         del independent
         if self.single and d == 1:  # then double precision costs more than a product saves
             return False
         return self.many_rows and (not products or d <= _MOST_FEATURES)
 
-    def exp(self, x: Array, *, least: float = -math.inf) -> Array:
+    def exp_(self, x: Array, *, least: float = -math.inf) -> Array:
         """Exponentials, written over `x`, at full speed where they underflow."""
         if least > _SUBNORMAL or x.dtype != np.float64:
             return np.exp(x, out=x)
@@ -121,19 +122,19 @@ class NumpyPlan(Plan):
         x *= alive
         return np.square(x, out=x)
 
-    def plus(self, x: Array, y: Array) -> Array:
+    def add_(self, x: Array, y: Array) -> Array:
         """Sum x + y, written over x."""
         return np.add(x, y, out=x)
 
-    def times(self, x: Array, y: Array | float) -> Array:
+    def multiply_(self, x: Array, y: Array | float) -> Array:
         """Product x * y, written over x."""
         return np.multiply(x, y, out=x)
 
-    def square(self, x: Array) -> Array:
+    def square_(self, x: Array) -> Array:
         """Squares, written over x."""
         return np.square(x, out=x)
 
-    def sum_of_squares(self, x: Array, axis: int) -> Array:
+    def sum_squares_(self, x: Array, axis: int) -> Array:
         """Sums of squares, written over x."""
         return self.sum(np.square(x, out=x), axis)
 
@@ -141,11 +142,11 @@ class NumpyPlan(Plan):
         """Sums along an axis."""
         return sum_pairwise(np.add.reduce, values, axis)
 
-    def greatest(self, values: Array) -> Array:
+    def max_components(self, values: Array) -> Array:
         """The largest number of each row (rows,)."""
         return np.maximum.reduce(values, axis=0)
 
-    def products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
+    def stack_products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
         """Products of pairs of arrays, and ones, written where they belong."""
         rows = pairs[0][0].shape[1]
         counts = [len(a) if b is None else max(len(a), len(b)) for a, b in pairs]
@@ -173,10 +174,10 @@ class NumpyPlan(Plan):
             products = np.matmul(factor[..., a:b, :].mT, block[..., a:b, :])
             for a, b in slices:  # the rows of a factor before a are not in these columns
                 products[..., a:, :] += np.matmul(factor[..., a:b, a:].mT, block[..., a:b, :])
-            result[..., start : start + step] = self.sum_of_squares(products, -2)
+            result[..., start : start + step] = self.sum_squares_(products, -2)
         return result
 
-    def sliced_product(self, theta: Array, features: Array, slices: list[slice]) -> Array:
+    def multiply_slices(self, theta: Array, features: Array, slices: list[slice]) -> Array:
         """Products of theta and features, of as many rows at a time as stay in the cache."""
         rows = features.shape[1]
         if len(slices) == 1:
@@ -193,25 +194,27 @@ class NumpyPlan(Plan):
                 np.add(values, np.matmul(theta[:, one], block[one], out=part), out=values)
         return result
 
-    def quotient(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+    def divide_rows_(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
         """Shares over the totals of rows, written over them."""
         del exponents
         return np.divide(shares, totals, out=shares)
 
-    def result(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+    def divide_on_write(
+        self, shares: Array, totals: Array, exponents: Array | None = None
+    ) -> Array:
         """A quotient, of few columns one that is still to be divided."""
         if len(shares) <= _DIVIDED_COLUMNS:
             return _Quotient(shares, totals)
-        return self.quotient(shares, totals, exponents)
+        return self.divide_rows_(shares, totals, exponents)
 
-    def span(self, values: Array, greatest: Array) -> tuple[float, float]:
+    def extent(self, values: Array, greatest: Array) -> tuple[float, float]:
         """The smallest and the largest number of a block, given the largest of each row."""
         if values.size == 0:
             return -math.inf, math.inf
         smallest = np.minimum.reduce(values, axis=None)
         return float(smallest), float(np.maximum.reduce(greatest))
 
-    def sum_of_rows(self, values: Array) -> tuple[Array, Array]:
+    def sum_rows(self, values: Array) -> tuple[Array, Array]:
         """The sum of numbers (rows,), taken in double precision, in two parts."""
         total = np.add.reduce(values, dtype=np.float64)
         if values.dtype == np.float64:
@@ -220,19 +223,19 @@ class NumpyPlan(Plan):
         left = total - value if np.isfinite(value) else 0.0
         return value, values.dtype.type(left)
 
-    def shifted(self, values: Array, shift: Array) -> Array:
+    def subtract_rows_(self, values: Array, shift: Array) -> Array:
         """Numbers of a block less those of rows, written over them."""
         return np.subtract(values, shift, out=values)
 
-    def precise(self, array: Array) -> Array:
+    def extend(self, array: Array) -> Array:
         """Parameters as long doubles."""
         return array.astype(np.longdouble)
 
-    def rounded(self, array: Array) -> Array:
+    def round_extended(self, array: Array) -> Array:
         """Parameters in double precision."""
         return array.astype(np.float64)
 
-    def granted(
+    def select(
         self,
         bounds: Array,
         limit: float,
@@ -252,7 +255,7 @@ class NumpyPlan(Plan):
         values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
         return Granted(values, by_product, fine)
 
-    def selected(self, values: Array, flags: Array) -> Array:
+    def take_rows(self, values: Array, flags: Array) -> Array:
         """The flagged rows of a block."""
         return np.compress(flags, values, axis=-1)
 
@@ -264,7 +267,7 @@ class _Quotient(NamedTuple):
     totals: np.ndarray[Any, Any]
 
 
-_PLAIN = NumpyPlan(numpy_namespace)
+_PLAIN = NumpyOps(numpy_namespace)
 
 
 def map_rows(
@@ -335,16 +338,16 @@ def _blocks(
     """
     n = rows[0].shape[0]
     single = space.dtype == np.float32
-    plan = NumpyPlan(space.xp, many_rows=n >= _MANY_ROWS, single=single)
+    ops = NumpyOps(space.xp, many_rows=n >= _MANY_ROWS, single=single)
     own = sum(math.prod(array.shape[1:]) for array in rows)
-    width = kernel.width(plan, parameters) + own
+    width = kernel.width(ops, parameters) + own
     size = how.block_size or _default_block_size(n, max(kernel.breadth, own), width)
-    prepared = quietly(kernel.prepare, plan, parameters)
+    prepared = quietly(kernel.prepare, ops, parameters)
 
     def run_block(block: slice) -> Any:
         np.setbufsize(_BUFFER)
         inputs = [_rows_last(array[block], space.dtype) for array in rows]
-        return use(block, evaluate(plan, prepared, *inputs))
+        return use(block, evaluate(ops, prepared, *inputs))
 
     starts = range(0, max(1, n), size)
     large = n * width >= _THREADED_NUMBERS

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
-from estep_xp.arrays.logsumexp import across, along
+from estep_xp.arrays.block import expand_components, expand_rows
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.validation import (
     check_array,
@@ -40,7 +40,7 @@ from estep_xp.families.gaussian.residual import (
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 
 
 class Shared(NamedTuple):
@@ -107,152 +107,154 @@ class Gaussian(BlockFamily):
     def _rows_shape(self) -> tuple[int | str, ...]:
         return ("n", *self.means.shape[1:])
 
-    def _prepare(self, plan: Plan, log_weights: Array | None) -> Shared:
-        means, factors, log_normalizers = self._standardizer(plan)
+    def _prepare(self, ops: BlockOps, log_weights: Array | None) -> Shared:
+        means, factors, log_normalizers = self._standardizer(ops)
         if log_weights is not None:
             log_normalizers = log_normalizers + log_weights
         residual = Standardizer(means, factors, log_normalizers)
-        return Shared(residual, self._natural(plan, residual) if self._pays(plan) else None)
+        return Shared(residual, self._natural(ops, residual) if self._pays(ops) else None)
 
-    def _standardizer(self, plan: Plan) -> Standardizer:
+    def _standardizer(self, ops: BlockOps) -> Standardizer:
         """What rows need of the components."""
         raise NotImplementedError
 
-    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+    def _natural(self, ops: BlockOps, residual: Standardizer) -> Natural | None:
         means, factors, log_normalizers = residual
-        if factors.ndim < 3 and plan.differentiable:  # they are deviations then
+        if factors.ndim < 3 and ops.differentiable:  # they are deviations then
             factors = 1.0 / factors
-        return natural(plan, self._quadratic, means, factors, log_normalizers)
+        return natural(ops, self._quadratic, means, factors, log_normalizers)
 
     def _n_features(self) -> int:
         return int(self.means.shape[1]) if self.means.ndim == 2 else 1
 
-    def _pays(self, plan: Plan) -> bool:
+    def _pays(self, ops: BlockOps) -> bool:
         products = self._quadratic is PRODUCTS
-        return plan.pays(self._n_features(), products=products, independent=self._is_independent)
+        return ops.uses_product_form(
+            self._n_features(), products=products, independent=self._is_independent
+        )
 
-    def _width(self, plan: Plan) -> int:
+    def _width(self, ops: BlockOps) -> int:
         d = self._n_features()
-        features = self._quadratic.count(d) + d + 1 if self._pays(plan) else 0
-        if plan.one_form and not plan.by_features(d, independent=self._is_independent):
+        features = self._quadratic.count(d) + d + 1 if self._pays(ops) else 0
+        if ops.decides_per_block and not ops.unrolls_features(d, independent=self._is_independent):
             return max(features, self._n_components() * d)  # residuals
         return features
 
-    def _forms(self, plan: Plan, prepared: Shared, x: Array) -> Forms | None:
+    def _forms(self, ops: BlockOps, prepared: Shared, x: Array) -> Forms | None:
         if prepared.natural is None:
             return None
-        z = centred(plan, prepared.natural, x)
-        rows = rows_of(plan, self._quadratic, prepared.natural, z)
-        bounds = bounds_of(plan, self._quadratic, prepared.natural, rows)
-        joint = plan.joins(products=self._quadratic is PRODUCTS)
+        z = centred(ops, prepared.natural, x)
+        rows = rows_of(ops, self._quadratic, prepared.natural, z)
+        bounds = bounds_of(ops, self._quadratic, prepared.natural, rows)
+        joint = ops.uses_product_form_for_density(products=self._quadratic is PRODUCTS)
         if joint:
-            exact = plan.xp.all(bounds <= prepared.natural.bound.limit)
+            exact = ops.xp.all(bounds <= prepared.natural.bound.limit)
         else:  # what is finite is as exact as the others
-            exact = plan.xp.all(bounds < math.inf) & prepared.natural.near
+            exact = ops.xp.all(bounds < math.inf) & prepared.natural.near
         quick = prepared._replace(certain=exact, joint=joint)
         return Forms(exact, quick, prepared._replace(natural=None))
 
-    def _evaluated(self, plan: Plan, prepared: Shared, x: Array) -> Evaluated:
+    def _evaluated(self, ops: BlockOps, prepared: Shared, x: Array) -> Evaluated:
         residual, natural, certain, _ = prepared
 
         def surely(x: Array) -> Array:
-            return self._log_joint(plan, residual, x)
+            return self._log_joint(ops, residual, x)
 
         if natural is None:
             return Evaluated(x, surely(x))
         kind, dtype = self._quadratic, x.dtype
-        z = centred(plan, natural, x)
+        z = centred(ops, natural, x)
         if certain is not None:
             # Finite, for derivatives where both forms are computed.
-            finite = plan.xp.where(certain, z, 0.0)
-            features = features_of(plan, kind, rows_of(plan, kind, natural, finite))
-            joint = log_joint(plan, natural, features) if prepared.joint else surely(x)
+            finite = ops.xp.where(certain, z, 0.0)
+            features = features_of(ops, kind, rows_of(ops, kind, natural, finite))
+            joint = log_joint(ops, natural, features) if prepared.joint else surely(x)
             return Evaluated(x, joint, form=Form(features, None))
-        rows = rows_of(plan, kind, natural, z)
-        bounds = bounds_of(plan, kind, natural, rows)
+        rows = rows_of(ops, kind, natural, z)
+        bounds = bounds_of(ops, kind, natural, rows)
         limit = natural.bound.limit
 
         def quickly() -> tuple[Array, Array]:
             mine = rows
-            if plan.differentiable:
+            if ops.differentiable:
                 # Made anew, which a compiler does in passing; what comes from outside of a choice
                 # it has to store. And finite, for derivatives where both forms are computed.
-                finite = centred(plan, natural, x)
-                finite = plan.xp.where(across(bounds <= limit, plan.axis), finite, 0.0)
-                mine = rows_of(plan, kind, natural, finite)
-            features = features_of(plan, kind, mine)
-            values = log_joint(plan, natural, features)
-            return plan.xp.astype(values, dtype, copy=False), features
+                finite = centred(ops, natural, x)
+                finite = ops.xp.where(expand_rows(bounds <= limit, ops.axis), finite, 0.0)
+                mine = rows_of(ops, kind, natural, finite)
+            features = features_of(ops, kind, mine)
+            values = log_joint(ops, natural, features)
+            return ops.xp.astype(values, dtype, copy=False), features
 
-        values, features, fine, largest = plan.granted(bounds, limit, quickly, surely, x)
+        values, features, fine, largest = ops.select(bounds, limit, quickly, surely, x)
         return Evaluated(x, values, largest, None if features is None else Form(features, fine))
 
-    def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
+    def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
         """Log-joints by the residual form."""
-        xp, features = plan.xp, plan.axis
+        xp, features = ops.xp, ops.axis
         d, factors = x.shape[features], prepared.factors
-        if plan.by_features(d, independent=factors.ndim < 3):
-            constants = along(prepared.log_normalizers, features)
-            return plan.kept(
-                lambda: log_density(plan, norms_by_features(plan, prepared, x), constants),
+        if ops.unrolls_features(d, independent=factors.ndim < 3):
+            constants = expand_components(prepared.log_normalizers, features)
+            return ops.materialize(
+                lambda: log_density(ops, norms_by_features(ops, prepared, x), constants),
                 constants,
             )
 
         def norms(mean: Array, factor: Array) -> Array:
-            residuals = x - along(mean, features)
+            residuals = x - expand_components(mean, features)
             if factors.ndim == 3:
-                return linalg.squared_norms(plan, residuals, factor)
+                return linalg.squared_norms(ops, residuals, factor)
             by_feature = factors.ndim == 2
-            factor = along(factor, features) if by_feature else factor[..., None, None]
-            return plan.sum_of_squares(standardize(plan, residuals, factor), features - 2)
+            factor = expand_components(factor, features) if by_feature else factor[..., None, None]
+            return ops.sum_squares_(standardize(ops, residuals, factor), features - 2)
 
         if factors.ndim == 3:  # one P may be that of all components
             factors = xp.broadcast_to(factors, (prepared.means.shape[0], d, d))
-        squared = plan.over_components(norms, (prepared.means, factors), plan.axis, x)
-        return log_density(plan, squared, along(prepared.log_normalizers, features))
+        squared = ops.map_components(norms, (prepared.means, factors), ops.axis, x)
+        return log_density(ops, squared, expand_components(prepared.log_normalizers, features))
 
     def _moments_block(
-        self, plan: Plan, prepared: Shared, block: Evaluated, responsibilities: Array
+        self, ops: BlockOps, prepared: Shared, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
         residual, natural = prepared[:2]
         x, form = block.x, block.form
         if form is None or natural is None:
-            return self._moments_of(plan, residual, x, responsibilities)
+            return self._moments_of(ops, residual, x, responsibilities)
         features, fine = form
         if fine is None:
-            return self._moments_by_features(plan, natural, x, features, responsibilities)
-        some = (plan.selected(a, fine) for a in (x, features, responsibilities))
-        others = (plan.selected(a, ~fine) for a in (x, responsibilities))
+            return self._moments_by_features(ops, natural, x, features, responsibilities)
+        some = (ops.take_rows(a, fine) for a in (x, features, responsibilities))
+        others = (ops.take_rows(a, ~fine) for a in (x, responsibilities))
         parts = zip(
-            self._moments_by_features(plan, natural, *some),
-            self._moments_of(plan, residual, *others),
+            self._moments_by_features(ops, natural, *some),
+            self._moments_of(ops, residual, *others),
             strict=True,
         )
         return tuple(a + b for a, b in parts)
 
     def _moments_by_features(
-        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+        self, ops: BlockOps, natural: Natural, x: Array, features: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        both = moments(plan, self._quadratic, natural, features, responsibilities)
-        return tuple(plan.xp.astype(a, x.dtype, copy=False) for a in both)
+        both = moments(ops, self._quadratic, natural, features, responsibilities)
+        return tuple(ops.xp.astype(a, x.dtype, copy=False) for a in both)
 
     def _moments_of(
-        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+        self, ops: BlockOps, prepared: Standardizer, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
         """Moments by the residual form."""
-        xp, features = plan.xp, plan.axis
+        xp, features = ops.xp, ops.axis
         by_component = (
-            responsibilities if plan.axis == 0 else xp.permute_dims(responsibilities, (1, 0))
+            responsibilities if ops.axis == 0 else xp.permute_dims(responsibilities, (1, 0))
         )
 
         def about(mean: Array, share: Array) -> tuple[Array, Array]:
-            residuals = x - along(mean, features)
-            weighted = residuals * across(share, features)
+            residuals = x - expand_components(mean, features)
+            weighted = residuals * expand_rows(share, features)
             second = self._second_moment(xp, weighted, residuals, features)
             return xp.sum(weighted, axis=-1 - features), second
 
         arrays = (prepared.means, by_component)
-        sums: tuple[Array, ...] = plan.over_components(about, arrays, 0, x)
+        sums: tuple[Array, ...] = ops.map_components(about, arrays, 0, x)
         return sums
 
     @staticmethod
@@ -260,11 +262,13 @@ class Gaussian(BlockFamily):
         """What the family needs of components' second moments."""
         raise NotImplementedError
 
-    def _expected(self, plan: Plan, old: Self, counts: Array, moments: tuple[Array, ...]) -> Array:
+    def _expected(
+        self, ops: BlockOps, old: Self, counts: Array, moments: tuple[Array, ...]
+    ) -> Array:
         # In features of x minus the old means: their sums are those very moments.
-        xp = plan.xp
+        xp = ops.xp
         first, second = moments
-        means, factors, log_normalizers = self._standardizer(plan)
+        means, factors, log_normalizers = self._standardizer(ops)
         if factors.ndim < 3:
             factors = 1.0 / factors
         kind = PRODUCTS if factors.ndim == 3 else self._quadratic

@@ -28,7 +28,7 @@ from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
     from estep_xp.families.gaussian.quadratic import Quadratic
 
 ROTATED_TERMS = 8  # of z P that are summed in a row, for families whose rows are standardised first
@@ -52,7 +52,7 @@ class ErrorBound(NamedTuple):
 
 
 def error_bound(
-    plan: Plan,
+    ops: BlockOps,
     kind: Quadratic,
     signed: tuple[Array, ...],
     unsigned: tuple[Array, ...],
@@ -62,7 +62,7 @@ def error_bound(
     rotated: bool,
 ) -> ErrorBound:
     """The bound for natural parameters, and for those of |μ| and |P|."""
-    xp = plan.xp
+    xp = ops.xp
     d = means.shape[1]
     size = xp.max(xp.abs(means), axis=0)
     quadratic, linear, half_norms = (xp.abs(array) for array in signed)
@@ -70,7 +70,7 @@ def error_bound(
     underflow = float(limits.smallest_normal) / float(limits.eps)  # what is smaller may get lost
     lost = underflow * (xp.sum(quadratic, axis=1) + xp.sum(linear, axis=1))
     constants = half_norms + xp.abs(log_normalizers) + lost
-    z_error, mean_error, share = _shift_errors(plan, d, rotated=rotated)
+    z_error, mean_error, share = _shift_errors(ops, d, rotated=rotated)
     z_slopes, _ = kind.bound(xp, xp.abs(unsigned[0]), xp.zeros_like(linear), size)
     z_slopes = z_error * xp.max(z_slopes, axis=0)
     # The allowance that holds for any T, however small.
@@ -79,7 +79,7 @@ def error_bound(
     limit = max(relative, absolute) * (1.0 - share / 16.0)
 
     def bound(sums: _Sums) -> tuple[Array, Array]:
-        products, features = sums.growth(plan, kind, d)
+        products, features = sums.growth(ops, kind, d)
         slopes, rest = kind.bound(xp, products * quadratic, features * linear, size)
         return xp.max(slopes, axis=0), xp.max(rest + constants + mean_error * unsigned[2])
 
@@ -87,8 +87,8 @@ def error_bound(
     sums = _Sums.of(count, d, _MOST_TERMS, _MOST_TERMS)
     slopes, least = bound(sums)
     few = count + d + 1 <= _UNSLICED
-    if plan.concrete:
-        squares = kind.squares(plan, xp.matrix_transpose(means))
+    if ops.values_visible:
+        squares = kind.squares(ops, xp.matrix_transpose(means))
         at_means = xp.matmul(slopes + z_slopes, squares) + least
         few = bool(_SPREAD * xp.max(at_means) <= limit)
     if not few:
@@ -119,21 +119,21 @@ class _Sums(NamedTuple):
         slices = list(itertools.starmap(slice, itertools.pairwise(cuts)))
         return cls(slices, min(count, quadratic), min(d + 1, linear))
 
-    def growth(self, plan: Plan, kind: Quadratic, d: int) -> tuple[float, float]:
+    def growth(self, ops: BlockOps, kind: Quadratic, d: int) -> tuple[float, float]:
         """G and H."""
         added = len(self.slices) / 8.0
         # Products of different features are not all alike: a search found no more than this.
         alike = 0.65 if self.quadratic > d else 1.0
         products = 0.25 + alike * (self.quadratic / 8.0 + added) + kind.norm_terms(d) / 8.0
         features = 0.25 + self.linear / 8.0 + 0.5 * added
-        if not plan.has_precise:  # then the norms of means are such sums, too
+        if not ops.has_extended:  # then the norms of means are such sums, too
             features += d / 8.0
         return max(1.0, products), max(1.0, features)
 
 
-def _shift_errors(plan: Plan, d: int, *, rotated: bool) -> tuple[float, float, float]:
+def _shift_errors(ops: BlockOps, d: int, *, rotated: bool) -> tuple[float, float, float]:
     """κ², λ² and σ, or what takes their place: where κ is large, more of the error is left to T."""
     if rotated:
         shift = 0.5 * (0.5 + linalg.sum_error(d, ROTATED_TERMS)) ** 2
-        return shift, (0.25 if plan.has_precise else shift), 4.0
-    return (0.25, 0.25, 2.5) if plan.has_precise else (0.25, 1.6, 3.0)
+        return shift, (0.25 if ops.has_extended else shift), 4.0
+    return (0.25, 0.25, 2.5) if ops.has_extended else (0.25, 1.6, 3.0)

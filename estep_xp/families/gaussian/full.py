@@ -25,7 +25,7 @@ from estep_xp.families.gaussian.residual import (
 )
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
 
 
@@ -95,8 +95,8 @@ class FullGaussian(DependentGaussian, MeansFactors):
 
     _quadratic = PRODUCTS
 
-    def _standardizer(self, plan: Plan) -> Standardizer:
-        return by_factors(plan, self.means, self.precision_cholesky)
+    def _standardizer(self, ops: BlockOps) -> Standardizer:
+        return by_factors(ops, self.means, self.precision_cholesky)
 
     _second_moment = staticmethod(products)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.logsumexp import along
+from estep_xp.arrays.block import expand_components
 from estep_xp.families.gaussian.error_bound import (
     ROTATED_TERMS,
     ErrorBound,
@@ -24,7 +24,7 @@ from estep_xp.families.gaussian.error_bound import (
 from estep_xp.families.gaussian.quadratic import PRODUCTS, Quadratic
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 
 _CANCELLED, _LOST = 16.0, 5e-14  # in second moments: a factor of eps, or a relative error
 
@@ -51,7 +51,7 @@ class Rows(NamedTuple):
 
 
 def natural(
-    plan: Plan,
+    ops: BlockOps,
     kind: Quadratic,
     means: Array,
     factors: Array,
@@ -59,40 +59,40 @@ def natural(
     rotation: Array | None = None,
 ) -> Natural | None:
     """Natural parameters of components with `means` (k, d); None where they could not be exact."""
-    xp = plan.xp
-    means, factors, log_normalizers = map(plan.widened, (means, factors, log_normalizers))
+    xp = ops.xp
+    means, factors, log_normalizers = map(ops.widen, (means, factors, log_normalizers))
     centre = 0.5 * xp.max(means, axis=0) + 0.5 * xp.min(means, axis=0)
     order = None
-    if plan.concrete and means.shape[1] > 1:
+    if ops.values_visible and means.shape[1] > 1:
         order = _by_spread(xp, means - centre[None, :], factors, rotation)
         means, centre = xp.take(means, order, axis=1), xp.take(centre, order, axis=0)
         if rotation is not None:
             rotation = xp.take(rotation, order, axis=0)
         elif factors.ndim > 1:
             factors = xp.take(factors, order, axis=1)
-    precise = plan.precise(means) - plan.precise(centre)[None, :]
+    precise = ops.extend(means) - ops.extend(centre)[None, :]
     means = means - centre[None, :]
     unsigned = xp.abs(means)
     if rotation is not None:
-        rotation = plan.widened(rotation)
-        precise = xp.matmul(precise, plan.precise(rotation))
+        rotation = ops.widen(rotation)
+        precise = xp.matmul(precise, ops.extend(rotation))
         unsigned = xp.matmul(unsigned, xp.abs(rotation))
-    parameters = kind.parameters(xp, precise, plan.precise(factors))
-    quadratic, linear, half_norms = parameters = tuple(map(plan.rounded, parameters))
+    parameters = kind.parameters(xp, precise, ops.extend(factors))
+    quadratic, linear, half_norms = parameters = tuple(map(ops.round_extended, parameters))
     bound = error_bound(
-        plan,
+        ops,
         kind,
         parameters,
         kind.parameters(xp, unsigned, xp.abs(factors)),
-        plan.rounded(precise),
+        ops.round_extended(precise),
         log_normalizers,
         rotated=rotation is not None,
     )
-    if plan.concrete and not bound.least <= bound.limit:
+    if ops.values_visible and not bound.least <= bound.limit:
         return None
-    if plan.has_precise:
-        linear, half_norms = _refined(plan, kind, quadratic, precise)
-    constants = plan.rounded(plan.precise(log_normalizers) - half_norms)
+    if ops.has_extended:
+        linear, half_norms = _refined(ops, kind, quadratic, precise)
+    constants = ops.round_extended(ops.extend(log_normalizers) - half_norms)
     near = factors.ndim == 3 and _are_near(xp, means, factors)
     theta = xp.concat([quadratic, linear, constants[:, None]], axis=1)
     return Natural(order, centre, means, rotation, theta, bound, near)
@@ -113,15 +113,15 @@ def _by_spread(xp: Namespace, means: Array, factors: Array, rotation: Array | No
     return xp.argsort(xp.max(squares, axis=0))
 
 
-def _refined(plan: Plan, kind: Quadratic, quadratic: Array, means: Array) -> tuple[Array, Array]:
+def _refined(ops: BlockOps, kind: Quadratic, quadratic: Array, means: Array) -> tuple[Array, Array]:
     """Coefficients of z, and half the norms of precise means, that go with rounded squares' ones.
 
     So the log-density has its maximum where it should, and the right one there: what rounding of
     the precisions changes is small near the means, as the log-density itself is.
     """
-    slope = kind.slope(plan.xp, plan.precise(quadratic), means)
-    linear = plan.rounded(-slope)
-    return linear, plan.xp.sum(means * (plan.precise(linear) + 0.5 * slope), axis=1)
+    slope = kind.slope(ops.xp, ops.extend(quadratic), means)
+    linear = ops.round_extended(-slope)
+    return linear, ops.xp.sum(means * (ops.extend(linear) + 0.5 * slope), axis=1)
 
 
 def _are_near(xp: Namespace, means: Array, factors: Array) -> Array:
@@ -134,69 +134,69 @@ def _are_near(xp: Namespace, means: Array, factors: Array) -> Array:
     return xp.max(cancelled) <= max(_CANCELLED, _LOST / eps)
 
 
-def centred(plan: Plan, form: Natural, x: Array) -> Array:
+def centred(ops: BlockOps, form: Natural, x: Array) -> Array:
     """Rows about the centre."""
     if x.ndim == 1:
-        x = plan.xp.expand_dims(x, axis=plan.axis)
+        x = ops.xp.expand_dims(x, axis=ops.axis)
     if form.order is None:
-        return plan.widened(x) - along(form.centre, plan.axis)
-    ordered = plan.widened(plan.xp.take(x, form.order, axis=plan.axis))
-    return plan.plus(ordered, along(-form.centre, plan.axis))
+        return ops.widen(x) - expand_components(form.centre, ops.axis)
+    ordered = ops.widen(ops.xp.take(x, form.order, axis=ops.axis))
+    return ops.add_(ordered, expand_components(-form.centre, ops.axis))
 
 
-def restored(plan: Plan, form: Natural, array: Array, *axes: int) -> Array:
+def restored(ops: BlockOps, form: Natural, array: Array, *axes: int) -> Array:
     """An array whose axes are features, with these in the order that they have in x."""
     if form.order is None:
         return array
-    back = plan.xp.argsort(form.order)
+    back = ops.xp.argsort(form.order)
     for axis in axes:
-        array = plan.xp.take(array, back, axis=axis)
+        array = ops.xp.take(array, back, axis=axis)
     return array
 
 
-def rows_of(plan: Plan, kind: Quadratic, form: Natural, z: Array) -> Rows:
+def rows_of(ops: BlockOps, kind: Quadratic, form: Natural, z: Array) -> Rows:
     """A block about the centre with what its features and bounds are made of."""
     y = z
     if form.rotation is not None:
-        y = linalg.transform(plan, z, form.rotation, ROTATED_TERMS, ROTATED_TERMS)
-    if kind is PRODUCTS or plan.differentiable:
-        return Rows(z, y, kind.squares(plan, y))
+        y = linalg.transform(ops, z, form.rotation, ROTATED_TERMS, ROTATED_TERMS)
+    if kind is PRODUCTS or ops.differentiable:
+        return Rows(z, y, kind.squares(ops, y))
     # Squares are the first of the features, of which there are few others.
-    features = _made(plan, kind, y)
-    count = kind.count(y.shape[plan.axis])
-    squares = features[:count, :] if plan.axis == 0 else features[:, :count]
+    features = _made(ops, kind, y)
+    count = kind.count(y.shape[ops.axis])
+    squares = features[:count, :] if ops.axis == 0 else features[:, :count]
     return Rows(z, y, squares, features)
 
 
-def bounds_of(plan: Plan, kind: Quadratic, form: Natural, rows: Rows) -> Array:
+def bounds_of(ops: BlockOps, kind: Quadratic, form: Natural, rows: Rows) -> Array:
     """The bound B of each row (rows,)."""
-    xp = plan.xp
+    xp = ops.xp
     slopes, unsigned_slopes, least, *_ = form.bound
-    bounds = _by_slopes(plan, slopes, rows.squares)
+    bounds = _by_slopes(ops, slopes, rows.squares)
     if unsigned_slopes is not None and form.rotation is not None:
         d = form.rotation.shape[0]
-        unsigned = linalg.transform(plan, xp.abs(rows.z), xp.abs(form.rotation), d, d)
-        bounds = plan.plus(bounds, _by_slopes(plan, unsigned_slopes, kind.squares(plan, unsigned)))
-    return plan.plus(bounds, least)
+        unsigned = linalg.transform(ops, xp.abs(rows.z), xp.abs(form.rotation), d, d)
+        bounds = ops.add_(bounds, _by_slopes(ops, unsigned_slopes, kind.squares(ops, unsigned)))
+    return ops.add_(bounds, least)
 
 
-def _by_slopes(plan: Plan, slopes: Array, squares: Array) -> Array:
+def _by_slopes(ops: BlockOps, slopes: Array, squares: Array) -> Array:
     """A linear function of squares, (rows,)."""
-    rows_last = plan.axis == 0
+    rows_last = ops.axis == 0
     if slopes.shape[0] == 1:
         return slopes * (squares[0, :] if rows_last else squares[:, 0])
-    return plan.xp.matmul(*((slopes, squares) if rows_last else (squares, slopes)))
+    return ops.xp.matmul(*((slopes, squares) if rows_last else (squares, slopes)))
 
 
-def features_of(plan: Plan, kind: Quadratic, rows: Rows) -> Array:
+def features_of(ops: BlockOps, kind: Quadratic, rows: Rows) -> Array:
     """Features φ of a block."""
-    return _made(plan, kind, rows.y) if rows.features is None else rows.features
+    return _made(ops, kind, rows.y) if rows.features is None else rows.features
 
 
-def _made(plan: Plan, kind: Quadratic, y: Array) -> Array:
-    if plan.gathers and kind is PRODUCTS:
-        return _gathered(plan.xp, plan.products([(y, None)]), plan.axis)
-    return plan.products([*kind.features(plan, y), (y, None)])
+def _made(ops: BlockOps, kind: Quadratic, y: Array) -> Array:
+    if ops.gathers_products and kind is PRODUCTS:
+        return _gathered(ops.xp, ops.stack_products([(y, None)]), ops.axis)
+    return ops.stack_products([*kind.features(ops, y), (y, None)])
 
 
 def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
@@ -210,17 +210,17 @@ def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
     return products if axis == 0 else xp.matrix_transpose(products)
 
 
-def log_joint(plan: Plan, form: Natural, features: Array) -> Array:
+def log_joint(ops: BlockOps, form: Natural, features: Array) -> Array:
     """Log-joints of a block."""
-    return plan.sliced_product(form.parameters, features, form.bound.slices)
+    return ops.multiply_slices(form.parameters, features, form.bound.slices)
 
 
 def moments(
-    plan: Plan, kind: Quadratic, form: Natural, features: Array, responsibilities: Array
+    ops: BlockOps, kind: Quadratic, form: Natural, features: Array, responsibilities: Array
 ) -> tuple[Array, Array]:
     """First and second moments about the means of the components."""
-    xp = plan.xp
-    sums = sums_over_rows(plan, responsibilities, features)
+    xp = ops.xp
+    sums = sums_over_rows(ops, responsibilities, features)
     count = kind.count(form.means.shape[1])
     quadratic, linear, ones = (
         sums[:count, :],
@@ -229,16 +229,16 @@ def moments(
     )
     first = linear - ones * form.means
     second = kind.about(xp, (quadratic, linear, ones), form.means)
-    return restored(plan, form, first, 1), restored(plan, form, second, *range(1, second.ndim))
+    return restored(ops, form, first, 1), restored(ops, form, second, *range(1, second.ndim))
 
 
-def sums_over_rows(plan: Plan, responsibilities: Array, values: Array) -> Array:
+def sums_over_rows(ops: BlockOps, responsibilities: Array, values: Array) -> Array:
     """Sums (features, k) over the rows of a block, weighted by responsibilities.
 
     This way round, since there are more features than components: the product is quicker.
     """
-    xp = plan.xp
+    xp = ops.xp
     r = xp.astype(responsibilities, values.dtype, copy=False)
-    if plan.axis == 0:
+    if ops.axis == 0:
         return xp.matmul(values, xp.matrix_transpose(r))
     return xp.matmul(xp.matrix_transpose(values), r)

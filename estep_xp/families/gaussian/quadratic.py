@@ -9,7 +9,7 @@ from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 
 
 class Quadratic(Protocol):
@@ -19,11 +19,11 @@ class Quadratic(Protocol):
         """How many there are for d features."""
         ...
 
-    def features(self, plan: Plan, y: Array) -> list[tuple[Array, Array | None]]:
+    def features(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
         """Factors of the products of a block."""
         ...
 
-    def squares(self, plan: Plan, y: Array) -> Array:
+    def squares(self, ops: BlockOps, y: Array) -> Array:
         """Those that a bound is linear in; the first of the features, but for products."""
         ...
 
@@ -67,12 +67,12 @@ class _Squares:
     def count(self, d: int) -> int:
         return d
 
-    def features(self, plan: Plan, y: Array) -> list[tuple[Array, Array | None]]:
-        del plan
+    def features(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
+        del ops
         return [(y, y)]
 
-    def squares(self, plan: Plan, y: Array) -> Array:
-        del plan
+    def squares(self, ops: BlockOps, y: Array) -> Array:
+        del ops
         return y * y
 
     def norm_terms(self, d: int) -> int:
@@ -109,11 +109,11 @@ class _Norm:
         del d
         return 1
 
-    def features(self, plan: Plan, y: Array) -> list[tuple[Array, Array | None]]:
-        return [(self.squares(plan, y), None)]
+    def features(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
+        return [(self.squares(ops, y), None)]
 
-    def squares(self, plan: Plan, y: Array) -> Array:
-        return plan.xp.expand_dims(plan.sum(y * y, plan.axis), axis=plan.axis)
+    def squares(self, ops: BlockOps, y: Array) -> Array:
+        return ops.xp.expand_dims(ops.sum(y * y, ops.axis), axis=ops.axis)
 
     def norm_terms(self, d: int) -> int:
         return min(d, 32)
@@ -150,13 +150,13 @@ class _Products:
     def count(self, d: int) -> int:
         return d * (d + 1) // 2
 
-    def features(self, plan: Plan, y: Array) -> list[tuple[Array, Array | None]]:
-        if plan.axis == 0:
+    def features(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
+        if ops.axis == 0:
             return [(y[j : j + 1, :], y[: j + 1, :]) for j in range(y.shape[0])]
         return [(y[:, j : j + 1], y[:, : j + 1]) for j in range(y.shape[1])]
 
-    def squares(self, plan: Plan, y: Array) -> Array:
-        del plan
+    def squares(self, ops: BlockOps, y: Array) -> Array:
+        del ops
         return y * y
 
     def norm_terms(self, d: int) -> int:

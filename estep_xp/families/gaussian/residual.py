@@ -7,11 +7,11 @@ import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.array_types import Array
-from estep_xp.arrays.logsumexp import along
+from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.summation import add_pairwise
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
@@ -29,38 +29,38 @@ class Standardizer(NamedTuple):
 
 
 def by_variances(
-    plan: Plan, means: Array, variances: Array, log_determinants: Array
+    ops: BlockOps, means: Array, variances: Array, log_determinants: Array
 ) -> Standardizer:
     """What rows need of components whose features are independent."""
     d = means.shape[1] if means.ndim == 2 else 1
-    deviations = plan.xp.sqrt(variances)
-    factors = deviations if plan.differentiable else 1.0 / deviations
+    deviations = ops.xp.sqrt(variances)
+    factors = deviations if ops.differentiable else 1.0 / deviations
     return Standardizer(means, factors, -0.5 * (log_determinants + d * _LOG_2PI))
 
 
-def standardize(plan: Plan, residuals: Array, factors: Array) -> Array:
+def standardize(ops: BlockOps, residuals: Array, factors: Array) -> Array:
     """Residuals, which may be overwritten, in units of the deviations of `by_variances`."""
-    return residuals / factors if plan.differentiable else plan.times(residuals, factors)
+    return residuals / factors if ops.differentiable else ops.multiply_(residuals, factors)
 
 
-def by_factors(plan: Plan, means: Array, factors: Array) -> Standardizer:
+def by_factors(ops: BlockOps, means: Array, factors: Array) -> Standardizer:
     """What rows need of components with precision Cholesky factors (k, d, d) or (1, d, d)."""
-    xp = plan.xp
-    if plan.differentiable:  # by what is not read, too: the derivative is zero there
+    xp = ops.xp
+    if ops.differentiable:  # by what is not read, too: the derivative is zero there
         factors = xp.triu(factors)
-    log_determinants = plan.sum(xp.log(xp.linalg.diagonal(factors)), -1)
+    log_determinants = ops.sum(xp.log(xp.linalg.diagonal(factors)), -1)
     return Standardizer(means, factors, log_determinants - 0.5 * means.shape[1] * _LOG_2PI)
 
 
-def log_density(plan: Plan, squared_norms: Array, log_normalizers: Array) -> Array:
+def log_density(ops: BlockOps, squared_norms: Array, log_normalizers: Array) -> Array:
     """Log-densities; the squared lengths of standardised residuals may be overwritten."""
-    return plan.plus(plan.times(squared_norms, -0.5), log_normalizers)
+    return ops.add_(ops.multiply_(squared_norms, -0.5), log_normalizers)
 
 
-def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
+def norms_by_features(ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
     """Squared lengths of standardised residuals, feature by feature for all components at once."""
     means, factors, _ = prepared
-    features, d = plan.axis, means.shape[1]
+    features, d = ops.axis, means.shape[1]
 
     def columns() -> tuple[Any, ...]:
         centres = [means[:, j] for j in range(d)]
@@ -69,16 +69,18 @@ def norms_by_features(plan: Plan, prepared: Standardizer, x: Array) -> Array:
         return centres, [factors[:, j] if factors.ndim == 2 else factors for j in range(d)]
 
     # Numbers of all components side by side: that is how loops over components read them.
-    centres, scales = plan.kept(columns, means)
+    centres, scales = ops.materialize(columns, means)
     rows = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
-    residuals = [row - along(centre, features) for row, centre in zip(rows, centres, strict=True)]
+    residuals = [
+        row - expand_components(centre, features) for row, centre in zip(rows, centres, strict=True)
+    ]
     squares: list[Array] = []
     for j, scale in enumerate(scales):
         if factors.ndim == 3:
             pairs = zip(residuals[: j + 1], scale, strict=True)
-            terms = [residual * along(factor, features) for residual, factor in pairs]
+            terms = [residual * expand_components(factor, features) for residual, factor in pairs]
             standardized = add_pairwise(terms, operator.add)
         else:
-            standardized = standardize(plan, residuals[j], along(scale, features))
+            standardized = standardize(ops, residuals[j], expand_components(scale, features))
         squares.append(standardized * standardized)
     return add_pairwise(squares, operator.add)

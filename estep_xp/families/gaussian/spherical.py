@@ -23,7 +23,7 @@ from estep_xp.families.gaussian.residual import (
 )
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 
 
@@ -59,9 +59,9 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
 
     _quadratic = NORM
 
-    def _standardizer(self, plan: Plan) -> Standardizer:
-        log_determinants = self.means.shape[1] * plan.xp.log(self.variances)
-        return by_variances(plan, self.means, self.variances, log_determinants)
+    def _standardizer(self, ops: BlockOps) -> Standardizer:
+        log_determinants = self.means.shape[1] * ops.xp.log(self.variances)
+        return by_variances(ops, self.means, self.variances, log_determinants)
 
     _second_moment = staticmethod(trace)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
-from estep_xp.arrays.logsumexp import across
+from estep_xp.arrays.block import expand_rows
 from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.moments import (
     GaussianMoments,
@@ -33,7 +33,7 @@ from estep_xp.families.gaussian.residual import (
 )
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
 
 
@@ -104,43 +104,43 @@ class TiedGaussian(DependentGaussian, MeansFactors):
 
     _quadratic = NORM  # of rows that are standardised first
 
-    def _standardizer(self, plan: Plan) -> Standardizer:
+    def _standardizer(self, ops: BlockOps) -> Standardizer:
         means, factor, log_normalizer = by_factors(
-            plan, self.means, self.precision_cholesky[None, :, :]
+            ops, self.means, self.precision_cholesky[None, :, :]
         )
-        log_normalizers = plan.xp.broadcast_to(log_normalizer, means.shape[:1])
+        log_normalizers = ops.xp.broadcast_to(log_normalizer, means.shape[:1])
         return Standardizer(means, factor, log_normalizers)
 
-    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+    def _natural(self, ops: BlockOps, residual: Standardizer) -> Natural | None:
         means, factors, log_normalizers = residual
-        ones = plan.xp.ones_like(log_normalizers)
-        return natural(plan, NORM, means, ones, log_normalizers, rotation=factors[0, :, :])
+        ones = ops.xp.ones_like(log_normalizers)
+        return natural(ops, NORM, means, ones, log_normalizers, rotation=factors[0, :, :])
 
     _second_moment = staticmethod(products)
 
     def _moments_by_features(
-        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+        self, ops: BlockOps, natural: Natural, x: Array, features: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
         # Not of the standardised rows but of the rows themselves; and with one covariance matrix,
         # products of features are summed with the responsibilities of all components at once.
         del features
-        xp = plan.xp
-        z = centred(plan, natural, x)
-        total = xp.sum(responsibilities, axis=plan.axis)
-        second = products(xp, z * across(total, plan.axis), z, plan.axis)
-        linear = xp.matrix_transpose(sums_over_rows(plan, responsibilities, z))
-        counts = xp.sum(plan.widened(responsibilities), axis=1 - plan.axis)[:, None]
+        xp = ops.xp
+        z = centred(ops, natural, x)
+        total = xp.sum(responsibilities, axis=ops.axis)
+        second = products(xp, z * expand_rows(total, ops.axis), z, ops.axis)
+        linear = xp.matrix_transpose(sums_over_rows(ops, responsibilities, z))
+        counts = xp.sum(ops.widen(responsibilities), axis=1 - ops.axis)[:, None]
         cross = xp.matmul(xp.matrix_transpose(linear - 0.5 * counts * natural.means), natural.means)
         second = second - (cross + xp.matrix_transpose(cross))
-        first = restored(plan, natural, linear - counts * natural.means, 1)
-        both = (first, restored(plan, natural, second, 0, 1))
+        first = restored(ops, natural, linear - counts * natural.means, 1)
+        both = (first, restored(ops, natural, second, 0, 1))
         return tuple(xp.astype(a, x.dtype, copy=False) for a in both)
 
     def _moments_of(
-        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+        self, ops: BlockOps, prepared: Standardizer, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        first, second = super()._moments_of(plan, prepared, x, responsibilities)
-        return first, plan.xp.sum(second, axis=0)
+        first, second = super()._moments_of(ops, prepared, x, responsibilities)
+        return first, ops.xp.sum(second, axis=0)
 
     def _scatter(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.logsumexp import across, along
+from estep_xp.arrays.block import expand_components, expand_rows
 from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.moments import (
     GaussianMoments,
@@ -29,7 +29,7 @@ from estep_xp.families.gaussian.residual import (
 )
 
 if TYPE_CHECKING:
-    from estep_xp.execution import Plan
+    from estep_xp.arrays.block import BlockOps
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 
 
@@ -66,31 +66,31 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
 
     _quadratic = SQUARES
 
-    def _standardizer(self, plan: Plan) -> Standardizer:
-        return by_variances(plan, self.means, self.variances, plan.xp.log(self.variances))
+    def _standardizer(self, ops: BlockOps) -> Standardizer:
+        return by_variances(ops, self.means, self.variances, ops.xp.log(self.variances))
 
-    def _natural(self, plan: Plan, residual: Standardizer) -> Natural | None:
+    def _natural(self, ops: BlockOps, residual: Standardizer) -> Natural | None:
         means, factors, log_normalizers = residual
-        return natural(plan, SQUARES, means[:, None], factors[:, None], log_normalizers)
+        return natural(ops, SQUARES, means[:, None], factors[:, None], log_normalizers)
 
-    def _log_joint(self, plan: Plan, prepared: Standardizer, x: Array) -> Array:
+    def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
         # With a single feature all components are done at once, by broadcasting.
-        axis, (means, factors, log_normalizers) = plan.axis, prepared
-        residuals = across(x, axis) - along(means, axis)
-        standardized = standardize(plan, residuals, along(factors, axis))
-        return log_density(plan, plan.square(standardized), along(log_normalizers, axis))
+        axis, (means, factors, log_normalizers) = ops.axis, prepared
+        residuals = expand_rows(x, axis) - expand_components(means, axis)
+        standardized = standardize(ops, residuals, expand_components(factors, axis))
+        return log_density(ops, ops.square_(standardized), expand_components(log_normalizers, axis))
 
     def _moments_by_features(
-        self, plan: Plan, natural: Natural, x: Array, features: Array, responsibilities: Array
+        self, ops: BlockOps, natural: Natural, x: Array, features: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        both = super()._moments_by_features(plan, natural, x, features, responsibilities)
+        both = super()._moments_by_features(ops, natural, x, features, responsibilities)
         return tuple(a[:, 0] for a in both)
 
     def _moments_of(
-        self, plan: Plan, prepared: Standardizer, x: Array, responsibilities: Array
+        self, ops: BlockOps, prepared: Standardizer, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        xp, rows = plan.xp, 1 - plan.axis
-        residuals = across(x, plan.axis) - along(prepared.means, plan.axis)
+        xp, rows = ops.xp, 1 - ops.axis
+        residuals = expand_rows(x, ops.axis) - expand_components(prepared.means, ops.axis)
         weighted = responsibilities * residuals
         return xp.sum(weighted, axis=rows), xp.sum(weighted * residuals, axis=rows)
 
