@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_info
 
 import estep_xp as ex
 from estep_xp import execution
-from estep_xp.execution.numpy import blas, threads
+from estep_xp.execution.numpy import blas, driver, threads
 
 _FILES = (str(Path(execution.__file__).parent), threading.__file__)
 _ENDS = {each.__code__ for each in (threads._Crew.end, blas.OneThread.end, blas._restore)}
@@ -56,7 +56,7 @@ def _alone():
 
 
 def _with_a_limit(workers):
-    large = execution._driver("numpy")
+    large = driver
     numbers, large._THREADED_NUMBERS = large._THREADED_NUMBERS, 0
     try:
         ex.log_joint(_X, _MIXTURE, workers=workers, block_size=450)

@@ -40,9 +40,10 @@ KERNEL = Total()
 
 
 def totals(x, *, block_size=None):
-    options = execution.options(block_size, None)
+    options = execution.check_options(block_size, None)
     parameters = (np.zeros(1, np.float32),)
-    return execution.sum_rows(KERNEL, space_of({"x": x}), (x,), parameters, options)
+    space = space_of({"x": x})
+    return execution.driver_for(space).sum_rows(KERNEL, space, (x,), parameters, options)
 
 
 @libraries

@@ -16,7 +16,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import estep_xp as ex
-from estep_xp.execution import options
+from estep_xp.execution import check_options
 from estep_xp.execution.numpy import driver, threads
 from estep_xp.execution.numpy.threads import in_order
 
@@ -146,7 +146,7 @@ def test_sums_are_the_same_to_the_last_digit_with_fewer_processors(n):
 
 def test_minus_one_means_the_processors_of_this_process():
     with mock.patch.object(os, "sched_getaffinity", return_value={0, 3, 7}, create=True):
-        assert options(None, -1).workers == 3
+        assert check_options(None, -1).workers == 3
 
 
 def test_results_come_in_order_and_few_of_them_wait():

@@ -154,7 +154,7 @@ def fitted(
     problem = posed(x, mixture, sample_weight)
     _check_rows_given(problem)
     em = Iteration(
-        execution.options(options.block_size, options.workers),
+        execution.check_options(options.block_size, options.workers),
         check_number("tol", options.tol),
         check_whole("max_iter", options.max_iter, 1),
         check_floor(options.variance_floor),

@@ -90,16 +90,17 @@ def initialize(
     _check_family(family)
     random = _random(seed)
     space, rows = _posed(x, sample_weight, family)
-    rows = execution.sampled(space, rows, _SAMPLE, random)
+    rows = execution.driver_for(space).sample_rows(rows, _SAMPLE, random)
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
     if rows[0].shape[0] < k:
         raise ValueError(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
         )
     draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
-    start = _Start(family, space, execution.options(block_size, workers))
-    whole = execution.padded(space, rows) or rows
-    mixture: Mixture = execution.compute(start, space, whole, draws)
+    start = _Start(family, space, execution.check_options(block_size, workers))
+    driver = execution.driver_for(space)
+    whole = driver.pad_rows(rows) or rows
+    mixture: Mixture = driver.compute(start, space, whole, draws)
     components: Any = mixture.components
     if is_concrete(components.means) and not np.isfinite(to_host(components[1])).all():
         _explain(space, column_names(x), *rows)
@@ -167,7 +168,7 @@ class _Start:
 
     family: Any
     space: Space
-    how: execution.Options
+    options: execution.Options
 
     def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Mixture:
         x, weight = rows if len(rows) == 2 else (rows[0], None)
@@ -192,7 +193,7 @@ class _Start:
         for _ in range(2):  # the second time about the mean, where nothing cancels
             one = DiagonalGaussian(means[None, :], xp.ones_like(means)[None, :] * width)
             mixture = Mixture(xp.ones_like(means[:1]), one)
-            statistics = sums_of(posed(x, mixture, weight), self.how)
+            statistics = sums_of(posed(x, mixture, weight), self.options)
             components: Any = statistics.mixture.components
             fitted: Any = maximize(
                 xp, components, statistics.counts, statistics.moments, 0.0
@@ -218,7 +219,9 @@ class _Start:
             distances = xp.where(xp.sum(distances) == 0, mass, distances)
             chosen.append(self.row(x, self.drawn(distances, draws[j, ...])))
             parameters = (chosen[-1], scales)
-            closest = execution.map_rows(_Closest(), space, (x, *closest), parameters, self.how)
+            closest = execution.driver_for(space).map_rows(
+                _Closest(), space, (x, *closest), parameters, self.options
+            )
             distances = closest[0] if weight is None else xp.where(mass > 0, mass * closest[0], 0.0)
         return xp.stack(chosen), xp.sum(distances) / xp.sum(mass) / float(d)
 

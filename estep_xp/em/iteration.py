@@ -58,7 +58,7 @@ class _State(NamedTuple):
 class Iteration(NamedTuple):
     """How to go on: the choices that are the same for all iterations."""
 
-    how: execution.Options
+    options: execution.Options
     tol: Any
     max_iter: int
     floor: Any
@@ -67,9 +67,8 @@ class Iteration(NamedTuple):
     def expected(self, problem: Problem, mixture: Mixture) -> tuple[Statistics, Array]:
         """The E-step, in full. Bad rows show in its log-likelihood; nothing is raised."""
         problem = problem._replace(mixture=mixture, zeros=has_zeros(mixture.weights))
-        sums: tuple[Statistics, Array] = execution.realized(
-            problem.space, sums_in_full(problem, self.how)
-        )
+        driver = execution.driver_for(problem.space)
+        sums: tuple[Statistics, Array] = driver.materialize(sums_in_full(problem, self.options))
         return sums
 
     def begun(self, problem: Problem) -> _State:
@@ -99,9 +98,9 @@ class Iteration(NamedTuple):
         if self.floor is not None:
             return self.floor
         components, moments = statistics.mixture.components, statistics.moments
-        return execution.compute(
-            default_floor, _space(statistics), components, statistics.counts, moments
-        )
+        space = _space(statistics)
+        driver = execution.driver_for(space)
+        return driver.compute(default_floor, space, components, statistics.counts, moments)
 
     def _plain(self, problem: Problem, state: _State) -> tuple[Statistics, Array]:
         old = state.statistics
@@ -111,8 +110,9 @@ class Iteration(NamedTuple):
         """Extrapolate every second step, if that leads uphill; the first has nothing to go by."""
         old = state.statistics
         space, floor = _space(old), self.variance_floor(old)
+        driver = execution.driver_for(space)
         mixtures = (state.previous, old.mixture, maximized(space, old, floor))
-        bold, usable = execution.compute(extrapolated, space, *mixtures, floor)
+        bold, usable = driver.compute(extrapolated, space, *mixtures, floor)
 
         def at_plain() -> tuple[Statistics, Array]:
             return self.expected(problem, mixtures[-1])
@@ -123,15 +123,13 @@ class Iteration(NamedTuple):
             # still has far to climb.
             rise = Height(statistics.log_likelihood, left).above(state.height)
             risen = rise >= self.tol * old.n_rows
-            better: tuple[Statistics, Array] = execution.chosen(
-                space, risen, lambda: (statistics, left), at_plain
+            better: tuple[Statistics, Array] = driver.cond(
+                risen, lambda: (statistics, left), at_plain
             )
             return better
 
         is_second = state.n_iter % 2 == 1
-        sums: tuple[Statistics, Array] = execution.chosen(
-            space, usable & is_second, at_bold, at_plain
-        )
+        sums: tuple[Statistics, Array] = driver.cond(usable & is_second, at_bold, at_plain)
         return sums
 
 
@@ -156,7 +154,7 @@ def best_of(
         eager = not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor))
         if eager:
             _check_weight_of_rows(problem, first.statistics)
-            check_rows_of(problem, first.statistics, em.how)
+            check_rows_of(problem, first.statistics, em.options)
             outcome, stopped = _climbed(em, problem, whole, first, callbacks)
         else:
             outcome = _compiled(em, whole, first, callbacks)
@@ -172,7 +170,7 @@ def best_of(
 def _higher(one: _Outcome, other: _Outcome) -> _Outcome:
     better = other.end.height.above(one.end.height) > 0
     space = _space(one.end.statistics)
-    higher: _Outcome = execution.chosen(space, better, lambda: other, lambda: one)
+    higher: _Outcome = execution.driver_for(space).cond(better, lambda: other, lambda: one)
     return higher
 
 
@@ -219,7 +217,9 @@ def _climbed(
     try:
         while not state.course.ended and state.n_iter < em.max_iter:
             new = em.advanced(whole, state)
-            check_rows_of(problem._replace(mixture=new.statistics.mixture), new.statistics, em.how)
+            check_rows_of(
+                problem._replace(mixture=new.statistics.mixture), new.statistics, em.options
+            )
             heights.append(new.statistics.log_likelihood)
             state = new
             for callback in callbacks:
@@ -243,8 +243,7 @@ def _compiled(
         finite = abs(state.statistics.log_likelihood) < math.inf
         return ~state.course.ended & finite
 
-    state, history = execution.iterated(
-        _space(state.statistics),
+    state, history = execution.driver_for(_space(state.statistics)).while_loop(
         lambda state: em.advanced(problem, state),
         going,
         lambda state: state.statistics.log_likelihood,

@@ -62,7 +62,9 @@ def m_step(statistics: Statistics, *, variance_floor: float | None = None) -> Mi
     space = space_of(arrays_of("statistics", statistics))
     if not space.lazy:
         _check_sums(space, statistics)
-    mixture: Mixture = execution.apply(maximized, space, (statistics, floor), statistics.mixture)
+    mixture: Mixture = execution.driver_for(space).call_lazily(
+        maximized, space, (statistics, floor), statistics.mixture
+    )
     return mixture
 
 
@@ -76,7 +78,7 @@ def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
     components: Any = contract.estimable(statistics.mixture.components)
     arguments = (components, statistics.counts, statistics.moments, floor)
     try:
-        new: Mixture = execution.compute(maximize, space, *arguments)
+        new: Mixture = execution.driver_for(space).compute(maximize, space, *arguments)
     except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
         _explain(space, arguments)
         raise
@@ -128,7 +130,7 @@ def _shares(xp: Namespace, counts: Array) -> tuple[Array, Array, Array]:
 
 def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
     """Raise for the first variance or covariance matrix of an M-step that can't be used."""
-    covariances = execution.compute(_covariances, space, *arguments)
+    covariances = execution.driver_for(space).compute(_covariances, space, *arguments)
     if is_concrete(covariances):
         components, *_, floor = arguments
         remedy = "raise variance_floor"

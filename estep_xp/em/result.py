@@ -113,11 +113,13 @@ class EMResult(NamedTuple):
         """
         rows, *weight = pose(x, self.mixture, sample_weight=sample_weight).rows
         if weight:  # rows of weight 0 may hold anything
-            rows = execution.of_rows(_filled, rows, *weight)
+            rows = execution.driver_of(rows).map_each_row(_filled, rows, *weight)
         entropy = e_step(rows, self.mixture).entropy
         if weight:
-            entropy = execution.of_rows(_weighted, entropy, *weight)
-        return self.bic(x, sample_weight=sample_weight) + 2.0 * execution.sum_of(entropy)
+            entropy = execution.driver_of(entropy).map_each_row(_weighted, entropy, *weight)
+        return self.bic(x, sample_weight=sample_weight) + 2.0 * execution.driver_of(
+            entropy
+        ).sum_values(entropy)
 
     @property
     def _n_parameters(self) -> float:
@@ -131,7 +133,7 @@ def _n_rows(problem: Problem, like: Array) -> Array:
     xp = problem.space.xp
     rows, *weight = problem.rows
     if weight:
-        return execution.sum_of(weight[0])
+        return execution.driver_of(weight[0]).sum_values(weight[0])
     n = rows.shape[0]
     if math.isnan(n):  # Dask has yet to count them
         ones = xp.ones_like(rows[(..., *(0,) * (len(rows.shape) - 1))], dtype=like.dtype)

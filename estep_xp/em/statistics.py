@@ -108,9 +108,9 @@ def expected_statistics(
     (-5.9815, 3.0)
     """
     problem = posed(x, mixture, sample_weight)
-    how = execution.options(block_size, workers)
-    statistics = sums_of(padded(problem), how)
-    check_rows_of(problem, statistics, how)
+    options = execution.check_options(block_size, workers)
+    statistics = sums_of(padded(problem), options)
+    check_rows_of(problem, statistics, options)
     return statistics
 
 
@@ -121,24 +121,24 @@ def posed(x: Any, mixture: Any, sample_weight: Any) -> Problem:
     return problem
 
 
-def sums_of(problem: Problem, how: execution.Options) -> Statistics:
+def sums_of(problem: Problem, options: execution.Options) -> Statistics:
     """Take the statistics of a problem, whatever its rows are."""
-    return sums_in_full(problem, how)[0]
+    return sums_in_full(problem, options)[0]
 
 
-def sums_in_full(problem: Problem, how: execution.Options) -> tuple[Statistics, Array]:
+def sums_in_full(problem: Problem, options: execution.Options) -> tuple[Statistics, Array]:
     """Statistics of a problem, and what rounding has left of their log-likelihood."""
     space, mixture = problem.space, problem.mixture
     flags = (problem.zeros, space.lazy, problem.masks)
     kernel = ExpectedStatistics(problem.k, *flags, pads=problem.pads)
-    log_likelihood, left, n_rows, counts, *sums = execution.sum_rows(
-        kernel, space, problem.rows, mixture, how
+    log_likelihood, left, n_rows, counts, *sums = execution.driver_for(problem.space).sum_rows(
+        kernel, space, problem.rows, mixture, options
     )
     moments = contract.estimable(mixture.components)._moments(*sums)
     return Statistics(mixture, log_likelihood, n_rows, counts, moments), left
 
 
-def check_rows_of(problem: Problem, statistics: Statistics, how: execution.Options) -> None:
+def check_rows_of(problem: Problem, statistics: Statistics, options: execution.Options) -> None:
     """Raise for a bad row, if the sum over all tells that there is one."""
     total = statistics.log_likelihood
     if not is_concrete(total) or math.isfinite(to_host(total)):
@@ -150,7 +150,7 @@ def check_rows_of(problem: Problem, statistics: Statistics, how: execution.Optio
         )
     # Only now a pass that keeps a number for each row.
     problem = problem._replace(space=problem.space._replace(lazy=False))
-    (contributions,) = run(problem, log_likelihoods(problem), how.block_size, how.workers)
+    (contributions,) = run(problem, log_likelihoods(problem), options.block_size, options.workers)
     refuse_bad_rows(problem, contributions)
 
 

@@ -17,7 +17,7 @@ class Options(NamedTuple):
     workers: int | None
 
 
-def options(block_size: Any, workers: Any) -> Options:
+def check_options(block_size: Any, workers: Any) -> Options:
     """Checked options; `workers` follows SciPy's convention, where -1 means all processors."""
     block = None if block_size is None else _whole("block_size", block_size)
     if block is not None and block < 1:

@@ -10,6 +10,7 @@ import numpy as np
 from estep_xp.arrays import namespace
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, values_of
+from estep_xp.execution.driver import Driver
 from estep_xp.execution.kernel import RowKernel, SumKernel
 
 if TYPE_CHECKING:
@@ -22,89 +23,102 @@ if TYPE_CHECKING:
 _FAN_IN = 8  # parts that one task of a tree adds up
 
 
-def map_rows(
-    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> tuple[Array, ...]:
-    """Build the graph; nothing is computed."""
-    import dask
-    import dask.array as da
+class LibraryDriver(Driver):
+    """A graph of one task a chunk of rows; nothing is computed before somebody asks."""
 
-    lengths, chunks = _chunks(rows)
-    task = dask.delayed(_map_chunk, pure=True, nout=len(kernel.tails))
-    pieces = [task(kernel, space.dtype, parameters, how, *chunk) for chunk in chunks]
-    return tuple(
-        da.concatenate(
-            [
-                da.from_delayed(piece[i], shape=(length, *tail), dtype=space.dtype)
-                for piece, length in zip(pieces, lengths, strict=True)
-            ],
-            allow_unknown_chunksizes=True,
+    def map_rows(
+        self,
+        kernel: RowKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Build the graph; nothing is computed."""
+        import dask
+        import dask.array as da
+
+        lengths, chunks = _chunks(rows)
+        task = dask.delayed(_map_chunk, pure=True, nout=len(kernel.tails))
+        pieces = [task(kernel, space.dtype, parameters, options, *chunk) for chunk in chunks]
+        return tuple(
+            da.concatenate(
+                [
+                    da.from_delayed(piece[i], shape=(length, *tail), dtype=space.dtype)
+                    for piece, length in zip(pieces, lengths, strict=True)
+                ],
+                allow_unknown_chunksizes=True,
+            )
+            for i, tail in enumerate(kernel.tails)
         )
-        for i, tail in enumerate(kernel.tails)
-    )
 
+    def sum_rows(
+        self,
+        kernel: SumKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Build the graph: one task a chunk, and a tree that adds up what they give."""
+        import dask
+        import dask.array as da
 
-def sum_rows(
-    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> tuple[Array, ...]:
-    """Build the graph: one task a chunk, and a tree that adds up what they give."""
-    import dask
-    import dask.array as da
+        _, chunks = _chunks(rows)
+        task, add = dask.delayed(_sum_chunk, pure=True), dask.delayed(_add, pure=True)
+        parts = [task(kernel, space.dtype, parameters, options, *chunk) for chunk in chunks]
+        while len(parts) > 1:
+            parts = [add(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
+        shapes = _shapes_of_sums(kernel, space, rows, parameters, options)
+        finish = dask.delayed(_values, pure=True, nout=len(shapes))(parts[0])
+        return tuple(
+            da.from_delayed(finish[i], shape=shape, dtype=space.dtype)
+            for i, shape in enumerate(shapes)
+        )
 
-    _, chunks = _chunks(rows)
-    task, add = dask.delayed(_sum_chunk, pure=True), dask.delayed(_add, pure=True)
-    parts = [task(kernel, space.dtype, parameters, how, *chunk) for chunk in chunks]
-    while len(parts) > 1:
-        parts = [add(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
-    shapes = _shapes_of_sums(kernel, space, rows, parameters, how)
-    finish = dask.delayed(_values, pure=True, nout=len(shapes))(parts[0])
-    return tuple(
-        da.from_delayed(finish[i], shape=shape, dtype=space.dtype) for i, shape in enumerate(shapes)
-    )
+    def compute(self, function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
+        """Refuse: factorising a lazy matrix has no place in a graph of rows."""
+        del function, space, arrays
+        raise TypeError(
+            "covariances are a dask.array.Array; parameters are small: give covariances.compute()"
+        )
 
+    def call_lazily(
+        self, function: Callable[..., Any], space: Space, arguments: tuple[Any, ...], like: Any
+    ) -> Any:
+        """One task that calls `function` with NumPy arrays."""
+        import dask
+        import dask.array as da
 
-def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
-    """Refuse: factorising a lazy matrix has no place in a graph of rows."""
-    del function, space, arrays
-    raise TypeError(
-        "covariances are a dask.array.Array; parameters are small: give covariances.compute()"
-    )
+        leaves = _leaves(like)
+        task = dask.delayed(_applied, pure=True, nout=len(leaves))
+        pieces = task(function, space.dtype, arguments)
+        lazy = (
+            da.from_delayed(pieces[i], shape=leaf.shape, dtype=space.dtype)
+            for i, leaf in enumerate(leaves)
+        )
+        return _rebuilt(like, lazy)
 
+    def materialize(self, value: Any) -> Any:
+        """Compute a record of arrays, all in one go."""
+        import dask
 
-def apply(function: Callable[..., Any], space: Space, arguments: tuple[Any, ...], like: Any) -> Any:
-    """One task that calls `function` with NumPy arrays."""
-    import dask
-    import dask.array as da
+        return dask.compute(value)[0]
 
-    leaves = _leaves(like)
-    task = dask.delayed(_applied, pure=True, nout=len(leaves))
-    pieces = task(function, space.dtype, arguments)
-    lazy = (
-        da.from_delayed(pieces[i], shape=leaf.shape, dtype=space.dtype)
-        for i, leaf in enumerate(leaves)
-    )
-    return _rebuilt(like, lazy)
+    def sample_rows(
+        self, rows: tuple[Array, ...], limit: int, random: np.random.Generator
+    ) -> tuple[Array, ...]:
+        """Compute some of the rows, drawn at random."""
+        import dask
 
-
-def realized(value: Any) -> Any:
-    """Compute a record of arrays, all in one go."""
-    import dask
-
-    return dask.compute(value)[0]
-
-
-def sampled(rows: tuple[Array, ...], limit: int, random: np.random.Generator) -> tuple[Array, ...]:
-    """Compute some of the rows, drawn at random."""
-    import dask
-
-    n = rows[0].shape[0]
-    if math.isnan(n):
-        raise ValueError("x has chunks of unknown lengths; call x.compute_chunk_sizes() first")
-    if n > limit:
-        indices = np.sort(random.choice(n, limit, replace=False))
-        rows = tuple(array[indices] for array in rows)
-    computed: tuple[Array, ...] = dask.compute(*rows)
-    return computed
+        n = rows[0].shape[0]
+        if math.isnan(n):
+            raise ValueError("x has chunks of unknown lengths; call x.compute_chunk_sizes() first")
+        if n > limit:
+            indices = np.sort(random.choice(n, limit, replace=False))
+            rows = tuple(array[indices] for array in rows)
+        computed: tuple[Array, ...] = dask.compute(*rows)
+        return computed
 
 
 def _applied(function: Callable[..., Any], dtype: Any, arguments: tuple[Any, ...]) -> list[Array]:
@@ -160,27 +174,31 @@ def _aligned(array: Array, lengths: tuple[int, ...]) -> Array:
 
 
 def _map_chunk(
-    kernel: RowKernel, dtype: Any, parameters: Any, how: Options, *rows: Array
+    kernel: RowKernel, dtype: Any, parameters: Any, options: Options, *rows: Array
 ) -> tuple[Array, ...]:
     from estep_xp import execution
 
     space = _chunk_space(dtype, rows)
-    return execution.map_rows(kernel, space, rows, parameters, _in_a_task(how))
+    return execution.driver_for(space).map_rows(
+        kernel, space, rows, parameters, _in_a_task(options)
+    )
 
 
 def _sum_chunk(
-    kernel: SumKernel, dtype: Any, parameters: Any, how: Options, *rows: Array
+    kernel: SumKernel, dtype: Any, parameters: Any, options: Options, *rows: Array
 ) -> tuple[Sum, ...]:
     from estep_xp import execution
 
     space = _chunk_space(dtype, rows)
-    sums = execution.sum_rows(kernel, space, rows, parameters, _in_a_task(how))
+    sums = execution.driver_for(space).sum_rows(
+        kernel, space, rows, parameters, _in_a_task(options)
+    )
     return tuple(Sum.of(space.xp, one) for one in sums)
 
 
-def _in_a_task(how: Options) -> Options:
+def _in_a_task(options: Options) -> Options:
     """One thread unless asked for more: the scheduler runs tasks in parallel already."""
-    return how._replace(workers=how.workers or 1)
+    return options._replace(workers=options.workers or 1)
 
 
 def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:
@@ -199,12 +217,12 @@ def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
 
 
 def _shapes_of_sums(
-    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, options: Options
 ) -> list[tuple[int, ...]]:
     """Shapes of the sums: those over no rows of the same kind."""
     none = [np.empty((0, *array.shape[1:]), dtype=space.dtype) for array in rows]
     stand_in = _rebuilt(parameters, (np.ones(leaf.shape) for leaf in _leaves(parameters)))
-    sums = _sum_chunk(kernel, space.dtype, stand_in, how, *none)
+    sums = _sum_chunk(kernel, space.dtype, stand_in, options, *none)
     return [one.total.shape for one in sums]
 
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from estep_xp.arrays.block import BlockOps
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, values_of
+from estep_xp.execution.driver import Driver
 from estep_xp.execution.kernel import RowKernel, SumKernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
@@ -23,48 +22,57 @@ _BLOCK_ROWS = 1 << 16
 _BLOCK_ROWS_SINGLE = 1 << 11
 
 
-def map_rows(
-    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> tuple[Array, ...]:
-    """Run `kernel`; blocks bound its temporaries."""
-    xp = space.xp
-    ops = BlockOps(xp)
-    n = rows[0].shape[0]
-    size = max(1, n) if how.block_size is None else how.block_size
-    # Quietly, for libraries that compute with NumPy.
-    prepared = quietly(kernel.prepare, ops, parameters)
-    blocks = [
-        quietly(kernel.rows, ops, prepared, *(array[s : min(s + size, n), ...] for array in rows))
-        for s in range(0, max(1, n), size)
-    ]
-    if len(blocks) == 1:
-        return blocks[0]
-    return tuple(xp.concat(pieces, axis=0) for pieces in zip(*blocks, strict=True))
+class LibraryDriver(Driver):
+    """Plain calls of the standard's functions."""
 
+    def map_rows(
+        self,
+        kernel: RowKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Run `kernel`; blocks bound its temporaries."""
+        xp = space.xp
+        ops = BlockOps(xp)
+        n = rows[0].shape[0]
+        size = max(1, n) if options.block_size is None else options.block_size
+        # Quietly, for libraries that compute with NumPy.
+        prepared = quietly(kernel.prepare, ops, parameters)
+        blocks = [
+            quietly(
+                kernel.rows, ops, prepared, *(array[s : min(s + size, n), ...] for array in rows)
+            )
+            for s in range(0, max(1, n), size)
+        ]
+        if len(blocks) == 1:
+            return blocks[0]
+        return tuple(xp.concat(pieces, axis=0) for pieces in zip(*blocks, strict=True))
 
-def sum_rows(
-    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> tuple[Array, ...]:
-    """Add the sums of blocks; without a size from the user, blocks bound the temporaries."""
-    xp = space.xp
-    ops = BlockOps(xp)
-    n = rows[0].shape[0]
-    single = space.dtype == xp.float32
-    size = how.block_size or (_BLOCK_ROWS_SINGLE if single else _BLOCK_ROWS)
-    prepared = quietly(kernel.prepare, ops, parameters)
-    sums: list[Sum] = []
+    def sum_rows(
+        self,
+        kernel: SumKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Add the sums of blocks; without a size from the user, blocks bound the temporaries."""
+        xp = space.xp
+        ops = BlockOps(xp)
+        n = rows[0].shape[0]
+        single = space.dtype == xp.float32
+        size = options.block_size or (_BLOCK_ROWS_SINGLE if single else _BLOCK_ROWS)
+        prepared = quietly(kernel.prepare, ops, parameters)
+        sums: list[Sum] = []
 
-    def add(block: tuple[Array, ...]) -> list[Sum]:
-        terms = kernel.sums(ops, prepared, *block)
-        if not sums:
-            return [Sum.of(xp, term) for term in terms]
-        return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
+        def add(block: tuple[Array, ...]) -> list[Sum]:
+            terms = kernel.sums(ops, prepared, *block)
+            if not sums:
+                return [Sum.of(xp, term) for term in terms]
+            return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
 
-    for s in range(0, max(1, n), size):
-        sums = quietly(add, tuple(array[s : min(s + size, n), ...] for array in rows))
-    return quietly(values_of, xp, sums)
-
-
-def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
-    """Call `function` with floating-point warnings off: results are checked instead."""
-    return quietly(function, space.xp, *arrays)
+        for s in range(0, max(1, n), size):
+            sums = quietly(add, tuple(array[s : min(s + size, n), ...] for array in rows))
+        return quietly(values_of, xp, sums)

@@ -57,8 +57,8 @@ def log_prob(components: contract.BlockFamily, x: Any) -> Array:
     columns, x = column_names(x), space.rows("x", x)
     contract.check_rows_shape("x", components, x)  # type: ignore[arg-type]
     kernel = LogProb(components._n_components(), space.lazy)
-    how = execution.options(None, None)
-    values, largest = execution.map_rows(kernel, space, (x,), components, how)
+    options = execution.check_options(None, None)
+    values, largest = execution.driver_for(space).map_rows(kernel, space, (x,), components, options)
     found = suspects(space, x, largest)
     if found is not None:
         found.check("x", np.isfinite(found.rows), "must be finite", columns)

@@ -66,7 +66,7 @@ def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) ->
             check_non_negative(space, "sample_weight", sample_weight)
         else:
             sample_weight = check_not_flushed(
-                space, "sample_weight", sample_weight, execution.of_rows
+                space, "sample_weight", sample_weight, execution.driver_for(space).map_each_row
             )
         rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
@@ -78,8 +78,10 @@ def run(
     problem: Problem, kernel: RowKernel, block_size: int | None, workers: int | None
 ) -> tuple[Array, ...]:
     """Results of all rows, one array for each of the kernel's `tails`."""
-    how = _options(problem, block_size, workers)
-    return execution.map_rows(kernel, problem.space, problem.rows, problem.mixture, how)
+    options = _options(problem, block_size, workers)
+    return execution.driver_for(problem.space).map_rows(
+        kernel, problem.space, problem.rows, problem.mixture, options
+    )
 
 
 def padded(problem: Problem) -> Problem:
@@ -87,7 +89,7 @@ def padded(problem: Problem) -> Problem:
 
     It is for sums alone: what is said about rows must be said about those that were given.
     """
-    rows = execution.padded(problem.space, problem.rows)
+    rows = execution.driver_for(problem.space).pad_rows(problem.rows)
     return problem if rows is None else problem._replace(rows=rows, pads=True)
 
 
@@ -95,10 +97,10 @@ def total_log_likelihood(
     problem: Problem, block_size: int | None, workers: int | None
 ) -> tuple[Array, Array | None]:
     """Log-likelihood of all rows; and those of rows, if they may tell of bad ones."""
-    how = _options(problem, block_size, workers)
+    options = _options(problem, block_size, workers)
     space, mixture, whole = problem.space, problem.mixture, padded(problem)
     kernel = log_likelihoods(whole)
-    total, results = execution.total(kernel, space, whole.rows, mixture, how)
+    total, results = execution.driver_for(space).total(kernel, space, whole.rows, mixture, options)
     if results is None and is_concrete(total) and not math.isfinite(to_host(total)):
         (results,) = run(problem, log_likelihoods(problem), block_size, workers)
     return total, results
@@ -111,10 +113,10 @@ def log_likelihoods(problem: Problem) -> LogLikelihood:
 
 
 def _options(problem: Problem, block_size: int | None, workers: int | None) -> execution.Options:
-    how = execution.options(block_size, workers)
-    if how.workers is None and not contract.is_own(problem.mixture.components):
-        how = how._replace(workers=1)  # code by others may not expect several threads
-    return how
+    options = execution.check_options(block_size, workers)
+    if options.workers is None and not contract.is_own(problem.mixture.components):
+        options = options._replace(workers=1)  # code by others may not expect several threads
+    return options
 
 
 def check_rows(problem: Problem, results: Array) -> Suspects | None:

@@ -57,21 +57,25 @@ class EStep(NamedTuple):
 
         The first of several at a tie; -1 where the responsibilities are NaN.
         """
-        labels: Array = execution.of_rows(_labels, self.responsibilities)
+        labels: Array = execution.driver_of(self.responsibilities).map_each_row(
+            _labels, self.responsibilities
+        )
         return labels
 
     @property
     @quiet
     def entropy(self) -> Array:
         """Entropy of each row in nats, shape (n,): 0 when certain, log k when undecided."""
-        entropy: Array = execution.of_rows(_entropy, self.responsibilities)
+        entropy: Array = execution.driver_of(self.responsibilities).map_each_row(
+            _entropy, self.responsibilities
+        )
         return entropy
 
     @property
     @quiet
     def total_log_likelihood(self) -> Array:
         """Log-likelihood of all rows, shape ()."""
-        return execution.sum_of(self.log_likelihood)
+        return execution.driver_of(self.log_likelihood).sum_values(self.log_likelihood)
 
     @property
     @quiet
@@ -80,7 +84,8 @@ class EStep(NamedTuple):
         r = self.responsibilities
         if r.shape[0] == 0:
             return namespace_of(r).sum(r) + math.nan
-        return execution.mean_of(execution.of_rows(_largest, r))
+        driver = execution.driver_of(r)
+        return driver.mean_value(driver.map_each_row(_largest, r))
 
 
 def _labels(xp: Namespace, r: Array) -> Array:

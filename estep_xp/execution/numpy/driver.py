@@ -15,6 +15,7 @@ from estep_xp.arrays.namespace import numpy_namespace
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, sum_pairwise, values_of
 from estep_xp.execution.call_options import available_threads
+from estep_xp.execution.driver import Driver
 from estep_xp.execution.kernel import RowKernel, SumKernel
 from estep_xp.execution.numpy.blas import OneThread, on_one_thread
 from estep_xp.execution.numpy.threads import in_order
@@ -270,22 +271,50 @@ class _Quotient(NamedTuple):
 _PLAIN = NumpyOps(numpy_namespace)
 
 
-def map_rows(
-    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> tuple[Array, ...]:
-    """Run `kernel` block by block."""
-    n = rows[0].shape[0]
-    if n < _FEW_ROWS and how.block_size is None:
-        return quietly(_few_rows, kernel, space, rows, parameters)
-    results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in kernel.tails)
+class LibraryDriver(Driver):
+    """Blocks of rows in the cache, on several threads."""
 
-    def write(block: slice, outputs: tuple[Array, ...]) -> None:
-        for result, output in zip(results, outputs, strict=True):
-            _write(result[block], output)
+    def map_rows(
+        self,
+        kernel: RowKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Run `kernel` block by block."""
+        n = rows[0].shape[0]
+        if n < _FEW_ROWS and options.block_size is None:
+            return quietly(_few_rows, kernel, space, rows, parameters)
+        results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in kernel.tails)
 
-    for _ in _blocks(kernel, kernel.rows, write, space, rows, parameters, how):
-        pass
-    return results
+        def write(block: slice, outputs: tuple[Array, ...]) -> None:
+            for result, output in zip(results, outputs, strict=True):
+                _write(result[block], output)
+
+        for _ in _blocks(kernel, kernel.rows, write, space, rows, parameters, options):
+            pass
+        return results
+
+    def sum_rows(
+        self,
+        kernel: SumKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Add the sums of blocks in their order, so that threads change no digit."""
+
+        def keep(block: slice, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+            del block
+            return sums
+
+        sums: list[Sum] = []
+        for terms in _blocks(kernel, kernel.sums, keep, space, rows, parameters, options):
+            sums = quietly(_added, space, sums, terms)
+        values = quietly(values_of, space.xp, sums)
+        return tuple(value[()] for value in values)  # scalars, as NumPy's own sums are
 
 
 def _few_rows(
@@ -296,31 +325,10 @@ def _few_rows(
     return tuple(map(_turned, outputs))
 
 
-def sum_rows(
-    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> tuple[Array, ...]:
-    """Add the sums of blocks in their order, so that threads change no digit."""
-
-    def keep(block: slice, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        del block
-        return sums
-
-    sums: list[Sum] = []
-    for terms in _blocks(kernel, kernel.sums, keep, space, rows, parameters, how):
-        sums = quietly(_added, space, sums, terms)
-    values = quietly(values_of, space.xp, sums)
-    return tuple(value[()] for value in values)  # scalars, as NumPy's own sums are
-
-
 def _added(space: Space, sums: list[Sum], terms: tuple[Array, ...]) -> list[Sum]:
     if not sums:
         return [Sum.of(space.xp, term) for term in terms]
     return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
-
-
-def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
-    """Call `function` with floating-point warnings off: results are checked instead."""
-    return quietly(function, space.xp, *arrays)
 
 
 def _blocks(
@@ -330,7 +338,7 @@ def _blocks(
     space: Space,
     rows: tuple[Array, ...],
     parameters: Any,
-    how: Options,
+    options: Options,
 ) -> Iterator[Any]:
     """What `use` makes of each block's results, in their order.
 
@@ -341,7 +349,7 @@ def _blocks(
     ops = NumpyOps(space.xp, many_rows=n >= _MANY_ROWS, single=single)
     own = sum(math.prod(array.shape[1:]) for array in rows)
     width = kernel.width(ops, parameters) + own
-    size = how.block_size or _default_block_size(n, max(kernel.breadth, own), width)
+    size = options.block_size or _default_block_size(n, max(kernel.breadth, own), width)
     prepared = quietly(kernel.prepare, ops, parameters)
 
     def run_block(block: slice) -> Any:
@@ -351,7 +359,7 @@ def _blocks(
 
     starts = range(0, max(1, n), size)
     large = n * width >= _THREADED_NUMBERS
-    threads = how.workers or (available_threads() if large else 1)
+    threads = options.workers or (available_threads() if large else 1)
     if large:
         _keep_freed_memory()
     limit = OneThread() if large or threads > 1 else None

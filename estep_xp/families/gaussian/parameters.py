@@ -68,11 +68,11 @@ def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
     check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
     factors = check_precision_cholesky(space, factors)
     # Lazy ones, of an M-step, are inverted in a task: Dask has no products of stacked matrices.
-    return execution.apply(_inverted, space, (factors,), factors)
+    return execution.driver_for(space).call_lazily(_inverted, space, (factors,), factors)
 
 
 def _inverted(space: Space, factors: Array) -> Array:
-    return execution.compute(linalg.covariances_of, space, factors)
+    return execution.driver_for(space).compute(linalg.covariances_of, space, factors)
 
 
 def factorized(
@@ -89,7 +89,7 @@ def factorized(
     factors: Array | None = None
     # Where a library's own cholesky raises, it does not say which matrix.
     with contextlib.suppress(ValueError, RuntimeError):
-        factors = execution.compute(linalg.precision_cholesky, space, covariances)
+        factors = execution.driver_for(space).compute(linalg.precision_cholesky, space, covariances)
     if factors is None or (is_concrete(factors) and not np.isfinite(to_host(factors)).all()):
         raise_indefinite(name, covariances)
     return means, factors

@@ -1,0 +1,161 @@
+"""The base of all drivers: how kernels are driven over the rows of one array library."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any
+
+from estep_xp.arrays.namespace import namespace_of
+from estep_xp.arrays.quiet import quietly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.namespace import Space
+    from estep_xp.execution.call_options import Options
+    from estep_xp.execution.kernel import RowKernel, SumKernel, TotalKernel
+
+
+class Driver(abc.ABC):
+    """How kernels are driven over rows: in blocks, by threads, compiled, or as a graph of tasks.
+
+    A driver answers `map_rows` and `sum_rows`. The other methods have defaults that suit a library
+    whose functions compute at once; one that compiles, or computes later, has its own.
+
+    Parameters
+    ----------
+    library : str
+        Name of the array library, as in `Space.library`.
+    """
+
+    def __init__(self, library: str) -> None:
+        self.library = library
+
+    @abc.abstractmethod
+    def map_rows(
+        self,
+        kernel: RowKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Apply a kernel to all rows.
+
+        Returns
+        -------
+        tuple of arrays, shapes (n, *tail)
+            One for each of the kernel's `tails`.
+        """
+
+    @abc.abstractmethod
+    def sum_rows(
+        self,
+        kernel: SumKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Add up a kernel's sums over all rows, in memory that does not grow with their number."""
+
+    def total(
+        self,
+        kernel: TotalKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, Array | None]:
+        """Add up a kernel's one result for all rows.
+
+        Returns
+        -------
+        tuple of array, shape (), and array, shape (n,), or None
+            The sum, and the results of rows where they were at hand.
+        """
+        (results,) = self.map_rows(kernel, space, rows, parameters, options)
+        return quietly(space.xp.sum, results), results
+
+    def compute(self, function: Callable[..., Any], space: Space, *arrays: Any) -> Any:
+        """Call `function(xp, *arrays)` on parameters, compiled where the library compiles.
+
+        Floating-point warnings are off: callers look at the results instead.
+        """
+        return quietly(function, space.xp, *arrays)
+
+    def call_lazily(
+        self, function: Callable[..., Any], space: Space, arguments: tuple[Any, ...], like: Any
+    ) -> Any:
+        """Call `function(space, *arguments)`, later where arrays are lazy.
+
+        The result is a record of arrays of the shapes of those in `like`.
+        """
+        del like
+        return function(space, *arguments)
+
+    def materialize(self, value: Any) -> Any:
+        """Return a record of arrays whose values exist, or will when a compiled program runs."""
+        return value
+
+    def map_each_row(self, function: Callable[..., Any], *arrays: Array) -> Any:
+        """Call `function(xp, *arrays)`, which treats every row alone."""
+        return function(namespace_of(*arrays), *arrays)
+
+    def sum_values(self, values: Array) -> Array:
+        """Add up one value of each row."""
+        total: Array = namespace_of(values).sum(values)
+        return total
+
+    def mean_value(self, values: Array) -> Array:
+        """Average one value of each row."""
+        mean: Array = namespace_of(values).mean(values)
+        return mean
+
+    def pad_rows(self, rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
+        """Append copies of the last row, of weight 0, to rows (x,) or (x, sample_weight).
+
+        None where nothing is gained: padding is for libraries that compile for each n anew.
+        """
+        del rows
+        return None
+
+    def sample_rows(
+        self, rows: tuple[Array, ...], limit: int, random: np.random.Generator
+    ) -> tuple[Array, ...]:
+        """Return the rows, or a sample of about `limit` of them where they are not in memory."""
+        del limit, random
+        return rows
+
+    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """Return what one of two functions returns, without a call of the other if possible."""
+        return if_true() if flag else if_false()
+
+    def while_loop(
+        self,
+        step: Callable[[Any], Any],
+        should_continue: Callable[[Any], Array],
+        objective: Callable[[Any], Array],
+        state: Any,
+        max_iter: int,
+    ) -> tuple[Any, Array]:
+        """Step inside a compiled program until `should_continue` says no.
+
+        Returns
+        -------
+        tuple of state, and array, shape (max_iter,)
+            The last state, and the objective after each step, padded.
+
+        Raises
+        ------
+        TypeError
+            If the library compiles no loops: callers loop in Python where values exist.
+        """
+        del step, should_continue, objective, state, max_iter
+        raise TypeError(
+            "a loop that ends by itself needs numbers, and there are none inside transformations "
+            f"of {self.library}; call it outside of them"
+        )

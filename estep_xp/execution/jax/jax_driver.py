@@ -1,0 +1,91 @@
+"""JAX's driver: the whole computation is compiled, and every transformation sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from estep_xp.arrays.namespace import is_tracer
+from estep_xp.execution.driver import Driver
+from estep_xp.execution.jax import driver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.namespace import Space
+    from estep_xp.execution.call_options import Options
+    from estep_xp.execution.kernel import RowKernel, SumKernel, TotalKernel
+
+
+class LibraryDriver(Driver):
+    """Compiled programs, in eager calls too."""
+
+    def map_rows(
+        self,
+        kernel: RowKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Run `kernel` compiled; XLA plans blocks and threads by itself."""
+        return driver.map_rows(kernel, space, rows, parameters, options)
+
+    def sum_rows(
+        self,
+        kernel: SumKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Run `kernel` compiled, block by block within each device's share of the rows."""
+        return driver.sum_rows(kernel, space, rows, parameters, options)
+
+    def total(
+        self,
+        kernel: TotalKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, Array | None]:
+        """Add up a kernel's results; value and derivative take one pass, in blocks."""
+        return driver.total(kernel, space, rows, parameters, options), None
+
+    def compute(self, function: Callable[..., Any], space: Space, *arrays: Any) -> Any:
+        """Call `function` compiled."""
+        return driver.compute(function, space, *arrays)
+
+    def map_each_row(self, function: Callable[..., Any], *arrays: Array) -> Any:
+        """Call `function` compiled."""
+        return driver.of_rows(function, *arrays)
+
+    def sum_values(self, values: Array) -> Array:
+        """Add up one value of each row."""
+        return driver.sum_of(values)
+
+    def mean_value(self, values: Array) -> Array:
+        """Average one value of each row."""
+        return driver.sum_of(values) / values.shape[0]
+
+    def pad_rows(self, rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
+        """Append rows of weight 0, so that few programs are compiled."""
+        return driver.padded(rows)
+
+    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """Decide when the compiled program runs, if the flag is traced."""
+        if is_tracer(flag):
+            return driver.chosen(flag, if_true, if_false)
+        return super().cond(flag, if_true, if_false)
+
+    def while_loop(
+        self,
+        step: Callable[[Any], Any],
+        should_continue: Callable[[Any], Array],
+        objective: Callable[[Any], Array],
+        state: Any,
+        max_iter: int,
+    ) -> tuple[Any, Array]:
+        """Loop inside the compiled program."""
+        return driver.iterated(step, should_continue, objective, state, max_iter)
