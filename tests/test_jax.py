@@ -22,7 +22,7 @@ jax = pytest.importorskip("jax", reason="jax is not installed")
 jnp = jax.numpy
 
 import estep_xp.jax as ej  # noqa: E402
-from estep_xp.execution.jax import driver  # noqa: E402
+from estep_xp.execution.jax import blocks, ops  # noqa: E402
 
 families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 ROOT = Path(__file__).parent.parent
@@ -95,7 +95,7 @@ def test_gradient_of_many_rows(record, offset):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_numbers_that_no_cache_holds(dtype, compiled):
     """Their densities are computed anew for each use; NumPy's are held to the oracle."""
-    n = driver._BEYOND_CACHE
+    n = ops._BEYOND_CACHE
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(0, 5, n - 6), [1e3, -1e3, 30, 0, 1.5, 1e6]]).astype(dtype)
     components = ex.UnivariateGaussian(
@@ -118,7 +118,7 @@ def test_numbers_that_no_cache_holds(dtype, compiled):
 
 @pytest.mark.parametrize("n", [1, 999, 1001, 10_000, 100_000, 1_000_003, 10**7])
 def test_blocks_leave_no_rest_where_they_can(n):
-    size = driver._even(n, 3000)
+    size = blocks._even(n, 3000)
     if n % size:
         assert size <= 3000
         assert size % 64 == 0

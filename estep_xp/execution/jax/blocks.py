@@ -1,0 +1,243 @@
+"""Sums over rows, block by block in a compiled loop, within each device's share of the rows."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from estep_xp.arrays.summation import Sum
+from estep_xp.execution.jax.ops import ops_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.namespace import Space
+    from estep_xp.execution.call_options import Options
+    from estep_xp.execution.kernel import SlopeKernel, SumKernel
+
+# Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
+_BLOCK_NUMBERS = {"cpu": 1 << 19}
+_MANY_BLOCK_NUMBERS = 1 << 23
+_LEAST_ROWS = 1024  # products of fewer are slow, and sums of many numbers are added up too often
+_UNEVEN = 0.25  # how far from it a size may be that leaves no rest
+_VECTOR, _LINES = 8, 64  # rows that fill a vector, and lines of the cache
+
+
+def sum_rows(
+    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Run `kernel` compiled, block by block within each device's share of the rows."""
+    del space
+    groups, size = cut_rows(kernel, rows, parameters, how.block_size)
+    results: tuple[Array, ...] = _compiled_sum_rows(kernel, groups, size, rows, parameters)
+    return results
+
+
+def _sum_rows(
+    kernel: SumKernel, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
+) -> tuple[Array, ...]:
+    return fold_rows(_Summing(kernel), groups, size, rows, parameters)[0]
+
+
+_compiled_sum_rows = jax.jit(_sum_rows, static_argnums=(0, 1, 2))
+
+
+class _Summing(NamedTuple):
+    """A kernel of sums, as one that has no results for rows beside them."""
+
+    kernel: SumKernel
+
+    def prepare(self, ops: BlockOps, parameters: Any) -> Any:
+        """What all rows share."""
+        return self.kernel.prepare(ops, parameters)
+
+    def block(
+        self, ops: BlockOps, prepared: Any, *rows: Array
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """The sums over a block."""
+        return self.kernel.sums(ops, prepared, *rows), ()
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def fold_rows(
+    kernel: Any, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Sums over all rows, and results for each."""
+    return _fold(_by_slices, kernel, groups, size, rows, parameters)
+
+
+@fold_rows.defjvp
+def _fold_rows_jvp(
+    kernel: Any, groups: int, size: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    # The derivative of a slice is an array of all rows, one for each block; that of a scan is not.
+    # But a scan copies the rows, so it is only for those who ask for derivatives.
+    function = functools.partial(_fold, _by_scan, kernel, groups, size)
+    return jax.jvp(function, primals, tangents)
+
+
+def _fold(
+    looped: Callable[..., tuple[Sum, tuple[Array, ...]]],
+    kernel: Any,
+    groups: int,
+    size: int,
+    rows: tuple[Array, ...],
+    parameters: Any,
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Blocks of `size` within each of the groups, whose sums are added up."""
+    ops = ops_for(rows, sums=True)
+    with jax.default_matmul_precision("highest"):
+        prepared = kernel.prepare(ops, parameters)
+        shapes: list[tuple[int, ...]] = []
+
+        def packed(*block: Array) -> tuple[Array, tuple[Array, ...]]:
+            sums, by_rows = kernel.block(ops, prepared, *block)
+            shapes[:] = [one.shape for one in sums]
+            return _packed(sums), by_rows
+
+        block = _in_groups(groups, packed)
+        grouped = [a.reshape(groups, a.shape[0] // groups, *a.shape[1:]) for a in rows]
+        n = grouped[0].shape[1]
+        n_blocks = n // size if n > size else 0  # a single block takes no loop to compile
+        rest, by_rows = _of_rest(block, [array[:, n_blocks * size :] for array in grouped])
+        whole = Sum.of(jnp, rest)
+        if n_blocks:
+            whole, pieces = looped(block, whole, n_blocks, size, grouped)
+            by_rows = tuple(map(_joined, pieces, by_rows))
+    vector, first = _over_groups(whole)
+    _, _, *others = _unpacked(vector, shapes)
+    sums = (*first.parts(jnp), *others)
+    return sums, tuple(a.reshape(-1, *a.shape[2:]) for a in by_rows)
+
+
+def _over_groups(whole: Sum) -> tuple[Array, Sum]:
+    """Sums over all groups; and that of the first two, which are one in two parts, in full."""
+    groups = whole.total.shape[0]
+    first, second = (Sum(whole.total[:, i], whole.lost[:, i]) for i in (0, 1))
+    parts = jnp.stack(first.joined(second), axis=1)
+    # Each group has places of its own for these, so that devices exchange all in one sum.
+    own = jnp.eye(groups, dtype=bool)[:, :, None]
+    places = jnp.where(own, parts[:, None, :], 0.0).reshape(groups, -1)
+    vector = jnp.sum(jnp.concatenate([whole.value(jnp), places], axis=1), axis=0)
+    numbers = vector.shape[0] - places.shape[1]
+    total, lost = vector[numbers:].reshape(groups, 2).T
+    return vector[:numbers], Sum(total, lost).added_up(jnp)
+
+
+def _of_rest(block: Callable[..., Any], rest: list[Array]) -> Any:
+    """What a function gives of the rows that are left over, which may be none."""
+    if rest[0].shape[1]:
+        return block(*rest)
+    nothing = jnp.sum(rest[0])  # zero, and as the rows are within `shard_map`
+    shapes = jax.eval_shape(block, *rest)
+    return jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype) + nothing, shapes)
+
+
+def _joined(pieces: Array, rest: Array) -> Array:
+    """Results of all rows in each group: those of blocks, which come first, and of the rest."""
+    whole = jnp.moveaxis(pieces, 0, 1)
+    return jnp.concatenate([whole.reshape(whole.shape[0], -1, *whole.shape[3:]), rest], axis=1)
+
+
+def _in_groups(groups: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of each group."""
+    if groups > 1:
+        return jax.vmap(function)
+
+    def of_the_one(*blocks: Array) -> Any:
+        # A batch of one takes longer than its one item: choices are lost, and products slower.
+        return jax.tree.map(lambda a: a[None], function(*(block[0] for block in blocks)))
+
+    return of_the_one
+
+
+def _by_slices(
+    block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[Array]
+) -> tuple[Sum, tuple[Array, ...]]:
+    def add(so_far: Sum, i: Array) -> tuple[Sum, tuple[Array, ...]]:
+        rows = (jax.lax.dynamic_slice_in_dim(a, i * size, size, axis=1) for a in grouped)
+        sums, by_rows = block(*rows)
+        return so_far.plus(sums), by_rows
+
+    results: tuple[Sum, tuple[Array, ...]] = jax.lax.scan(add, start, jnp.arange(n_blocks))
+    return results
+
+
+def _by_scan(
+    block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[Array]
+) -> tuple[Sum, tuple[Array, ...]]:
+    @jax.checkpoint
+    def add(so_far: Sum, rows: tuple[Array, ...]) -> tuple[Sum, tuple[Array, ...]]:
+        sums, by_rows = block(*rows)
+        return so_far.plus(sums), by_rows
+
+    def blocks(a: Array) -> Array:
+        shape = (a.shape[0], n_blocks, size, *a.shape[2:])
+        return jnp.moveaxis(a[:, : n_blocks * size].reshape(shape), 1, 0)
+
+    results: tuple[Sum, tuple[Array, ...]] = jax.lax.scan(add, start, tuple(map(blocks, grouped)))
+    return results
+
+
+def _packed(sums: tuple[Array, ...]) -> Array:
+    """All sums in one vector: devices exchange it in one go."""
+    return jnp.concatenate([one.reshape(-1) for one in sums])
+
+
+def _unpacked(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    parts = jnp.split(vector, ends.tolist())
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+
+
+def cut_rows(
+    kernel: SumKernel | SlopeKernel,
+    rows: tuple[Array, ...],
+    parameters: Any,
+    block_size: int | None,
+) -> tuple[int, int]:
+    """Into how many groups rows are cut, and these into blocks of which size."""
+    # Rows that are sharded evenly over the devices: each keeps to its own, and the devices meet in
+    # one reduction at the end. Where there is a single device this is a single group.
+    groups = _shards(rows[0])
+    n = max(1, rows[0].shape[0] // groups)
+    size = block_size or _default_block_size(kernel, n, rows, parameters)
+    return groups, min(size, n)
+
+
+def _shards(rows: Array) -> int:
+    """Into how many pieces the rows of an array are cut, or how many it may be."""
+    n: int = rows.shape[0]
+    if n == 0:
+        return 1
+    if isinstance(rows, jax.core.Tracer):
+        # How they will be sharded is not known yet; over all devices, or some, is the rule.
+        return math.gcd(n, jax.device_count())
+    piece: int = rows.sharding.shard_shape(rows.shape)[0]
+    return n // piece
+
+
+def _default_block_size(
+    kernel: SumKernel | SlopeKernel, n: int, rows: tuple[Array, ...], parameters: Any
+) -> int:
+    numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
+    width = kernel.width(ops_for(rows, sums=True), parameters)
+    width += sum(math.prod(array.shape[1:]) for array in rows)
+    return _even(n, max(_LEAST_ROWS, numbers // int(width)))
+
+
+def _even(n: int, size: int) -> int:
+    """A size of blocks near `size` that leaves no rest of `n` rows, or else whole cache lines."""
+    # A rest is compiled anew, and its blocks are no quicker for being small.
+    fewest = max(1, math.ceil(n / size * (1.0 - _UNEVEN)))
+    for blocks in range(fewest, math.ceil(n / size * (1.0 + _UNEVEN)) + 1):
+        if n % (blocks * _VECTOR) == 0:
+            return n // blocks
+    return size - size % _LINES

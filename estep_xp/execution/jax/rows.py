@@ -1,0 +1,45 @@
+"""A kernel that treats every row alone: traced as it stands, and differentiated as it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from estep_xp.execution.jax.ops import ops_for
+from estep_xp.execution.jax.sizes import by_rows
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.namespace import Space
+    from estep_xp.execution.call_options import Options
+    from estep_xp.execution.kernel import RowKernel
+
+
+def map_rows(
+    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+) -> tuple[Array, ...]:
+    """Run `kernel` compiled; XLA plans blocks and threads by itself."""
+    del space, how
+    # Components that are a plain Python object can't be arguments of a compiled function, and as a
+    # constant of it they would be frozen.
+    numeric = all(is_numeric(leaf) for leaf in jax.tree.leaves(parameters))
+    run = _compiled_map_rows if numeric else trace_rows
+    return by_rows(lambda *rows: run(kernel, rows, parameters), rows)
+
+
+def trace_rows(kernel: RowKernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:
+    """Results of a kernel for all rows at once, as part of a program that is compiled."""
+    ops = ops_for(rows)
+    # TensorFloat-32, the default on some accelerators, keeps three digits.
+    with jax.default_matmul_precision("highest"):
+        return kernel.rows(ops, kernel.prepare(ops, parameters), *rows)
+
+
+_compiled_map_rows = jax.jit(trace_rows, static_argnums=0)
+
+
+def is_numeric(leaf: Any) -> bool:
+    """Whether a parameter may be the argument of a compiled function."""
+    return isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float, complex))

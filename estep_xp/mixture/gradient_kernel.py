@@ -1,0 +1,124 @@
+"""The gradient of the log-likelihood, for libraries that can differentiate densities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from estep_xp.arrays.logsumexp import mixing_weights
+from estep_xp.families import contract
+from estep_xp.mixture.masking import Masked, WeightedKernel
+from estep_xp.mixture.prepared import Prepared, log_likelihood_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.mixture.mixture import Mixture
+
+
+@dataclass(frozen=True)
+class Slopes(WeightedKernel):
+    """The log-likelihood and its derivatives, for libraries that can differentiate densities.
+
+    By Fisher's identity (Salakhutdinov, Roweis and Ghahramani 2003) the derivatives by parameters
+    are those of the expected log-density of rows and components, responsibilities held fixed: they
+    are made of the expected statistics. Components of another family than the package's are
+    differentiated block by block.
+    """
+
+    by_x: bool
+    by_sample_weight: bool
+
+    def prepare(self, ops: BlockOps, parameters: Mixture) -> Prepared:
+        """Prepare weights and components."""
+        # Derivatives by rows are as exact as residuals are, which features cancel.
+        return super().prepare(replace(ops, many_rows=False) if self.by_x else ops, parameters)
+
+    def block(
+        self, ops: BlockOps, prepared: Prepared, *rows: Array
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Sums over a block of rows (x,) or (x, sample_weight), and derivatives by these."""
+        masked = self.masked(ops, prepared, rows)
+
+        def differentiated(prepared: Prepared) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+            return self._differentiated(ops, prepared, masked)
+
+        sums, by_rows = prepared.by_form(ops, masked.rows[0], differentiated)
+        return sums, by_rows
+
+    def _differentiated(
+        self, ops: BlockOps, prepared: Prepared, masked: Masked
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        xp = ops.xp
+        block, pull = self._pulled(ops, prepared, masked.rows[0])
+        normalized = self.normalized(ops, prepared, block, masked.zero)
+        log_likelihood = ops.sum_rows(masked.contributions(ops, normalized))
+        by_sample_weight = log_likelihood_of(ops, normalized) if self.by_sample_weight else None
+        # A row of zero density belongs to no component: derivatives through it are 0.
+        total = xp.where(normalized.total == 0, 1.0, normalized.total)
+        normalized = normalized._replace(total=total)
+        responsibilities = masked.responsibilities(ops, normalized)
+        by_components = () if pull is None else pull(responsibilities)
+        by_rows: list[Array] = []
+        if self.by_x:
+            by_rows.append(masked.where_usable(ops, by_components[-1]))
+            by_components = by_components[:-1]
+        if by_sample_weight is not None:
+            by_rows.append(masked.where_usable(ops, by_sample_weight))
+        if contract.is_estimable(prepared.components):
+            by_components = contract.moments_block(
+                ops, prepared.components, prepared.shared, block, responsibilities
+            )
+        rows_axis = 1 - ops.axis
+        counts = [xp.sum(responsibilities, axis=rows_axis)]
+        if normalized.ratios is not None:  # also of components without weight
+            ratios = masked.shared_out(ops, normalized.ratios, normalized.total)
+            counts.append(xp.sum(ratios, axis=rows_axis))
+        return (*log_likelihood, *counts, *by_components), tuple(by_rows)
+
+    def _pulled(
+        self, ops: BlockOps, prepared: Prepared, x: Array
+    ) -> tuple[contract.Evaluated, Callable[[Array], tuple[Array, ...]] | None]:
+        """An evaluated block, and how it is differentiated by components and rows if need be."""
+        arguments: tuple[Any, ...] = (x,) if self.by_x else ()
+        if not contract.is_estimable(prepared.components):
+            arguments = (prepared.components, *arguments)
+        elif not arguments:
+            return self.evaluated(ops, prepared, x), None
+
+        def log_joint(*arguments: Any) -> Array:
+            rows = arguments[-1] if self.by_x else x
+            components = prepared.components
+            if not contract.is_estimable(components):
+                components = arguments[0]
+            return self.evaluated(ops, prepared._replace(components=components), rows).log_joint
+
+        joint, pull = ops.pullback(log_joint, *arguments)
+        return contract.Evaluated(x, joint), pull
+
+    def by_parameters(
+        self, ops: BlockOps, parameters: Mixture, sums: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        """Derivatives by weights and the components' arrays."""
+        xp = ops.xp
+        _, _, counts, *rest = sums
+        ratios = rest.pop(0) if self.zeros else None
+        by_components = tuple(rest)
+        old = parameters.components
+        own = contract.is_estimable(old)
+
+        def expected(weights: Array, *components: Any) -> Array:
+            mixing = mixing_weights(ops, weights, zeros=self.zeros)
+            total = xp.sum(mixing.log * counts)
+            if mixing.gain is not None and ratios is not None:
+                total = total + xp.sum(mixing.gain * ratios)
+            for one in components:
+                total = total + contract.expected(ops, one, old, counts, by_components)
+            return total
+
+        arguments = parameters if own else parameters[:1]
+        value, pull = ops.pullback(expected, *arguments)
+        slopes = pull(xp.ones_like(value))
+        return slopes if own else (*slopes, *by_components)

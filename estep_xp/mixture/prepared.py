@@ -1,0 +1,87 @@
+"""What every kernel of a mixture begins with: weights and components, prepared for all blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from estep_xp.arrays.logsumexp import LogNormalized, MixingWeights, mixing_weights, normalize
+from estep_xp.families import contract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Array, Components
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.mixture.mixture import Mixture
+
+
+class Prepared(NamedTuple):
+    """What all blocks share."""
+
+    components: Components
+    shared: Any  # by the components
+    weights: MixingWeights
+
+    def by_weights(self, ops: BlockOps, function: Callable[[Prepared], Any]) -> Any:
+        """What `function` makes of it, with less work if no weight that may be zero is."""
+        if self.weights.gain is None:
+            return function(self)
+        positive = self._replace(weights=MixingWeights(self.weights.log))
+        flag = ops.xp.all(self.weights.gain == 1.0)
+        return ops.cond(flag, lambda: function(positive), lambda: function(self))
+
+    def by_form(self, ops: BlockOps, x: Array, function: Callable[[Prepared], Any]) -> Any:
+        """What `function` makes of it for a block, by the quicker form if that is exact."""
+        forms = contract.forms(ops, self.components, self.shared, x)
+        if forms is None:
+            return function(self)
+        quick, sure = (self._replace(shared=shared) for shared in (forms.quick, forms.sure))
+        return ops.cond(forms.exact, lambda: function(quick), lambda: function(sure))
+
+
+@dataclass(frozen=True)
+class MixtureKernel:
+    """What the kernels have in common."""
+
+    k: int  # components
+    zeros: bool  # some weight may be zero
+    lazy: bool  # results can't be checked: bad rows must show
+
+    def prepare(self, ops: BlockOps, parameters: Mixture) -> Prepared:
+        """Prepare weights and components."""
+        weights, components = parameters
+        mixing = mixing_weights(ops, weights, zeros=self.zeros)
+        return Prepared(components, contract.prepare(ops, components, mixing.log), mixing)
+
+    @property
+    def breadth(self) -> int:
+        """Numbers that a row has in the widest results."""
+        return self.k
+
+    def width(self, ops: BlockOps, parameters: Mixture) -> int:
+        """Numbers that a row needs meanwhile, beyond itself."""
+        return self.k + contract.width(ops, parameters.components)
+
+    def evaluated(self, ops: BlockOps, prepared: Prepared, x: Array) -> contract.Evaluated:
+        """Log-joints of a block, as `normalize` takes them."""
+        return contract.evaluated(
+            ops, prepared.components, prepared.shared, prepared.weights.log, x
+        )
+
+    def normalized(
+        self,
+        ops: BlockOps,
+        prepared: Prepared,
+        block: contract.Evaluated,
+        masked: Array | None = None,
+    ) -> LogNormalized:
+        """An evaluated block, normalised."""
+        mark = contract.nan_where_infinite(ops, block.x) if self.lazy else None
+        return normalize(ops, block.log_joint, prepared.weights, block.bound, masked, mark)
+
+
+def log_likelihood_of(ops: BlockOps, normalized: LogNormalized) -> Array:
+    """Log-likelihoods (rows,) of a normalised block."""
+    logarithm = ops.xp.log(normalized.total)
+    return logarithm if normalized.shift is None else normalized.shift + logarithm
