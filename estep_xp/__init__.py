@@ -7,8 +7,10 @@ from estep_xp.em.m_step import m_step
 from estep_xp.em.result import EMResult
 from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
+    Bernoulli,
     DiagonalGaussian,
     FullGaussian,
+    Poisson,
     SphericalGaussian,
     TiedGaussian,
     UnivariateGaussian,
@@ -19,6 +21,7 @@ from estep_xp.mixture.mixture import Mixture
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bernoulli",
     "CollapseWarning",
     "ConvergenceWarning",
     "DiagonalGaussian",
@@ -26,6 +29,7 @@ __all__ = [
     "EStep",
     "FullGaussian",
     "Mixture",
+    "Poisson",
     "SphericalGaussian",
     "Statistics",
     "TiedGaussian",

@@ -160,13 +160,18 @@ def fitted(
         check_floor(options.variance_floor),
         bool(options.accelerate),
     )
+    if em.accelerate and not problem.family._is_unconstrainable:
+        raise TypeError(
+            f"accelerate=True needs parameters that have a form without bounds, and "
+            f"{type(problem.mixture.components).__name__} has none; leave it out"
+        )
     callback = options.callback
     if not (callback is None or callable(callback)):
         raise TypeError(f"callback is {shown(callback)}; callback must be callable or None")
     seed = check_whole("seed", options.seed, 0, most=math.inf)
     starts = [problem]
     for i in range(1, check_whole("n_init", options.n_init, 1)):
-        k, family = problem.k, type(problem.mixture.components)
+        k, family = problem.k, problem.mixture.components
         start = initialize(x, k, family, seed=seed + i, sample_weight=sample_weight)
         starts.append(posed(x, start, sample_weight))
     with ExitStack() as stack:

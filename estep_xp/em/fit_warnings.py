@@ -8,10 +8,11 @@ import numpy as np
 
 from estep_xp.arrays.namespace import numpy_namespace, to_host
 from estep_xp.arrays.quiet import quietly
+from estep_xp.families.contract import family_of
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
-    from estep_xp.mixture.mixture import Mixture
+from estep_xp.mixture.mixture import Mixture
 
 # Share of a variance that the floor makes up, from which on nothing but the floor holds it up. One
 # that was given may be meant to be as wide as components are.
@@ -107,7 +108,7 @@ def collapse_of(start: Mixture, end: Mixture, floor: Array, *, given: bool) -> C
     components: Any = end.components
     components = type(components)(*map(to_host, components))
     alive = weights > 0
-    largest, shares = quietly(components._floor_shares, numpy_namespace, to_host(floor))
+    largest, shares = quietly(family_of(components)._floor_shares, numpy_namespace, to_host(floor))
     collapsed = largest >= limit
     flat = np.zeros(0, dtype=bool)
     if shares.ndim == 2:

@@ -13,6 +13,7 @@ from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import (
     check_non_negative,
@@ -37,7 +38,7 @@ _LEAST_SHARE = 1e-6  # of the variance that is left to a component
 def initialize(
     x: ArrayLike,
     n_components: int,
-    family: type[Any],
+    family: Any,
     *,
     seed: Any,
     sample_weight: ArrayLike | None = None,
@@ -52,8 +53,10 @@ def initialize(
         Observations, one a row; shape (n,) for `UnivariateGaussian`.
     n_components : int
         Number of components, at most the number of rows.
-    family : type
-        The class of the components, for example `FullGaussian`.
+    family : type or components
+        The class of the components, for example `FullGaussian`. Of a class of your own, one with a
+        class method ``start(x, responsibilities)``, or components of the wished shapes as a
+        template.
     seed : int or sequence of int
         Seed of the random choice, for ``numpy.random.default_rng``: the same choice in every
         library, as far as its rounding allows.
@@ -97,19 +100,68 @@ def initialize(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
         )
     draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
-    start = _Start(family, space, execution.check_options(block_size, workers))
+    start = _Start(
+        family if isinstance(family, type) else type(family),
+        space,
+        execution.check_options(block_size, workers),
+    )
     driver = execution.driver_for(space)
     whole = driver.pad_rows(rows) or rows
-    mixture: Mixture = driver.compute(start, space, whole, draws)
-    components: Any = mixture.components
-    if is_concrete(components.means) and not np.isfinite(to_host(components[1])).all():
+    if contract.starts_from_centres(family):
+        mixture: Mixture = driver.compute(start, space, whole, draws)
+        values = mixture.components[1]  # type: ignore[index]
+    else:
+        whole, shares = driver.compute(start, space, whole, draws)
+        mixture = _from_shares(space, family, whole, shares)
+        values = shares
+    if is_concrete(values) and not np.isfinite(to_host(values)).all():
         _explain(space, column_names(x), *rows)
     return mixture
 
 
+def _from_shares(space: Space, family: Any, x: Array, shares: Array) -> Mixture:
+    """The mixture of components that rows have been shared out to."""
+    xp, driver = space.xp, execution.driver_for(space)
+    counts = xp.sum(shares, axis=0)
+    if not isinstance(family, type):  # components of the wished shapes
+        own = contract.estimable(family)
+        sums = own._moments(*driver.compute(_Statistics(), space, family, x, shares))
+        mixture: Mixture = driver.compute(maximize, space, family, counts, sums, None)
+        return mixture
+    if issubclass(family, contract.Family):
+        components = driver.compute(_FromShares(family), space, x, shares)
+    elif hasattr(family, "start"):
+        components = quietly(family.start, x, shares)
+    else:
+        name = family.__name__
+        raise TypeError(
+            f"family is the class {name}, which has no method start; give {name}(...) of the "
+            f"wished shapes as family, or {name} a class method start(x, responsibilities)"
+        )
+    return Mixture(counts / xp.sum(counts), components)
+
+
+@dataclass(frozen=True)
+class _FromShares:
+    """What is compiled: from rows and their shares to components of a family of the package."""
+
+    family: Any
+
+    def __call__(self, xp: Namespace, x: Array, shares: Array) -> Any:
+        return self.family._from_shares(xp, x, shares)
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """What is compiled: the sums over rows under components."""
+
+    def __call__(self, xp: Namespace, components: Any, x: Array, shares: Array) -> Any:
+        family: Any = contract.family_of(components)
+        return tuple(family._statistics_of_rows(xp, x, shares))
+
+
 def _check_family(family: Any) -> None:
-    known: Any = contract.BlockFamily
-    if not (isinstance(family, type) and issubclass(family, known)):
+    if not hasattr(family, "log_prob"):
         plain = family is None or isinstance(family, (type, str))
         given = shown(family) if plain else described(family)
         raise TypeError(
@@ -132,10 +184,8 @@ def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array,
     named = {"x": x} if sample_weight is None else {"x": x, "sample_weight": sample_weight}
     space = space_of(named)
     x = space.rows("x", x)
-    expected = ("n",) if family._is_univariate else ("n", "d")
-    hint = contract.hint_for_rows("x", tuple(x.shape), len(expected))
-    check_shape("x", x, expected, f" for {family.__name__} components{hint}")
-    if x.shape[-1] == 0 and not family._is_univariate:
+    _check_rows(x, family)
+    if x.shape[-1] == 0 and x.ndim > 1:
         raise ValueError(f"x has shape {shape_text(tuple(x.shape))}; expected at least one feature")
     if sample_weight is None:
         return space, (x,)
@@ -145,6 +195,21 @@ def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array,
     if is_concrete(sample_weight) and not to_host(sample_weight).any():
         raise ValueError("sample_weight sums to 0; at least one weight must be positive")
     return space, (x, sample_weight)
+
+
+def _check_rows(x: Array, family: Any) -> None:
+    """Raise unless `x` has as many axes as rows of the family."""
+    if not isinstance(family, type):
+        contract.check_rows_shape("x", family, x)
+        return
+    n_axes = contract.n_axes_of_rows(family)
+    if n_axes is None:
+        if x.ndim not in (1, 2):
+            shape = shape_text(tuple(x.shape))
+            raise ValueError(f"x has shape {shape}; expected (n,) or (n, d)")
+        return
+    hint = contract.hint_for_rows("x", tuple(x.shape), n_axes)
+    check_shape("x", x, ("n", "d")[:n_axes], f" for {family.__name__} components{hint}")
 
 
 def _explain(space: Space, columns: tuple[Any, ...], x: Array, weight: Array | None = None) -> None:
@@ -170,17 +235,38 @@ class _Start:
     space: Space
     options: execution.Options
 
-    def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Mixture:
+    def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Any:
         x, weight = rows if len(rows) == 2 else (rows[0], None)
-        x = x[:, None] if self.family._is_univariate else x
+        given, x = x, x[:, None] if x.ndim == 1 else x
         variances = self.overall_variances(x, weight)
         # A feature that never varies tells nothing: any scale will do.
         variances = xp.where(variances == 0, 1.0, variances)
         centres, share = self.centres(x, weight, variances, draws)
+        if not contract.starts_from_centres(self.family):
+            return given, self.hard_shares(x, weight, variances, centres)
         # Never so small that a component could not see its neighbours.
         share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
         k = draws.shape[0]
         return Mixture(xp.ones_like(draws) / k, self.family._spread(xp, centres, variances * share))
+
+    def hard_shares(
+        self, x: Array, weight: Array | None, variances: Array, centres: Array
+    ) -> Array:
+        """Weights (n, k) of rows, each at the centre that is nearest."""
+        xp, k = self.space.xp, centres.shape[0]
+        scales, kernel = 1.0 / xp.sqrt(variances), _Closest()
+        driver = execution.driver_for(self.space)
+        distances = [
+            driver.map_rows(kernel, self.space, (x,), (centres[j, :], scales), self.options)[0]
+            for j in range(k)
+        ]
+        nearest = xp.argmin(xp.stack(distances), axis=0)
+        mass = xp.ones_like(x[:, 0]) if weight is None else weight
+        shares = [xp.where(nearest == j, mass, 0.0) for j in range(k)]
+        # What is wrong with a row shows in its shares.
+        wrong = xp.sum(0.0 * x, axis=1)
+        wrong = wrong if weight is None else xp.where(weight > 0, wrong, 0.0)
+        return xp.stack(shares, axis=1) + wrong[:, None]
 
     def overall_variances(self, x: Array, weight: Array | None) -> Array:
         """Variance (d,) of each feature: the statistics of a single component, taken twice."""

@@ -75,42 +75,36 @@ def check_floor(variance_floor: Any) -> Any:
 
 def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
     """Run the M-step on statistics that are good."""
-    components: Any = contract.estimable(statistics.mixture.components)
+    components: Any = statistics.mixture.components
+    contract.estimable(components)
     arguments = (components, statistics.counts, statistics.moments, floor)
     try:
         new: Mixture = execution.driver_for(space).compute(maximize, space, *arguments)
     except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
-        _explain(space, arguments)
+        _raise_if_degenerate(space, arguments)
         raise
     if is_concrete(new.weights) and not _is_usable(new.components):
-        _explain(space, arguments)
+        _raise_if_degenerate(space, arguments)
     return new
 
 
 def _is_usable(components: Any) -> bool:
-    """Whether concrete components have finite parameters, and variances with all their digits."""
+    """Whether concrete components can be used by an E-step."""
     host = type(components)(*map(to_host, components))
-    scales = quietly(host._scales, np)
-    most = 1.0 / np.sqrt(np.finfo(scales.dtype).smallest_normal)
-    return bool((scales <= most).all()) and all(np.isfinite(array).all() for array in host)
+    return bool(quietly(contract.family_of(host)._is_usable))
 
 
 def maximize(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Mixture:
     """The mathematics of the M-step, which raises nothing of its own."""
     weights, counts, lost = _shares(xp, counts)
-    return Mixture(weights, components._maximized(xp, counts, lost, moments, floor))
+    family = contract.family_of(components)
+    return Mixture(weights, family._maximized(xp, counts, lost, moments, floor))
 
 
 def default_floor(xp: Namespace, components: Any, counts: Array, moments: Any) -> Array:
     """The floor of variances for want of another: (d,), or () for one for all features."""
     _, counts, lost = _shares(xp, counts)
-    floor: Array = components._floor(xp, counts, lost, moments)
-    return floor
-
-
-def _covariances(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Array:
-    _, counts, lost = _shares(xp, counts)
-    return components._estimated(xp, counts, lost, moments, floor)[1]
+    return contract.family_of(components)._floor(xp, counts, lost, moments)
 
 
 def _shares(xp: Namespace, counts: Array) -> tuple[Array, Array, Array]:
@@ -128,15 +122,13 @@ def _shares(xp: Namespace, counts: Array) -> tuple[Array, Array, Array]:
     return weights, positive, lost
 
 
-def _explain(space: Space, arguments: tuple[Any, ...]) -> None:
-    """Raise for the first variance or covariance matrix of an M-step that can't be used."""
-    covariances = execution.driver_for(space).compute(_covariances, space, *arguments)
-    if is_concrete(covariances):
-        components, *_, floor = arguments
-        remedy = "raise variance_floor"
-        if floor is None:
-            remedy = "give a variance_floor above the default, x in other units, or float64"
-        components._refuse(to_host(covariances), remedy)
+def _raise_if_degenerate(space: Space, arguments: tuple[Any, ...]) -> None:
+    """Raise for the first parameter of an M-step that can't be used."""
+    components, counts, moments, floor = arguments
+    if is_concrete(counts):
+        _, counts, lost = quietly(_shares, space.xp, counts)
+        family = contract.family_of(components)
+        quietly(family._raise_if_degenerate, space, counts, lost, moments, floor)
 
 
 def _check_sums(space: Space, statistics: Statistics) -> None:

@@ -124,8 +124,8 @@ class EMResult(NamedTuple):
     @property
     def _n_parameters(self) -> float:
         """How many numbers may be chosen freely; weights sum to 1."""
-        components = contract.estimable(self.mixture.components)
-        return float(components._n_components() - 1 + components._n_parameters())
+        k = self.mixture.weights.shape[0]
+        return float(k - 1 + contract.estimable(self.mixture.components)._n_parameters())
 
 
 def _n_rows(problem: Problem, like: Array) -> Array:

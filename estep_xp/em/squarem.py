@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.families.gaussian.moments import by_feature
+from estep_xp.families.contract import family_of
 from estep_xp.mixture.mixture import Mixture
 
 
@@ -23,13 +23,12 @@ def extrapolated(
     And whether it may be used at all: it must be finite, and no variance below the floor, where a
     spike on a single row would look like progress.
     """
-    components: Any = start.components
     alive = twice.weights > 0
     a, b, c = (_free(xp, mixture, alive) for mixture in (start, once, twice))
     steps = [y - x for x, y in zip(a, b, strict=True)]
     turns = [z - 2.0 * y + x for x, y, z in zip(a, b, c, strict=True)]
     # Means are measured in deviations: a change of units changes nothing.
-    scales = [1.0, components._scales(xp), *(1.0 for _ in a[2:])]
+    scales = [1.0, *family_of(start.components)._step_scales(xp)]
     length, turn = (_squared_norm(xp, vectors, scales) for vectors in (steps, turns))
     # Where there is nothing to go by, the ratio is 1; and so that its derivative is finite, too.
     bent = (length > 0) & (turn > 0)
@@ -39,21 +38,21 @@ def extrapolated(
         x + 2.0 * factor * step + factor * factor * turn
         for x, step, turn in zip(a, steps, turns, strict=True)
     ]
-    mixture = _mixture(xp, moved, type(start.components), alive)
+    mixture = _mixture(xp, moved, start.components, alive)
     return mixture, _is_usable(xp, mixture, floor)
 
 
 def _free(xp: Namespace, mixture: Mixture, alive: Array) -> list[Array]:
-    components: Any = mixture.components
-    return [xp.log(xp.where(alive, mixture.weights, 1.0)), *components._free(xp)]
+    logits = xp.log(xp.where(alive, mixture.weights, 1.0))
+    return [logits, *family_of(mixture.components)._to_unconstrained(xp)]
 
 
-def _mixture(xp: Namespace, free: list[Array], family: Any, alive: Array) -> Mixture:
+def _mixture(xp: Namespace, free: list[Array], like: Any, alive: Array) -> Mixture:
     """The mixture of these numbers; components that are lost stay lost."""
     logits, *others = free
     logits = xp.where(alive, logits, -math.inf)
     weights = xp.exp(logits - xp.max(logits))
-    return Mixture(weights / xp.sum(weights), family._from_free(xp, *others))
+    return Mixture(weights / xp.sum(weights), family_of(like)._from_unconstrained(xp, *others))
 
 
 def _squared_norm(xp: Namespace, vectors: list[Array], scales: list[Any]) -> Array:
@@ -63,10 +62,8 @@ def _squared_norm(xp: Namespace, vectors: list[Array], scales: list[Any]) -> Arr
 
 def _is_usable(xp: Namespace, mixture: Mixture, floor: Any) -> Array:
     components: Any = mixture.components
-    scales = components._scales(xp)
-    usable = xp.all(xp.isfinite(mixture.weights)) & xp.all(
-        scales * scales * by_feature(floor, scales) <= 1
-    )
+    usable = xp.all(xp.isfinite(mixture.weights))
+    usable = usable & family_of(components)._stays_above(xp, floor)
     for array in components:
         usable = usable & xp.all(xp.isfinite(array))
     return usable

@@ -217,9 +217,9 @@ def check_statistics(name: str, value: Any) -> None:
         raise TypeError(
             f"{name}.mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture"
         )
-    components = contract.estimable(mixture.components)
-    components._check_moments(f"{name}.moments", moments)
-    k = components._n_components()
+    family = contract.estimable(mixture.components)
+    family._check_moments(f"{name}.moments", moments)
+    k = family._n_components() or int(mixture.weights.shape[0])
     for field, array, shape in (
         ("log_likelihood", scalars[0], ()),
         ("n_rows", scalars[1], ()),

@@ -1,5 +1,6 @@
 """Component families: what a mixture can be made of, one file a family."""
 
+from estep_xp.families.bernoulli import Bernoulli
 from estep_xp.families.gaussian import (
     DiagonalGaussian,
     FullGaussian,
@@ -7,10 +8,13 @@ from estep_xp.families.gaussian import (
     TiedGaussian,
     UnivariateGaussian,
 )
+from estep_xp.families.poisson import Poisson
 
 __all__ = [
+    "Bernoulli",
     "DiagonalGaussian",
     "FullGaussian",
+    "Poisson",
     "SphericalGaussian",
     "TiedGaussian",
     "UnivariateGaussian",

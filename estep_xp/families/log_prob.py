@@ -14,6 +14,7 @@ from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import space_of
 from estep_xp.arrays.validation import suspects
 from estep_xp.families import contract
+from estep_xp.families.family import Family
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class LogProb:
 
     def width(self, ops: BlockOps, parameters: Any) -> int:
         """Numbers that a row needs meanwhile, beyond itself."""
-        return self.k + contract.width(ops, parameters)
+        return self.k + contract.family_of(parameters)._width(ops)
 
-    def prepare(self, ops: BlockOps, parameters: contract.BlockFamily) -> Any:
+    def prepare(self, ops: BlockOps, parameters: Family) -> Any:
         """Prepare the components."""
         return parameters, parameters._prepare(ops, None)
 
@@ -46,20 +47,22 @@ class LogProb:
         components, shared = prepared
         values = components._evaluated(ops, shared, rows[0]).log_joint
         if self.lazy:
-            values = contract.marked(ops, rows[0], values)
+            values = contract.mark_nonfinite_rows(ops, rows[0], values)
         return values, ops.xp.max(values, axis=ops.axis)
 
 
-def log_prob(components: contract.BlockFamily, x: Any) -> Array:
+def log_prob(components: Family, x: Any) -> Array:
     """Component log-densities (n, k) of observations."""
     space = space_of({"x": x, **contract.arrays_of(components)})  # type: ignore[arg-type]
-    components = components._checked(space)
+    checked: Any = components._checked(space)
+    components = checked
     columns, x = column_names(x), space.rows("x", x)
     contract.check_rows_shape("x", components, x)  # type: ignore[arg-type]
-    kernel = LogProb(components._n_components(), space.lazy)
+    kernel = LogProb(checked._n_components(), space.lazy)
     options = execution.check_options(None, None)
     values, largest = execution.driver_for(space).map_rows(kernel, space, (x,), components, options)
     found = suspects(space, x, largest)
     if found is not None:
         found.check("x", np.isfinite(found.rows), "must be finite", columns)
+        found.check("x", components._supports(found.rows), components._support, columns)
     return values

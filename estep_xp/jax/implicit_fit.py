@@ -240,7 +240,7 @@ def _scales(mixture: Mixture) -> Mixture:
     """How large the numbers of a mixture are: of means, the deviations."""
     components: Any = mixture.components
     second = components[1]
-    deviations = 1.0 / components._scales(jnp)
+    deviations = 1.0 / components._inverse_deviations(jnp)
     if is_factor(components):
         rows = jnp.diagonal(second, axis1=-2, axis2=-1)[..., :, None]
         second = jnp.broadcast_to(rows, second.shape)

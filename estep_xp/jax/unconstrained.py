@@ -76,7 +76,7 @@ def unconstrain(mixture: Mixture) -> Unconstrained:
     0.2500 0.7500
     """
     weights, components = _check_mixture(mixture)
-    free = type(components)(*components._free(jnp))
+    free = type(components)(*components._to_unconstrained(jnp))
     return Unconstrained(jnp.log(weights) - jnp.log(jnp.sum(weights)), free)
 
 
@@ -114,16 +114,27 @@ def constrain(parameters: Unconstrained) -> Mixture:
             f"parameters is a {type(parameters).__name__}; expected an estep_xp.jax.Unconstrained"
         )
     logits, components = parameters
-    family: Any = type(contract.estimable(components))
     logits = jnp.asarray(logits)
     check_shape("logits", logits, ("k",))
     free = tuple(map(jnp.asarray, components))
-    return Mixture(jax.nn.softmax(logits), family._from_free(jnp, *free))
+    family = _require_unconstrained(type(components)(*free))
+    return Mixture(jax.nn.softmax(logits), family._from_unconstrained(jnp, *free))
+
+
+def _require_unconstrained(components: Any) -> contract.Family:
+    """Return the family of components; TypeError unless its parameters can be unbounded."""
+    family = contract.family_of(components)
+    if not family._is_unconstrainable:
+        raise TypeError(
+            f"components are a {type(components).__name__}, whose parameters have no form without "
+            "bounds; expected one of the package's families, such as FullGaussian"
+        )
+    return family
 
 
 def _check_mixture(mixture: Any) -> tuple[Array, Any]:
     """Weights and components, of one of the package's families on JAX arrays, checked."""
     check_mixture(mixture)
-    components: Any = contract.estimable(mixture.components)
-    shape: tuple[Any, ...] = np.shape(components.means)[1:]
+    family = _require_unconstrained(mixture.components)
+    _, *shape = family._rows_shape() or ("n",)
     return prepare_jax_call(np.zeros((0, *shape)), mixture).mixture

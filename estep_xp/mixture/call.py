@@ -40,6 +40,11 @@ class Problem(NamedTuple):
     pads: bool = False  # the last rows are padding, see `padded`
 
     @property
+    def family(self) -> contract.Family:
+        """What answers for the components."""
+        return contract.family_of(self.mixture.components)
+
+    @property
     def k(self) -> int:
         """Number of components."""
         return int(self.mixture.weights.shape[0])
@@ -114,7 +119,7 @@ def log_likelihoods(problem: Problem) -> LogLikelihood:
 
 def _options(problem: Problem, block_size: int | None, workers: int | None) -> execution.Options:
     options = execution.check_options(block_size, workers)
-    if options.workers is None and not contract.is_own(problem.mixture.components):
+    if options.workers is None and not problem.family._is_builtin:
         options = options._replace(workers=1)  # code by others may not expect several threads
     return options
 
@@ -129,6 +134,8 @@ def check_rows(problem: Problem, results: Array) -> Suspects | None:
         found.check(problem.name, good, "must not be NaN or +inf", problem.columns)
     else:
         found.check(problem.name, np.isfinite(found.rows), "must be finite", problem.columns)
+        family = problem.family
+        found.check(problem.name, family._supports(found.rows), family._support, problem.columns)
         invalid = found.indices[~(found.results == -math.inf)]
         if len(invalid):
             _explain(problem, int(invalid[0]))

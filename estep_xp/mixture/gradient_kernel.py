@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from estep_xp.arrays.logsumexp import mixing_weights
-from estep_xp.families import contract
+from estep_xp.families.contract import family_of
+from estep_xp.families.family import Evaluated
 from estep_xp.mixture.masking import Masked, WeightedKernel
 from estep_xp.mixture.prepared import Prepared, log_likelihood_of
 
@@ -67,9 +68,9 @@ class Slopes(WeightedKernel):
             by_components = by_components[:-1]
         if by_sample_weight is not None:
             by_rows.append(masked.where_usable(ops, by_sample_weight))
-        if contract.is_estimable(prepared.components):
-            by_components = contract.moments_block(
-                ops, prepared.components, prepared.shared, block, responsibilities
+        if prepared.family._has_expected_log_prob:
+            by_components = prepared.family._moments_block(
+                ops, prepared.shared, block, responsibilities
             )
         rows_axis = 1 - ops.axis
         counts = [xp.sum(responsibilities, axis=rows_axis)]
@@ -80,10 +81,10 @@ class Slopes(WeightedKernel):
 
     def _pulled(
         self, ops: BlockOps, prepared: Prepared, x: Array
-    ) -> tuple[contract.Evaluated, Callable[[Array], tuple[Array, ...]] | None]:
+    ) -> tuple[Evaluated, Callable[[Array], tuple[Array, ...]] | None]:
         """An evaluated block, and how it is differentiated by components and rows if need be."""
         arguments: tuple[Any, ...] = (x,) if self.by_x else ()
-        if not contract.is_estimable(prepared.components):
+        if not prepared.family._has_expected_log_prob:
             arguments = (prepared.components, *arguments)
         elif not arguments:
             return self.evaluated(ops, prepared, x), None
@@ -91,12 +92,12 @@ class Slopes(WeightedKernel):
         def log_joint(*arguments: Any) -> Array:
             rows = arguments[-1] if self.by_x else x
             components = prepared.components
-            if not contract.is_estimable(components):
+            if not prepared.family._has_expected_log_prob:
                 components = arguments[0]
             return self.evaluated(ops, prepared._replace(components=components), rows).log_joint
 
         joint, pull = ops.pullback(log_joint, *arguments)
-        return contract.Evaluated(x, joint), pull
+        return Evaluated(x, joint), pull
 
     def by_parameters(
         self, ops: BlockOps, parameters: Mixture, sums: tuple[Array, ...]
@@ -107,7 +108,7 @@ class Slopes(WeightedKernel):
         ratios = rest.pop(0) if self.zeros else None
         by_components = tuple(rest)
         old = parameters.components
-        own = contract.is_estimable(old)
+        own = family_of(old)._has_expected_log_prob
 
         def expected(weights: Array, *components: Any) -> Array:
             mixing = mixing_weights(ops, weights, zeros=self.zeros)
@@ -115,7 +116,7 @@ class Slopes(WeightedKernel):
             if mixing.gain is not None and ratios is not None:
                 total = total + xp.sum(mixing.gain * ratios)
             for one in components:
-                total = total + contract.expected(ops, one, old, counts, by_components)
+                total = total + family_of(one)._expected_log_prob(ops, old, counts, by_components)
             return total
 
         arguments = parameters if own else parameters[:1]

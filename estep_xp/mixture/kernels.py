@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from estep_xp.arrays.logsumexp import without_dead
-from estep_xp.families import contract
+from estep_xp.families.contract import mark_nonfinite_rows
 from estep_xp.mixture.gradient_kernel import Slopes
 from estep_xp.mixture.masking import WeightedKernel
 from estep_xp.mixture.prepared import MixtureKernel, Prepared, log_likelihood_of
@@ -55,7 +55,7 @@ class LogJoint(MixtureKernel):
         """Evaluate a block."""
         joint = self.evaluated(ops, prepared, rows[0]).log_joint
         if self.lazy:
-            joint = contract.marked(ops, rows[0], joint)
+            joint = mark_nonfinite_rows(ops, rows[0], joint)
         joint = without_dead(joint, prepared.weights, ops.axis)
         return joint, ops.xp.max(joint, axis=ops.axis)
 
@@ -102,9 +102,7 @@ class ExpectedStatistics(WeightedKernel):
             n_rows = xp.sum(masked.weights(ops, normalized.total))
             responsibilities = masked.responsibilities(ops, normalized)
             counts = xp.sum(responsibilities, axis=1 - ops.axis)
-            moments = contract.moments_block(
-                ops, prepared.components, prepared.shared, block, responsibilities
-            )
+            moments = prepared.family._moments_block(ops, prepared.shared, block, responsibilities)
             return (*log_likelihood, n_rows, counts, *moments)
 
         sums: tuple[Array, ...] = prepared.by_form(ops, x, summed)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.block import expand_rows
-from estep_xp.families import contract
 from estep_xp.mixture.prepared import MixtureKernel, Prepared, log_likelihood_of
 
 if TYPE_CHECKING:
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.logsumexp import LogNormalized
 
-# Stands in for the numbers of a masked row: inside the support of continuous families on the line,
-# the half-line and the unit interval, so that zero times its derivative is zero.
+# Stands in for the numbers of a masked row that is not finite, where any number has a density.
 _PLACEHOLDER = 0.5
 
 
@@ -42,10 +40,13 @@ class WeightedKernel(MixtureKernel):
             return Masked(rows, blank=rows[1] == 0 if self.pads else None)
         x, weight = rows
         zero = blank = weight == 0
-        if contract.takes_any_row(prepared.components):
+        stand_in: Any = _PLACEHOLDER
+        if prepared.family._has_full_support:
             # All the others can be evaluated, and have a derivative by their weight.
             blank = zero & _unusable(ops, x)
-        x = ops.xp.where(_to_rows(ops, blank, x.ndim), _PLACEHOLDER, x)
+        else:
+            stand_in = _valid_row(ops, x, zero)
+        x = ops.xp.where(_to_rows(ops, blank, x.ndim), stand_in, x)
         return Masked((x, weight), zero, blank)
 
 
@@ -87,6 +88,18 @@ class Masked(NamedTuple):
     def shared_out(self, ops: BlockOps, shares: Array, total: Array) -> Array:
         """Shares of a total (rows,), by the weights of rows."""
         return shares * expand_rows(self.weights(ops, total) / total, ops.axis)
+
+
+def _valid_row(ops: BlockOps, x: Array, zero: Array) -> Array:
+    """A row of the block that takes part, ready to broadcast: it is inside the family's support.
+
+    The first row where none takes part, since the caller gave it as a row.
+    """
+    xp = ops.xp
+    if zero.shape[0] == 0:
+        return x
+    first = xp.reshape(xp.argmin(xp.astype(zero, xp.int32)), (1,))
+    return xp.take(x, first, axis=x.ndim - 1 if ops.axis == 0 else 0)
 
 
 def _unusable(ops: BlockOps, x: Array) -> Array:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.logsumexp import LogNormalized, MixingWeights, mixing_weights, normalize
-from estep_xp.families import contract
+from estep_xp.families.contract import family_of, nan_where_infinite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from estep_xp.arrays.array_types import Array, Components
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.families.family import Evaluated, Family
     from estep_xp.mixture.mixture import Mixture
 
 
@@ -22,6 +23,11 @@ class Prepared(NamedTuple):
     components: Components
     shared: Any  # by the components
     weights: MixingWeights
+
+    @property
+    def family(self) -> Family:
+        """What answers for the components."""
+        return family_of(self.components)
 
     def by_weights(self, ops: BlockOps, function: Callable[[Prepared], Any]) -> Any:
         """What `function` makes of it, with less work if no weight that may be zero is."""
@@ -33,7 +39,7 @@ class Prepared(NamedTuple):
 
     def by_form(self, ops: BlockOps, x: Array, function: Callable[[Prepared], Any]) -> Any:
         """What `function` makes of it for a block, by the quicker form if that is exact."""
-        forms = contract.forms(ops, self.components, self.shared, x)
+        forms = self.family._forms(ops, self.shared, x) if ops.decides_per_block else None
         if forms is None:
             return function(self)
         quick, sure = (self._replace(shared=shared) for shared in (forms.quick, forms.sure))
@@ -52,7 +58,7 @@ class MixtureKernel:
         """Prepare weights and components."""
         weights, components = parameters
         mixing = mixing_weights(ops, weights, zeros=self.zeros)
-        return Prepared(components, contract.prepare(ops, components, mixing.log), mixing)
+        return Prepared(components, family_of(components)._prepare(ops, mixing.log), mixing)
 
     @property
     def breadth(self) -> int:
@@ -61,23 +67,21 @@ class MixtureKernel:
 
     def width(self, ops: BlockOps, parameters: Mixture) -> int:
         """Numbers that a row needs meanwhile, beyond itself."""
-        return self.k + contract.width(ops, parameters.components)
+        return self.k + family_of(parameters.components)._width(ops)
 
-    def evaluated(self, ops: BlockOps, prepared: Prepared, x: Array) -> contract.Evaluated:
+    def evaluated(self, ops: BlockOps, prepared: Prepared, x: Array) -> Evaluated:
         """Log-joints of a block, as `normalize` takes them."""
-        return contract.evaluated(
-            ops, prepared.components, prepared.shared, prepared.weights.log, x
-        )
+        return prepared.family._evaluated(ops, prepared.shared, x)
 
     def normalized(
         self,
         ops: BlockOps,
         prepared: Prepared,
-        block: contract.Evaluated,
+        block: Evaluated,
         masked: Array | None = None,
     ) -> LogNormalized:
         """An evaluated block, normalised."""
-        mark = contract.nan_where_infinite(ops, block.x) if self.lazy else None
+        mark = nan_where_infinite(ops, block.x) if self.lazy else None
         return normalize(ops, block.log_joint, prepared.weights, block.bound, masked, mark)
 
 

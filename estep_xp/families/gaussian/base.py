@@ -10,15 +10,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+import numpy as np
+
+from estep_xp import execution
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.arrays.block import expand_components, expand_rows
+from estep_xp.arrays.namespace import Space, to_host
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.validation import (
     check_array,
 )
-from estep_xp.families.contract import BlockFamily, Evaluated, Forms
-from estep_xp.families.gaussian.moments import GaussianMoments, default_floor
+from estep_xp.families.family import Evaluated, Family, Forms
+from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, default_floor
 from estep_xp.families.gaussian.parameters import per_component
 from estep_xp.families.gaussian.product_form import (
     Natural,
@@ -60,12 +64,16 @@ class Form(NamedTuple):
 
 
 @summarized
-class Gaussian(BlockFamily):
+class Gaussian(Family):
     """What the Gaussian families share; each adds its fields and its kind of covariance."""
 
     __slots__ = ()
 
     means: Array
+
+    _has_expected_log_prob = True
+    _starts_from_centres = True
+    _is_unconstrainable = True
 
     _quadratic: ClassVar[Quadratic]  # the features that this kind of covariance needs
     _is_independent: ClassVar[bool]  # features of an observation are
@@ -99,7 +107,7 @@ class Gaussian(BlockFamily):
 
     def _shown_fields(self) -> dict[str, Any]:
         record: Any = self
-        return parameters("k" if self._is_univariate else "kd", record._asdict())
+        return parameters("k" if self._n_axes == 1 else "kd", record._asdict())
 
     def _n_components(self) -> int:
         return int(self.means.shape[0])
@@ -280,8 +288,7 @@ class Gaussian(BlockFamily):
         total = xp.sum(quadratic[: squares.shape[0], :] * squares) + xp.sum(linear * first)
         return total + xp.sum((log_normalizers - half_norms) * counts)
 
-    @staticmethod
-    def _moments(*sums: Array) -> GaussianMoments:
+    def _moments(self, *sums: Array) -> GaussianMoments:
         return GaussianMoments(*sums)
 
     def _check_moments(self, name: str, moments: Any) -> None:
@@ -306,6 +313,45 @@ class Gaussian(BlockFamily):
         if floor is None:
             floor = self._default_floor(xp, counts, lost, means, covariances)
         return means, self._raised(xp, covariances, lost, floor)
+
+    def _raise_if_degenerate(
+        self, space: Space, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    ) -> None:
+        covariances = execution.driver_for(space).compute(
+            _covariances, space, self, counts, lost, moments, floor
+        )
+        remedy = "raise variance_floor"
+        if floor is None:
+            remedy = "give a variance_floor above the default, x in other units, or float64"
+        self._refuse(to_host(covariances), remedy)
+
+    @staticmethod
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+        """Raise ValueError for the first of these covariances that has no usable factor."""
+        raise NotImplementedError
+
+    def _is_usable(self) -> bool:
+        """Whether parameters are finite, and variances have all their digits."""
+        scales = self._inverse_deviations(np)
+        most = 1.0 / np.sqrt(np.finfo(scales.dtype).smallest_normal)
+        return bool((scales <= most).all()) and super()._is_usable()
+
+    def _inverse_deviations(self, xp: Namespace) -> Array:
+        """Reciprocal of the deviation of each mean's features, shaped like means."""
+        raise NotImplementedError
+
+    def _step_scales(self, xp: Namespace) -> tuple[Any, ...]:
+        # Means are measured in deviations: a change of units changes nothing.
+        return self._inverse_deviations(xp), 1.0
+
+    def _stays_above(self, xp: Namespace, floor: Any) -> Array:
+        scales = self._inverse_deviations(xp)
+        return xp.all(scales * scales * by_feature(floor, scales) <= 1)
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        """Return components at `means` (k, d), all with the same variances (d,) of features."""
+        raise NotImplementedError
 
     def _floor(self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments) -> Array:
         return self._default_floor(xp, counts, lost, *self._scatter(xp, counts, moments, None))
@@ -348,3 +394,10 @@ class Gaussian(BlockFamily):
         pairs = zip(before, after, strict=True)
         kept: Self = after._make(xp.where(per_component(lost, a), a, b) for a, b in pairs)
         return kept
+
+
+def _covariances(
+    xp: Namespace, components: Any, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+) -> Array:
+    covariances: Array = components._estimated(xp, counts, lost, moments, floor)[1]
+    return covariances

@@ -35,16 +35,15 @@ class DependentGaussian(Gaussian):
     _is_independent = False
     precision_cholesky: Array
 
-    def _free(self, xp: Namespace) -> tuple[Array, ...]:
+    def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
         logs = xp.log(xp.linalg.diagonal(self.precision_cholesky))
         above = xp.triu(self.precision_cholesky, k=1)
         return self.means, above + linalg.diagonal_matrix(xp, logs)
 
-    @classmethod
-    def _from_free(cls, xp: Namespace, *free: Array) -> Self:
+    def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
         means, factors = free
         diagonal = linalg.diagonal_matrix(xp, xp.exp(xp.linalg.diagonal(factors)))
-        family: Any = cls
+        family: Any = type(self)
         new: Self = family(means, xp.triu(factors, k=1) + diagonal)
         return new
 
@@ -77,5 +76,5 @@ class DependentGaussian(Gaussian):
         refuse_subnormal("variances", variances[variances > 0], least)
         raise_indefinite("covariances", covariances, remedy, least)
 
-    def _scales(self, xp: Namespace) -> Array:
+    def _inverse_deviations(self, xp: Namespace) -> Array:
         return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)

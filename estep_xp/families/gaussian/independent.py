@@ -36,13 +36,12 @@ class IndependentGaussian(Gaussian):
     _is_independent = True
     variances: Array
 
-    def _free(self, xp: Namespace) -> tuple[Array, ...]:
+    def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
         return self.means, xp.log(self.variances)
 
-    @classmethod
-    def _from_free(cls, xp: Namespace, *free: Array) -> Self:
+    def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
         means, log_variances = free
-        family: Any = cls
+        family: Any = type(self)
         new: Self = family(means, xp.exp(log_variances))
         return new
 
@@ -72,6 +71,6 @@ class IndependentGaussian(Gaussian):
             raise_bad_value("variances", index, covariances[index], expected)
         refuse_subnormal("variances", covariances, 1.0)
 
-    def _scales(self, xp: Namespace) -> Array:
+    def _inverse_deviations(self, xp: Namespace) -> Array:
         scales = 1.0 / xp.sqrt(self.variances)
         return xp.broadcast_to(per_component(scales, self.means), self.means.shape)

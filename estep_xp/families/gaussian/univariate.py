@@ -53,7 +53,7 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
 
     __slots__ = ()
 
-    _is_univariate = True
+    _n_axes = 1
 
     @property
     def covariances(self) -> Array:

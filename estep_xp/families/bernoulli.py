@@ -1,0 +1,160 @@
+"""Bernoulli components: features that are 0 or 1, independent within a component."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from estep_xp.arrays.record_repr import parameters, summarized
+from estep_xp.arrays.summation import sum_pairwise
+from estep_xp.arrays.validation import (
+    check_not_empty,
+    check_not_flushed,
+    check_shape,
+    check_values,
+)
+from estep_xp.families.log_prob import log_prob
+from estep_xp.families.row_family import RowFamily
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.namespace import Space
+
+
+class BernoulliStatistics(NamedTuple):
+    """Sums of features under each component.
+
+    Parameters
+    ----------
+    ones : array, shape (k, d)
+        Σ_i r_ik x_ij: how often feature j was 1.
+    """
+
+    ones: Array
+
+
+class _Probabilities(NamedTuple):
+    probabilities: Array
+
+
+@summarized
+class Bernoulli(RowFamily, _Probabilities):
+    """Bernoulli components: binary features, independent within a component.
+
+    Parameters
+    ----------
+    probabilities : array, shape (k, d)
+        Of each component and feature, the probability of a 1, from 0 to 1.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> components = ex.Bernoulli([[0.9, 0.5], [0.1, 0.5]])
+    >>> components.log_prob([[1.0, 0.0]]).round(4)
+    array([[-0.7985, -2.9957]])
+    """
+
+    __slots__ = ()
+
+    _has_full_support = False
+    _is_unconstrainable = True
+    _support = "must be 0 or 1"
+
+    def log_prob(self, x: ArrayLike) -> Array:
+        """Log-probability of each row under each component.
+
+        Parameters
+        ----------
+        x : array, shape (n, d)
+            Zeros and ones.
+
+        Returns
+        -------
+        array, shape (n, k)
+            Σ_j log p_kj where x_j is 1, and log (1 − p_kj) where it is 0, in nats.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has a wrong shape, dtype or value.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> ex.Bernoulli([[0.5, 1.0]]).log_prob([[1.0, 1.0], [1.0, 0.0]]).round(4)
+        array([[-0.6931],
+               [   -inf]])
+        """
+        return log_prob(self, x)
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return parameters("kd", self._asdict())
+
+    def _checked(self, space: Space) -> Self:
+        probabilities = space.parameter("probabilities", self.probabilities)
+        check_shape("probabilities", probabilities, ("k", "d"))
+        check_not_empty("probabilities", probabilities.shape[0])
+        probabilities = check_values(
+            space,
+            "probabilities",
+            check_not_flushed(space, "probabilities", probabilities),
+            lambda xp, p: (p >= 0) & (p <= 1),
+            "probabilities must be from 0 to 1",
+        )
+        return type(self)(probabilities)
+
+    def _n_components(self) -> int:
+        return int(self.probabilities.shape[0])
+
+    def _rows_shape(self) -> tuple[int | str, ...]:
+        return ("n", *self.probabilities.shape[1:])
+
+    def _supports(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        supported: np.ndarray[Any, Any] = (rows == 0) | (rows == 1)
+        return supported
+
+    def _width(self, ops: BlockOps) -> int:
+        del ops
+        k, d = self.probabilities.shape
+        return int(k * d)
+
+    def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
+        p, x = self.probabilities[None, ...], x[:, None, :]
+        # Of 0 < p < 1 first, so that no derivative passes through log 0.
+        inside = (p > 0) & (p < 1)
+        safe = xp.where(inside, p, 0.5)
+        logs = xp.where(inside, xp.log(safe), xp.where(p > 0, 0.0, -xp.inf))
+        others = xp.where(inside, xp.log1p(-safe), xp.where(p > 0, -xp.inf, 0.0))
+        terms = xp.where(x == 1, logs, xp.where(x == 0, others, xp.nan))
+        return sum_pairwise(lambda terms, axis: xp.sum(terms, axis=axis), terms, 2)
+
+    def _statistics_of_rows(
+        self, xp: Namespace, x: Array, responsibilities: Array
+    ) -> BernoulliStatistics:
+        return BernoulliStatistics(xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x))
+
+    def _moments(self, *sums: Array) -> BernoulliStatistics:
+        return BernoulliStatistics(*sums)
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, lost: Array, moments: BernoulliStatistics, floor: Any
+    ) -> Self:
+        del floor
+        share = moments.ones / counts[:, None]
+        share = xp.where(share < 1, share, 1.0)  # rounding may exceed it
+        return type(self)(xp.where(lost[:, None], self.probabilities, share))
+
+    @classmethod
+    def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:
+        ones = xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x)
+        counts = xp.sum(responsibilities, axis=0)[:, None]
+        # One more 0 and one more 1: nothing begins as impossible.
+        return cls((ones + 1.0) / (counts + 2.0))
+
+    def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
+        return (xp.log(self.probabilities) - xp.log1p(-self.probabilities),)
+
+    def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
+        return type(self)(1.0 / (1.0 + xp.exp(-free[0])))

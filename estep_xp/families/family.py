@@ -1,0 +1,203 @@
+"""What a family of components answers: the E-step and EM ask these questions and no others.
+
+The package's own families subclass `Family`, or `RowFamily` (`row_family.py`) where a density is
+written row by row. A user's class meets the open protocol instead (`open_family.py`).
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from estep_xp.arrays.namespace import to_host
+from estep_xp.arrays.validation import check_array
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array, Components, Namespace
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.namespace import Space
+
+
+class Evaluated(NamedTuple):
+    """A block of rows and their log-joint under each component.
+
+    `form` is what the family wants to know of the evaluation when it takes statistics.
+    """
+
+    x: Array
+    log_joint: Array
+    bound: float = math.inf  # of absolute values of the log-joint
+    form: Any = None
+
+
+class Forms(NamedTuple):
+    """What all rows share, for two forms of the densities of a block."""
+
+    exact: Array  # (): whether the fast form is exact for this block
+    quick: Any
+    sure: Any
+
+
+class Family(abc.ABC):
+    """The questions to a family. Components are a NamedTuple of arrays with a leading axis k.
+
+    The abstract methods have to be answered. The others have defaults, which suit a family whose
+    parameters have no variances and which EM neither accelerates nor regularises.
+    """
+
+    __slots__ = ()
+
+    _n_axes: ClassVar[int | None] = 2  # of observations: (n,) or (n, d); None where both will do
+    _starts_from_centres: ClassVar[bool] = False  # `_spread` builds components around centres
+    _is_builtin: ClassVar[bool] = True  # no code by users computes the densities
+    # Any finite row has a density that is a number.
+    _has_full_support: ClassVar[bool] = True
+    # Sums over rows give the derivatives of the log-likelihood (`_expected_log_prob`).
+    _has_expected_log_prob: ClassVar[bool] = False
+    # Parameters have a form that may take any value (`_to_unconstrained`).
+    _is_unconstrainable: ClassVar[bool] = False
+    _support: ClassVar[str] = "must be finite"  # what rows must be, in messages
+
+    # --- parameters and rows ---------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _checked(self, space: Space) -> Components:
+        """Return the components as arrays of `space`, their shapes and values checked."""
+
+    @abc.abstractmethod
+    def _n_components(self) -> int | None:
+        """Number of components k; None if they do not say."""
+
+    @abc.abstractmethod
+    def _rows_shape(self) -> tuple[int | str, ...] | None:
+        """Shape of the observations, as ("n", d); None for any with rows along the first axis."""
+
+    def _supports(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Whether entries of finite observations are inside the support."""
+        return np.ones(rows.shape, dtype=bool)
+
+    def _n_parameters(self) -> int:
+        """Number of free parameters; by default all numbers of all fields."""
+        return sum(math.prod(array.shape) for array in self._parameters().values())
+
+    def _parameters(self) -> dict[str, Array]:
+        """Return the components' arrays by the names of their fields."""
+        record: Any = self
+        return dict(zip(record._fields, record, strict=True))
+
+    # --- a block of rows -------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _prepare(self, ops: BlockOps, log_weights: Array | None) -> Any:
+        """Compute what all rows share; `log_weights` (k,) are part of all densities."""
+
+    def _width(self, ops: BlockOps) -> int:
+        """Scratch elements per row, beyond the row itself and its densities."""
+        del ops
+        return 0
+
+    @abc.abstractmethod
+    def _evaluated(self, ops: BlockOps, prepared: Any, x: Array) -> Evaluated:
+        """Evaluate the log-joint of a block in the layout of `ops`."""
+
+    def _forms(self, ops: BlockOps, prepared: Any, x: Array) -> Forms | None:
+        """Return two ways to evaluate a block and to take its statistics, if one is faster."""
+        del ops, prepared, x
+        return None
+
+    # --- estimation ------------------------------------------------------------------------------
+
+    def _missing_method(self) -> str | None:
+        """Name a method without which the family has no M-step; None if there is an M-step."""
+        return None
+
+    @abc.abstractmethod
+    def _moments_block(
+        self, ops: BlockOps, prepared: Any, block: Evaluated, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        """Return what a block adds to the sums from which the family is estimated."""
+
+    @abc.abstractmethod
+    def _moments(self, *sums: Array) -> Any:
+        """Return the record of those sums, a NamedTuple."""
+
+    def _check_moments(self, name: str, moments: Any) -> None:
+        """Raise unless this is such a record, of the shapes of these components."""
+        record = self._moments(*moments) if isinstance(moments, tuple) else moments
+        if type(record) is not type(moments):
+            raise TypeError(f"{name} is a {type(moments).__name__}; expected a record of sums")
+        for field, array in zip(moments._fields, moments, strict=True):
+            check_array(f"{name}.{field}", array, tuple(array.shape))
+
+    @abc.abstractmethod
+    def _maximized(
+        self, xp: Namespace, counts: Array, lost: Array, moments: Any, floor: Any
+    ) -> Components:
+        """Return the components that maximise the expected log-likelihood.
+
+        `counts` (k,) are positive, `floor` is added to variances; components that are `lost` (k,)
+        keep their parameters.
+        """
+
+    def _raise_if_degenerate(
+        self, space: Space, counts: Array, lost: Array, moments: Any, floor: Any
+    ) -> None:
+        """Raise ValueError for the first parameter that this M-step cannot make usable."""
+        new: Any = self._maximized(space.xp, counts, lost, moments, floor)
+        for name, array in zip(new._fields, new, strict=True):
+            host = to_host(array)
+            bad = np.argwhere(~np.isfinite(host))
+            if len(bad):
+                index = ", ".join(map(str, bad[0]))
+                raise ValueError(
+                    f"{name}[{index}] of the M-step is {host[tuple(bad[0])]}; {name} must be "
+                    "finite: the rows of a component determine no such parameter"
+                )
+
+    def _is_usable(self) -> bool:
+        """Whether these concrete NumPy parameters, of an M-step, can be used by an E-step."""
+        return all(np.isfinite(array).all() for array in self._parameters().values())
+
+    def _expected_log_prob(
+        self, ops: BlockOps, old: Any, counts: Array, moments: tuple[Array, ...]
+    ) -> Array:
+        """Sum of expected log-densities (), given counts (k,) and moments about old components."""
+        raise NotImplementedError
+
+    # --- starts, floors and free parameters ------------------------------------------------------
+
+    def _floor(self, xp: Namespace, counts: Array, lost: Array, moments: Any) -> Array:
+        """Return the default floor of variances: of each feature (d,), or of all ()."""
+        del lost, moments
+        return 0.0 * xp.sum(counts)
+
+    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
+        """Return how large a share of the variances the floor is.
+
+        Of each component the largest, in whatever direction (k,); and of each feature, (k, d), or
+        of all features, (k,).
+        """
+        del xp, floor
+        nothing = np.zeros(1)
+        return nothing, nothing
+
+    def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
+        """Return arrays that may take any value, from which `_from_unconstrained` builds."""
+        raise NotImplementedError
+
+    def _from_unconstrained(self, xp: Namespace, *free: Array) -> Any:
+        """Return components with these free parameters."""
+        raise NotImplementedError
+
+    def _step_scales(self, xp: Namespace) -> tuple[Any, ...]:
+        """Return factors that make steps of the free parameters free of units."""
+        free = self._to_unconstrained(xp)
+        return (1.0,) * len(free)
+
+    def _stays_above(self, xp: Namespace, floor: Any) -> Array | bool:
+        """Whether all variances are at least at the floor."""
+        del xp, floor
+        return True

@@ -1,0 +1,152 @@
+"""A user's family: a class of the open protocol, seen as a `Family`.
+
+``log_prob(x) -> (n, k)`` is enough for the E-step and its gradients. With two more methods the
+class is estimated like the package's own:
+
+``statistics(x, responsibilities)``
+    Return a NamedTuple of sums over rows, each with a leading axis k, linear in the
+    responsibilities (n, k).
+``maximize(counts, statistics)``
+    Return the components that make these most likely; counts (k,) are sums of responsibilities.
+
+Optional are ``start(x, responsibilities)``, a class method that returns components to begin with,
+and ``n_parameters()``.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from estep_xp.arrays.validation import shape_text
+from estep_xp.families.family import Evaluated
+from estep_xp.families.row_family import RowFamily
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array, Components, Namespace
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.namespace import Space
+
+
+# The record of sums that a class of components gives. Drivers add up plain arrays, and a compiled
+# program does not call the class again.
+_RECORDS: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+
+
+class OpenFamily(RowFamily):
+    """Components of a user's class."""
+
+    __slots__ = ("components", "k")
+
+    _is_builtin = False
+    _has_full_support = False
+
+    def __init__(self, components: Any, k: int | None = None) -> None:
+        self.components = components
+        self.k = k
+
+    def _checked(self, space: Space) -> Components:
+        del space
+        return self.components  # type: ignore[no-any-return]
+
+    def _n_components(self) -> int | None:
+        return self.k
+
+    def _rows_shape(self) -> None:
+        return None
+
+    def _n_parameters(self) -> int:
+        own = getattr(self.components, "n_parameters", None)
+        if own is not None:
+            return int(own())
+        return super()._n_parameters()
+
+    def _parameters(self) -> dict[str, Array]:
+        fields: tuple[str, ...] = getattr(self.components, "_fields", ())
+        return {name: getattr(self.components, name) for name in fields}
+
+    def _evaluated(self, ops: BlockOps, prepared: Array | None, x: Array) -> Evaluated:
+        if prepared is not None:
+            self.k = int(prepared.shape[0])
+        return super()._evaluated(ops, prepared, x)
+
+    def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
+        log_prob = self.components.log_prob(x)
+        expected = (x.shape[0], self.k)
+        actual = getattr(log_prob, "shape", None)
+        if actual is None or tuple(actual) != expected:
+            got = _name(log_prob) if actual is None else f"shape {shape_text(tuple(actual))}"
+            raise ValueError(
+                f"components.log_prob(x) gives {got}; expected shape {shape_text(expected)}: one "
+                "row an observation, one column a weight"
+            )
+        return xp.astype(log_prob, x.dtype, copy=False)
+
+    def _missing_method(self) -> str | None:
+        for method in ("statistics", "maximize"):
+            if not callable(getattr(self.components, method, None)):
+                return f"has no method {method}"
+        return None if hasattr(self.components, "_fields") else "is no NamedTuple"
+
+    def _statistics_of_rows(self, xp: Namespace, x: Array, responsibilities: Array) -> Any:
+        sums = self.components.statistics(x, responsibilities)
+        if not (isinstance(sums, tuple) and hasattr(sums, "_fields")):
+            raise TypeError(
+                f"{_name(self.components)}.statistics(x, responsibilities) gives a {_name(sums)}; "
+                "expected a NamedTuple of sums over rows, each with a leading axis of components"
+            )
+        k = responsibilities.shape[1]
+        for name, array in zip(sums._fields, sums, strict=True):
+            shape = getattr(array, "shape", None)
+            if not shape or shape[0] != k:
+                got = _name(array) if shape is None else f"shape {shape_text(tuple(shape))}"
+                raise ValueError(
+                    f"{_name(self.components)}.statistics(x, responsibilities).{name} is of {got}; "
+                    f"expected a leading axis of {k}, one entry a component"
+                )
+        _RECORDS[type(self.components)] = type(sums)
+        return type(sums)(*(xp.astype(array, x.dtype, copy=False) for array in sums))
+
+    def _moments(self, *sums: Array) -> Any:
+        return _RECORDS[type(self.components)](*sums)
+
+    def _check_moments(self, name: str, moments: Any) -> None:
+        if not (isinstance(moments, tuple) and hasattr(moments, "_fields")):
+            raise TypeError(f"{name} is a {_name(moments)}; expected a NamedTuple of sums")
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, lost: Array, moments: Any, floor: Any
+    ) -> Components:
+        del floor
+        # A living component's statistics stand in for those of an empty one, which may be any
+        # numbers; what comes of them is thrown away.
+        living = xp.reshape(xp.argmax(xp.where(lost, -1.0, counts)), (1,))
+
+        def replaced(array: Array) -> Array:
+            return xp.where(_per_component(lost, array), xp.take(array, living, axis=0), array)
+
+        sums = type(moments)(*map(replaced, moments))
+        new = self.components.maximize(replaced(counts), sums)
+        if type(new) is not type(self.components):
+            raise TypeError(
+                f"{_name(self.components)}.maximize(counts, statistics) gives a {_name(new)}; "
+                f"expected a {_name(self.components)}"
+            )
+        pairs = zip(self.components, new, strict=True)
+        kept: Components = type(new)(*(_keep_empty(xp, lost, old, one) for old, one in pairs))
+        return kept
+
+
+def _keep_empty(xp: Namespace, lost: Array, old: Array, new: Array) -> Array:
+    """Parameters of an M-step, but the old ones of components that have lost their rows."""
+    if new.ndim == 0 or new.shape[0] != lost.shape[0]:  # of all components together
+        return new
+    return xp.where(_per_component(lost, new), old, new)
+
+
+def _per_component(flags: Array, like: Array) -> Array:
+    return flags[(..., *(None,) * (like.ndim - 1))]
+
+
+def _name(value: Any) -> str:
+    return type(value).__name__

@@ -1,0 +1,160 @@
+"""Poisson components: counts, whose rate is that of their component."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from estep_xp.arrays.record_repr import parameters, summarized
+from estep_xp.arrays.special import log_gamma, x_log_y
+from estep_xp.arrays.summation import sum_pairwise
+from estep_xp.arrays.validation import check_non_negative, check_not_empty
+from estep_xp.families.log_prob import log_prob
+from estep_xp.families.row_family import RowFamily
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.namespace import Space
+
+
+class PoissonStatistics(NamedTuple):
+    """Sums of counts under each component.
+
+    Parameters
+    ----------
+    sums : array, shape (k,) or (k, d)
+        Σ_i r_ik x_i.
+    """
+
+    sums: Array
+
+
+class _Rates(NamedTuple):
+    rates: Array
+
+
+@summarized
+class Poisson(RowFamily, _Rates):
+    """Poisson components: counts of events, each component with its rate.
+
+    Parameters
+    ----------
+    rates : array, shape (k,) or (k, d)
+        Expected count of each component, >= 0: (k,) for x of shape (n,), or one for each feature,
+        which are independent, for x of shape (n, d). A rate of 0 makes every count but 0
+        impossible.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> components = ex.Poisson([2.0, 9.0])
+    >>> components.log_prob([0.0, 3.0]).round(4)
+    array([[-2.    , -9.    ],
+           [-1.7123, -4.2001]])
+    """
+
+    __slots__ = ()
+
+    _n_axes = None
+    _has_full_support = False
+    _is_unconstrainable = True
+    _support = "must be a count: a whole number, not negative"
+
+    def log_prob(self, x: ArrayLike) -> Array:
+        """Log-probability of each row under each component.
+
+        Parameters
+        ----------
+        x : array, shape (n,) or (n, d)
+            Counts.
+
+        Returns
+        -------
+        array, shape (n, k)
+            Σ_j x_j log λ_kj − λ_kj − log x_j!, in nats.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has a wrong shape, dtype or value; x that is no count, too.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> ex.Poisson([[1.0, 0.0]]).log_prob([[2.0, 0.0], [2.0, 1.0]]).round(4)
+        array([[-1.6931],
+               [   -inf]])
+        """
+        return log_prob(self, x)
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return parameters("kd" if self.rates.ndim == 2 else "k", self._asdict())
+
+    def _checked(self, space: Space) -> Self:
+        rates = space.parameter("rates", self.rates)
+        if rates.ndim not in (1, 2):
+            shape = tuple(rates.shape)
+            raise ValueError(f"rates has shape {shape}; expected (k,) or (k, d)")
+        check_not_empty("rates", rates.shape[0])
+        return type(self)(check_non_negative(space, "rates", rates))
+
+    def _n_components(self) -> int:
+        return int(self.rates.shape[0])
+
+    def _rows_shape(self) -> tuple[int | str, ...]:
+        return ("n", *self.rates.shape[1:])
+
+    def _supports(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        supported: np.ndarray[Any, Any] = (rows >= 0) & (rows == np.floor(rows))
+        return supported
+
+    def _width(self, ops: BlockOps) -> int:
+        del ops
+        k, *features = self.rates.shape
+        return int(k * features[0]) if features else 0
+
+    def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
+        rates, x = self.rates[None, ...], x[:, None, ...]
+        is_count = (x >= 0) & (x == xp.floor(x))
+        x = xp.where(is_count, x, 0.0)
+        terms = x_log_y(xp, x, rates) - rates - log_gamma(xp, x + 1.0)
+        terms = xp.where(is_count, terms, xp.nan)
+        return terms if terms.ndim == 2 else _sum_features(xp, terms)
+
+    def _statistics_of_rows(
+        self, xp: Namespace, x: Array, responsibilities: Array
+    ) -> PoissonStatistics:
+        by_component = xp.permute_dims(responsibilities, (1, 0))
+        return PoissonStatistics(xp.matmul(by_component, x))
+
+    def _moments(self, *sums: Array) -> PoissonStatistics:
+        return PoissonStatistics(*sums)
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, lost: Array, moments: PoissonStatistics, floor: Any
+    ) -> Self:
+        del floor
+        (sums,) = moments
+        places = (..., *(None,) * (sums.ndim - 1))
+        return type(self)(xp.where(lost[places], self.rates, sums / counts[places]))
+
+    @classmethod
+    def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:
+        sums = xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x)
+        counts = xp.sum(responsibilities, axis=0)
+        overall = xp.sum(sums, axis=0) / xp.sum(counts)
+        # One more row, of the mean of all rows: no rate begins at zero unless all counts are.
+        places = (..., *(None,) * (sums.ndim - 1))
+        return cls((sums + overall) / (counts + 1.0)[places])
+
+    def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
+        return (xp.log(self.rates),)
+
+    def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
+        return type(self)(xp.exp(free[0]))
+
+
+def _sum_features(xp: Namespace, terms: Array) -> Array:
+    return sum_pairwise(lambda terms, axis: xp.sum(terms, axis=axis), terms, terms.ndim - 1)
