@@ -19,7 +19,6 @@ from estep_xp.calculator.fields import WORKED, Fields
 from tests.commands import needs_jax
 from tests.pages import DATA, END, EXAMPLE, inputs, mixture, running, serve_page
 
-
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 FLAGS = [
     "--headless",

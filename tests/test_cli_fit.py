@@ -23,7 +23,6 @@ from tests.commands import (
 )
 from tests.fit_commands import FULL, GEYSER, fit, write_large_data
 
-
 FAMILIES = {
     "univariate": ex.UnivariateGaussian,
     "spherical": ex.SphericalGaussian,
