@@ -11,7 +11,7 @@ import estep_xp as ex
 from estep_xp.cli.curves import density_curves
 from estep_xp.cli.evaluate import scaled
 from estep_xp.cli.read.inputs import Inputs
-from estep_xp.cli.write.results import Results
+from estep_xp.cli.results import Results
 
 # Okabe and Ito's colours, which people with any colour vision tell apart, less black and yellow,
 # which are hard to see on dark and on light ground.

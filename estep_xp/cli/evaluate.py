@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
+from estep_xp.cli.results import Results
 from estep_xp.cli.system.backend import converted, converter
 from estep_xp.cli.text.errors import InputError
-from estep_xp.cli.write.results import Results
 
 
 class Evaluation(NamedTuple):

@@ -20,8 +20,8 @@ from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
 from estep_xp.cli.read.model import ModelFile, encode_model, require_model_name
 from estep_xp.cli.read.rows import good_blocks
-from estep_xp.cli.read.stream import rows_per_block, stream
 from estep_xp.cli.read.table import read_table
+from estep_xp.cli.stream import rows_per_block, stream
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import file_path, refuse_to_overwrite, replacing, writing

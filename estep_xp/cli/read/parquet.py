@@ -1,4 +1,4 @@
-"""Parquet: columns of numbers, read and written block by block with pyarrow."""
+"""Parquet: columns of numbers, read block by block with pyarrow."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.read.columns import find_index, refuse_text
 from estep_xp.cli.read.rows import BadRows
-from estep_xp.cli.system.extras import require
+from estep_xp.cli.system.extras import require_pyarrow
 from estep_xp.cli.system.files import reading
 from estep_xp.cli.text.errors import InputError, SystemFailure
 
-if TYPE_CHECKING:
-    from estep_xp.cli.write.results import Results
-
-_EXTRA = '"estep_xp[parquet]"'
 _ROWS = 1 << 16
 _SAMPLE = 1000  # rows that tell an index
 
@@ -40,8 +36,7 @@ class ParquetSource:
 
     def __init__(self, path: Path, stack: ExitStack, place: Path) -> None:
         self._path = path
-        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
-        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
+        self._pyarrow, parquet = require_pyarrow(path)
         with self._damage():
             file = stack.enter_context(place.open("rb"))
             # Buffered: a column is read piece by piece, not a row group at once.
@@ -130,39 +125,3 @@ class ParquetSource:
             values = values.cast(self._pyarrow.string()).cast(self._pyarrow.float64())
         numbers = values.to_numpy(zero_copy_only=False)
         return np.asarray(numbers, dtype=np.float64)
-
-
-class ParquetWriter:
-    """A Parquet file of results; see :class:`~estep_xp.cli.write.results.Writer`.
-
-    Parameters
-    ----------
-    path : Path
-        Its name, for errors.
-    file : BinaryIO
-        The file.
-    names : list of str
-        The names of its columns: "label" holds integers, the others numbers.
-    """
-
-    def __init__(self, path: Path, file: BinaryIO, names: list[str]) -> None:
-        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
-        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
-        number, label = self._pyarrow.float64(), self._pyarrow.int64()
-        types = [label if name == "label" else number for name in names]
-        self._schema = self._pyarrow.schema(list(zip(names, types, strict=True)))
-        self._writer = parquet.ParquetWriter(file, self._schema)
-
-    def write(self, block: Results) -> None:
-        """Append the results of some rows."""
-        columns = [*block.responsibilities.T, block.labels, block.log_likelihood]
-        arrays = [np.ascontiguousarray(column) for column in columns]
-        self._writer.write_batch(self._pyarrow.record_batch(arrays, schema=self._schema))
-
-    def finish(self) -> None:
-        """Complete the file."""
-        self._writer.close()
-
-    def discard(self) -> None:
-        """Give the file up: what is not whole will be removed."""
-        self._writer.is_open = False  # or pyarrow would complete it, in a file closed since

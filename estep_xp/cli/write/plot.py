@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 import estep_xp as ex
 from estep_xp.cli.curves import Curves, density_curves
+from estep_xp.cli.results import Results
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import replacing, writing
 from estep_xp.cli.text.errors import InputError
-from estep_xp.cli.write.results import Results
 
 _FORMATS = (".png", ".svg")
 # Told apart with any common kind of colour vision, on white: Okabe and Ito's, and Tol's after them.

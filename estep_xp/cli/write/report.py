@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.evaluate import Evaluation, scaled
-from estep_xp.cli.read.stream import Summary
-from estep_xp.cli.write.results import column_names, csv_lines
+from estep_xp.cli.results import column_names, csv_lines
+from estep_xp.cli.stream import Summary
 
 _GAP = "  "
 _BOLD = "\x1b[1m{}\x1b[0m"

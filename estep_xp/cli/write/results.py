@@ -5,32 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from estep_xp.cli.read.parquet import ParquetWriter
+from estep_xp.cli.results import Results, column_names, csv_lines
 from estep_xp.cli.system.files import replacing, writing
 from estep_xp.cli.text.errors import InputError
-
-
-class Results(NamedTuple):
-    """What the E-step says about some rows.
-
-    Attributes
-    ----------
-    responsibilities : ndarray of shape (n, k)
-        Responsibilities.
-    labels : ndarray of shape (n,)
-        Most responsible component of each row; -1 where no component has any density.
-    log_likelihood : ndarray of shape (n,)
-        Log-likelihood of each row.
-    """
-
-    responsibilities: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    log_likelihood: NDArray[np.float64]
+from estep_xp.cli.write.parquet import ParquetWriter
 
 
 class Writer(Protocol):
@@ -47,29 +29,6 @@ class Writer(Protocol):
     def discard(self) -> None:
         """Give the file up: what is not whole will be removed."""
         ...
-
-
-def csv_lines(block: Results, first: NDArray[np.float64] | None = None) -> Iterator[str]:
-    """Yield one line of CSV a row; numbers are written so that they read back exactly.
-
-    Parameters
-    ----------
-    block : Results
-        The rows.
-    first : ndarray of shape (n,), optional
-        What comes before the responsibilities.
-    """
-    columns = block.responsibilities
-    if first is not None:
-        columns = np.column_stack([first, columns])
-    rows = zip(columns.tolist(), block.labels.tolist(), block.log_likelihood.tolist(), strict=True)
-    for numbers, label, log_likelihood in rows:
-        yield f"{','.join(map(repr, numbers))},{label},{log_likelihood!r}\n"
-
-
-def column_names(k: int) -> list[str]:
-    """Return the names of the columns of results on `k` components."""
-    return [*(f"responsibility_{j}" for j in range(k)), "label", "log_likelihood"]
 
 
 @contextmanager
