@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from estep_xp.cli.results import Results
+from estep_xp.cli.results import Results, column_dtypes, column_values
 from estep_xp.cli.system.extras import require_pyarrow
 
 
@@ -20,21 +20,23 @@ class ParquetWriter:
         Its name, for errors.
     file : BinaryIO
         The file.
-    names : list of str
-        The names of its columns: "label" holds integers, the others numbers.
+    k : int
+        How many components there are.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, names: list[str]) -> None:
+    def __init__(self, path: Path, file: BinaryIO, k: int) -> None:
         self._pyarrow, parquet = require_pyarrow(path)
-        number, label = self._pyarrow.float64(), self._pyarrow.int64()
-        types = [label if name == "label" else number for name in names]
-        self._schema = self._pyarrow.schema(list(zip(names, types, strict=True)))
+        self._schema = self._pyarrow.schema(
+            [
+                (name, self._pyarrow.from_numpy_dtype(np.dtype(dtype)))
+                for name, dtype in column_dtypes(k).items()
+            ]
+        )
         self._writer = parquet.ParquetWriter(file, self._schema)
 
     def write(self, block: Results) -> None:
         """Append the results of some rows."""
-        columns = [*block.responsibilities.T, block.labels, block.log_likelihood]
-        arrays = [np.ascontiguousarray(column) for column in columns]
+        arrays = [np.ascontiguousarray(column) for column in column_values(block)]
         self._writer.write_batch(self._pyarrow.record_batch(arrays, schema=self._schema))
 
     def finish(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.evaluate import Evaluation, scaled
-from estep_xp.cli.results import column_names, csv_lines
+from estep_xp.cli.results import csv_heading, csv_lines
 from estep_xp.cli.stream import Summary
 
 _GAP = "  "
@@ -99,7 +99,7 @@ class Calculation(NamedTuple):
 
     def csv(self) -> Iterator[str]:
         """Yield the lines of a CSV file, one an observation."""
-        yield f"{','.join(['x', *column_names(len(self.weights))])}\n"
+        yield csv_heading(len(self.weights), "x")
         yield from csv_lines(self.evaluation.results, self.x)
 
     def text(self, style: Style) -> Iterator[str]:

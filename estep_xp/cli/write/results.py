@@ -9,7 +9,13 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from estep_xp.cli.results import Results, column_names, csv_lines
+from estep_xp.cli.results import (
+    Results,
+    csv_heading,
+    csv_lines,
+    structured_dtype,
+    structured_rows,
+)
 from estep_xp.cli.system.files import replacing, writing
 from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.write.parquet import ParquetWriter
@@ -66,7 +72,7 @@ class _CsvWriter:
 
     def __init__(self, file: BinaryIO, k: int) -> None:
         self._file = file
-        file.write(f"{','.join(column_names(k))}\n".encode())
+        file.write(csv_heading(k).encode())
 
     def write(self, block: Results) -> None:
         self._file.write("".join(csv_lines(block)).encode())
@@ -84,14 +90,11 @@ class _NpyWriter:
     def __init__(self, file: BinaryIO, k: int) -> None:
         self._file = file
         self._count = 0
-        self._dtype = np.dtype(
-            [("responsibilities", "<f8", (k,)), ("label", "<i8"), ("log_likelihood", "<f8")]
-        )
+        self._dtype = structured_dtype(k)
         self._header_size = self._write_header()
 
     def write(self, block: Results) -> None:
-        rows = np.empty(len(block.labels), dtype=self._dtype)
-        rows["responsibilities"], rows["label"], rows["log_likelihood"] = block
+        rows = structured_rows(block)
         self._file.write(rows.view(np.uint8).data)
         self._count += len(rows)
 
@@ -113,5 +116,5 @@ class _NpyWriter:
 _WRITERS: dict[str, Callable[[Path, BinaryIO, int], Writer]] = {
     ".csv": lambda _, file, k: _CsvWriter(file, k),
     ".npy": lambda _, file, k: _NpyWriter(file, k),
-    ".parquet": lambda path, file, k: ParquetWriter(path, file, column_names(k)),
+    ".parquet": lambda path, file, k: ParquetWriter(path, file, k),
 }
