@@ -7,7 +7,7 @@ import pytest
 from estep_xp.cli.read.inputs import read_inputs
 from estep_xp.cli.text.errors import InputError, one_line, shown
 from estep_xp.cli.text.numbers import parse_values
-from estep_xp.cli.text.options import number_option, whole_option
+from estep_xp.cli.text.options import float_parser, integer_parser
 from tests.data_files import BOM, MINUS
 
 
@@ -119,7 +119,7 @@ def test_tokens_are_shown_safely(token, expected):
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3), (" +3 ", 3), ("0", 0), ("007", 7)])
 def test_whole_numbers_as_options(text, expected):
-    assert whole_option("--seed", text, least=0) == expected
+    assert integer_parser("--seed", least=0)(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ def test_options_that_are_no_whole_number(text):
     at_most = ", of at most 18 digits" if len(text) > 18 else ""
     message = rf"^--seed: is .*; must be a whole number, 0 or more{at_most}$"
     with pytest.raises(InputError, match=message):
-        whole_option("--seed", text, least=0)
+        integer_parser("--seed", least=0)(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("0", 0.0), ("1e-6", 1e-6), (" .5 ", 0.5)])
 def test_numbers_as_options(text, expected):
-    assert number_option("--tol", text) == expected
+    assert float_parser("--tol")(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -148,5 +148,5 @@ def test_numbers_as_options(text, expected):
 )
 def test_options_that_are_no_number(text, message):
     with pytest.raises(InputError) as error:
-        number_option("--tol", text)
+        float_parser("--tol")(text)
     assert str(error.value) == message

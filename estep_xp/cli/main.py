@@ -18,17 +18,18 @@ from estep_xp.cli.read.columns import require_distinct
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
-from estep_xp.cli.read.model import ModelFile, encode_model, require_model_name
+from estep_xp.cli.read.model import FAMILIES, ModelFile, encode_model, require_model_name
 from estep_xp.cli.read.rows import good_blocks
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.stream import rows_per_block, stream
 from estep_xp.cli.system import terminal
+from estep_xp.cli.system.backend import BACKENDS
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import file_path, refuse_to_overwrite, replacing, writing
 from estep_xp.cli.system.process import exit_code_of
 from estep_xp.cli.system.progress import progress, shows_progress
 from estep_xp.cli.text.errors import InputError, escaped
-from estep_xp.cli.text.options import number_option, require_choice, whole_option
+from estep_xp.cli.text.options import choice_parser, float_parser, integer_parser
 from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
 from estep_xp.cli.write.plot import Picture, require_plot_format, write_plot
 from estep_xp.cli.write.report import (
@@ -46,8 +47,6 @@ app = typer.Typer(
 )
 
 
-BACKENDS = ("numpy", "jax")
-FAMILIES = ("univariate", "spherical", "diagonal", "tied", "full")
 HEADERS = {"yes": True, "no": False, "auto": None}
 
 BackendOption = Annotated[
@@ -55,6 +54,7 @@ BackendOption = Annotated[
     typer.Option(
         metavar="NAME",
         help="Array library that computes, in 64-bit floats: numpy or jax.",
+        parser=choice_parser("--backend", BACKENDS),
         autocompletion=lambda: list(BACKENDS),
     ),
 ]
@@ -76,6 +76,7 @@ HeaderOption = Annotated[
         metavar="WHEN",
         help="Whether the first line of a text file holds names: yes, no, or auto, which takes it "
         "for names if none of its values is a number.",
+        parser=choice_parser("--header", HEADERS),
         autocompletion=lambda: list(HEADERS),
     ),
 ]
@@ -157,7 +158,6 @@ def calculate(
 
     Numbers are separated by commas, white space or newlines. Components count from 0.
     """
-    require_choice("--backend", backend, BACKENDS)
     if as_json and as_csv:
         raise InputError("--csv", "excludes --json; give one of them")
     if plot is not None:
@@ -203,8 +203,6 @@ def run(
 
     OUT appears when it is whole, and only then.
     """
-    require_choice("--backend", backend, BACKENDS)
-    require_choice("--header", header, tuple(HEADERS))
     source_path, model_path = file_path("DATA", data), file_path("--model", model)
     output_path = file_path("--output", output)
     require_format(output_path)
@@ -234,12 +232,20 @@ def run(
 @app.command(epilog=f"Example:\n\n{_FIT}")
 def fit(
     data: DataArgument,
-    components: Annotated[str, typer.Option(metavar="K", help="Number of components.")],
+    components: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Number of components.",
+            parser=integer_parser("--components", least=1),
+        ),
+    ],
     family: Annotated[
         str,
         typer.Option(
             metavar="F",
             help=f"Kind of components: {', '.join(FAMILIES)}.",
+            parser=choice_parser("--family", FAMILIES),
             autocompletion=lambda: list(FAMILIES),
         ),
     ],
@@ -252,24 +258,44 @@ def fit(
     delimiter: DelimiterOption = None,
     decimal: DecimalOption = None,
     seed: Annotated[
-        str, typer.Option(metavar="N", help="Seed of the start: the same gives the same model.")
-    ] = "0",
+        int,
+        typer.Option(
+            metavar="N",
+            help="Seed of the start: the same gives the same model.",
+            parser=integer_parser("--seed", least=0),
+        ),
+    ] = 0,
     init: Annotated[
-        str, typer.Option(metavar="N", help="Number of starts, the best of which counts.")
-    ] = "1",
+        int,
+        typer.Option(
+            metavar="N",
+            help="Number of starts, the best of which counts.",
+            parser=integer_parser("--init", least=1),
+        ),
+    ] = 1,
     tol: Annotated[
-        str,
-        typer.Option(metavar="T", help="Stop when the log-likelihood per row rises by less."),
-    ] = "1e-6",
+        float,
+        typer.Option(
+            metavar="T",
+            help="Stop when the log-likelihood per row rises by less.",
+            parser=float_parser("--tol"),
+        ),
+    ] = 1e-6,
     max_iter: Annotated[
-        str, typer.Option(metavar="N", help="Stop after so many iterations in any case.")
-    ] = "1000",
+        int,
+        typer.Option(
+            metavar="N",
+            help="Stop after so many iterations in any case.",
+            parser=integer_parser("--max-iter", least=1),
+        ),
+    ] = 1000,
     variance_floor: Annotated[
-        str | None,
+        float | None,
         typer.Option(
             metavar="V",
             help="Added to all variances, so that none becomes zero; if left out, a millionth of "
             "each column's variance.",
+            parser=float_parser("--variance-floor"),
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
@@ -281,19 +307,7 @@ def fit(
 
     MODEL appears when the fit is done, and only then.
     """
-    require_choice("--family", family, FAMILIES)
-    require_choice("--backend", backend, BACKENDS)
-    require_choice("--header", header, tuple(HEADERS))
-    choices = Choices(
-        family,
-        whole_option("--components", components, least=1),
-        whole_option("--seed", seed, least=0),
-        whole_option("--init", init, least=1),
-        number_option("--tol", tol),
-        whole_option("--max-iter", max_iter, least=1),
-        None if variance_floor is None else number_option("--variance-floor", variance_floor),
-        backend,
-    )
+    choices = Choices(family, components, seed, init, tol, max_iter, variance_floor, backend)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
     source_path, output_path = file_path("DATA", data), file_path("--output", output)
     require_model_name(output_path)
@@ -325,21 +339,24 @@ def fit(
 @app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
 def calculator(
     port: Annotated[
-        str | None,
-        typer.Option(metavar="P", help="Port; 0 or left out for one that is free."),
+        int | None,
+        typer.Option(
+            metavar="P",
+            help="Port; 0 or left out for one that is free.",
+            parser=integer_parser("--port", least=0, most=65535),
+        ),
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only print the address.")
     ] = False,
 ) -> None:
     """The interactive page, served to this computer only, until Ctrl-C."""
-    number = None if port is None else whole_option("--port", port, least=0, most=65535)
     for module in ("starlette", "uvicorn", "jinja2", "plotly"):
         require(module, wanted_by="calculator", install='"estep_xp[calculator]"')
     from estep_xp.calculator.app import create_app
     from estep_xp.calculator.server import serve
 
-    serve(create_app(), number, browser=not no_browser)
+    serve(create_app(), port, browser=not no_browser)
 
 
 def main() -> int:

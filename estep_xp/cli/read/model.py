@@ -39,6 +39,7 @@ _FAMILIES = {
     "tied": _Family(ex.TiedGaussian, ex.TiedGaussian.from_covariance, "kd", "dd", False),
     "full": _Family(ex.FullGaussian, ex.FullGaussian.from_covariances, "kd", "kdd", False),
 }
+FAMILIES = tuple(_FAMILIES)
 
 
 def components_of(family: str) -> type[Any]:

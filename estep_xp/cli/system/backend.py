@@ -1,7 +1,8 @@
-"""The array library that computes, chosen by its name."""
+"""The array libraries that compute, by their names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,24 +11,32 @@ import estep_xp as ex
 from estep_xp.cli.system.extras import require
 
 
+def _require_jax() -> Any:
+    jax = require("jax", wanted_by="--backend jax", install='"estep_xp[jax]"')
+    jax.config.update("jax_enable_x64", True)
+    return jax.numpy.asarray
+
+
+# Each gives the function that makes arrays of a library from NumPy's, in 64-bit floats; a library
+# is imported only when it is asked for.
+_CONVERTERS: dict[str, Callable[[], Any]] = {"numpy": lambda: np.asarray, "jax": _require_jax}
+BACKENDS = tuple(_CONVERTERS)
+
+
 def converter(backend: str) -> Any:
     """Return the function that makes arrays of a backend from NumPy's, in 64-bit floats.
 
     Parameters
     ----------
     backend : str
-        "numpy" or "jax".
+        One of `BACKENDS`.
 
     Raises
     ------
     SystemFailure
         If it is not installed.
     """
-    if backend == "numpy":
-        return np.asarray
-    jax = require("jax", wanted_by="--backend jax", install='"estep_xp[jax]"')
-    jax.config.update("jax_enable_x64", True)
-    return jax.numpy.asarray
+    return _CONVERTERS[backend]()
 
 
 def converted(mixture: ex.Mixture, convert: Any) -> ex.Mixture:
