@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from estep_xp.cli.read import arrays
-from estep_xp.cli.read.model import read_model
+from estep_xp.cli.read.model import ModelFile
 from estep_xp.cli.text.errors import InputError
 from tests.data_files import X, read
 
@@ -160,5 +160,5 @@ def test_missing_files_and_directories(tmp_path, suffix):
     for name, message in (("none", "no such file"), ("folder", "must be a file, not a directory")):
         path = tmp_path / f"{name}{suffix}"
         with pytest.raises(InputError) as error:
-            read_model(path) if suffix == ".json" else read(path)
+            ModelFile(path) if suffix == ".json" else read(path)
         assert str(error.value) == f"{path}: {message}"

@@ -18,7 +18,7 @@ from estep_xp.cli.read.columns import require_distinct
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
-from estep_xp.cli.read.model import FAMILIES, ModelFile, encode_model, require_model_name
+from estep_xp.cli.read.model import FAMILIES, ModelFile
 from estep_xp.cli.read.rows import good_blocks
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.stream import rows_per_block, stream
@@ -31,6 +31,7 @@ from estep_xp.cli.system.progress import progress, shows_progress
 from estep_xp.cli.text.errors import InputError, escaped
 from estep_xp.cli.text.options import choice_parser, float_parser, integer_parser
 from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
+from estep_xp.cli.write.model import encode_model, require_model_name
 from estep_xp.cli.write.plot import Picture, require_plot_format, write_plot
 from estep_xp.cli.write.report import (
     Calculation,
