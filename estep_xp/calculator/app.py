@@ -37,7 +37,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import estep_xp as ex
 from estep_xp.calculator.em import Climb, one_step, to_convergence
 from estep_xp.calculator.fields import Fields, check, fields_of
-from estep_xp.calculator.picture import colour_of, picture_of
+from estep_xp.calculator.picture import colours_of, picture_of
 from estep_xp.calculator.presets import presets
 from estep_xp.calculator.recipe import FILE
 from estep_xp.calculator.sensitivity import by_autodiff, by_statistics
@@ -153,7 +153,7 @@ def _evaluate(
         "results": results_of(fields, inputs, calculation, order_of(form)),
         "sliders": sliders_of(inputs),
         "sensitivity": sensitivity_of(by_statistics(inputs)),
-        "colours": [colour_of(j) for j in range(len(inputs.means))],
+        "colours": colours_of(len(inputs.means)),
     }
     return context, picture_of(inputs, calculation.evaluation.results), {}
 

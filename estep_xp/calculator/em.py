@@ -9,7 +9,6 @@ import numpy as np
 
 import estep_xp as ex
 from estep_xp.calculator.fields import Fields, list_text
-from estep_xp.cli.evaluate import scaled
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.em.fit import Options, fitted
 
@@ -78,9 +77,7 @@ def to_convergence(fields: Fields, inputs: Inputs) -> Climb:
 def _climb(
     fields: Fields, inputs: Inputs, options: Options, how: Callable[[ex.EMResult], str]
 ) -> Climb:
-    start = ex.Mixture(
-        scaled(inputs.weights), ex.UnivariateGaussian(inputs.means, inputs.variances)
-    )
+    start = ex.Mixture(inputs.weights, ex.UnivariateGaussian(inputs.means, inputs.variances))
     before = float(ex.log_likelihood(inputs.x, start))
     result, verdict = fitted(inputs.x, start, None, options)
     heights = [before, *result.history.tolist()]

@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 
 from estep_xp.cli.read.inputs import Inputs, check_inputs
 from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.text.numbers import format_exact
 
 MOST_OBSERVATIONS = 20_000
 MOST_COMPONENTS = 50
@@ -67,5 +68,6 @@ def _too_many(field: str, count: int, most: int, noun: str) -> list[InputError]:
 
 def list_text(numbers: list[float], digits: int | None = None) -> str:
     """Return numbers as a field shows them: all their digits, or the first `digits`."""
-    words = (repr(number) if digits is None else f"{number:.{digits}g}" for number in numbers)
-    return ", ".join(word.removesuffix(".0") for word in words)
+    if digits is None:
+        return ", ".join(map(format_exact, numbers))
+    return ", ".join(f"{number:.{digits}g}" for number in numbers)

@@ -8,23 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.curves import density_curves
-from estep_xp.cli.evaluate import scaled
+from estep_xp.cli.curves import WIDEST, density_curves
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.results import Results
+from estep_xp.cli.write.palette import GREY, N_ON_ANY_GROUND, colour_of
 
-# Okabe and Ito's colours, which people with any colour vision tell apart, less black and yellow,
-# which are hard to see on dark and on light ground.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-_GREY = "#888888"
 _MOST_POINTS = 2000
-_WIDEST = 1e300  # an axis with room on both sides must be within the range of floats
 _NAMED = 3  # components that the text at a point names
 
 
-def colour_of(component: int) -> str:
-    """Return the colour of a component, counted from 0."""
-    return COLOURS[component % len(COLOURS)]
+def colours_of(k: int) -> list[str]:
+    """Return the colours of `k` components, on light and on dark ground."""
+    return [colour_of(j, N_ON_ANY_GROUND) for j in range(k)]
 
 
 def picture_of(inputs: Inputs, results: Results) -> dict[str, Any] | None:
@@ -38,21 +33,22 @@ def picture_of(inputs: Inputs, results: Results) -> dict[str, Any] | None:
         The E-step.
     """
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
-    mixture = ex.Mixture(scaled(inputs.weights), components)
+    mixture = ex.Mixture(inputs.weights, components)
     with np.errstate(all="ignore"):
         try:
             curves = density_curves(mixture, inputs.x)
         except ValueError:  # a grid over these numbers overflows
             return None
         span = curves.x[-1] - curves.x[0]
-    if not span < _WIDEST or not np.isfinite(curves.total).all():
+    if not span < WIDEST or not np.isfinite(curves.total).all():
         return None
     k = len(inputs.means)
     return {
         "grid": _rounded(curves.x, 12),
         "total": _rounded(curves.total, 6),
         "weighted": [_rounded(curve, 6) for curve in curves.weighted],
-        "colours": [colour_of(j) for j in range(k)],
+        "colours": colours_of(k),
+        "n_colours": N_ON_ANY_GROUND,
         **_points(inputs.x, results),
     }
 
@@ -74,9 +70,9 @@ def _points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
 def _blends(responsibilities: NDArray[np.float64]) -> list[str]:
     """Return one colour a row: those of the components, mixed as it belongs to them."""
     k = responsibilities.shape[1]
-    palette = np.asarray([_channels(colour_of(j)) for j in range(k)])
+    palette = np.asarray(list(map(_channels, colours_of(k))))
     possible = np.isfinite(responsibilities).all(axis=1, keepdims=True)
-    grey = np.asarray(_channels(_GREY))
+    grey = np.asarray(_channels(GREY))
     mixed = np.where(possible, np.nan_to_num(responsibilities) @ palette, grey)
     return ["#{:02x}{:02x}{:02x}".format(*row) for row in mixed.round().astype(int).tolist()]
 

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 import estep_xp as ex
 from estep_xp.calculator.fields import Fields, list_text
-from estep_xp.calculator.picture import colour_of
+from estep_xp.calculator.picture import colours_of
 from estep_xp.calculator.recipe import recipe
 from estep_xp.calculator.sensitivity import Slopes
 from estep_xp.calculator.textbook import textbook_responsibilities
 from estep_xp.cli.evaluate import Evaluator
 from estep_xp.cli.read.inputs import Inputs
+from estep_xp.cli.text.numbers import format_decimal
 from estep_xp.cli.write.report import Calculation
 
 _MOST_ROWS = 1000
@@ -84,10 +85,10 @@ def results_of(
     return {
         "n": len(inputs.x),
         "k": k,
-        "mean_max_responsibility": decimal(mean_max_responsibility),
-        "log_likelihood": decimal(log_likelihood),
-        "weights": [decimal(weight) for weight in calculation.normalized_weights],
-        "colours": [colour_of(j) for j in range(k)],
+        "mean_max_responsibility": format_cell(mean_max_responsibility),
+        "log_likelihood": format_cell(log_likelihood),
+        "weights": [format_cell(weight) for weight in calculation.normalized_weights],
+        "colours": colours_of(k),
         "warning": warning and warning.removeprefix("warning: x: "),
         "headings": _headings(k, order),
         "rows": _rows(inputs, calculation, order),
@@ -101,21 +102,21 @@ def sensitivity_of(slopes: Slopes) -> dict[str, Any]:
     """Return what the template of the sensitivity shows."""
     columns = (slopes.means, slopes.variances, slopes.weights)
     rows = [[_slope(column[j]) for column in columns] for j in range(len(slopes.means))]
-    return {"rows": rows, "how": slopes.how, "colours": list(map(colour_of, range(len(rows))))}
+    return {"rows": rows, "how": slopes.how, "colours": colours_of(len(rows))}
 
 
-def decimal(number: float, digits: int = 4) -> str:
+def format_cell(number: float, digits: int = 4) -> str:
     """Return a number with some decimals; a dash if it is none."""
     if math.isnan(number):
         return _DASH
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
-    return f"{number:.{digits}f}" if abs(number) < 1e15 else f"{number:.8g}"
+    return format_decimal(number, digits)
 
 
 def _slope(number: float) -> str:
     """Return a derivative with five significant digits: its scale is that of its parameter."""
-    return f"{number:+.5g}" if math.isfinite(number) else decimal(number)
+    return f"{number:+.5g}" if math.isfinite(number) else format_cell(number)
 
 
 def _headings(k: int, order: Order) -> list[dict[str, str]]:
@@ -146,9 +147,11 @@ def _rows(inputs: Inputs, calculation: Calculation, order: Order) -> list[dict[s
             {
                 "position": i + 1,
                 "x": list_text([float(inputs.x[i])]),
-                "cells": [Cell(decimal(cell, 6), f"{np.nan_to_num(cell):.4f}") for cell in cells],
+                "cells": [
+                    Cell(format_cell(cell, 6), f"{np.nan_to_num(cell):.4f}") for cell in cells
+                ],
                 "label": str(label) if label >= 0 else _DASH,
-                "log_likelihood": decimal(float(results.log_likelihood[i])),
+                "log_likelihood": format_cell(float(results.log_likelihood[i])),
             }
         )
     return rows
@@ -184,4 +187,4 @@ def _failures(inputs: Inputs, responsibilities: NDArray[np.float64]) -> dict[str
 
 
 def _plain(share: float) -> str:
-    return "NaN" if math.isnan(share) else decimal(share, 6)
+    return "NaN" if math.isnan(share) else format_cell(share, 6)

@@ -147,7 +147,7 @@ function draw(picture) {
   const colours = look();
   const curves = picture.weighted.map((y, j) => ({
     x: picture.grid, y, type: "scatter", mode: "lines", name: `component ${j}`, fill: "tozeroy",
-    line: { color: picture.colours[j], width: 2, dash: ["solid", "dash", "dot", "dashdot"][Math.floor(j / picture.colours.length) % 4] },
+    line: { color: picture.colours[j], width: 2, dash: ["solid", "dash", "dot", "dashdot"][Math.floor(j / picture.n_colours) % 4] },
     fillcolor: `${picture.colours[j]}22`, hovertemplate: "%{y:.4g}",
   }));
   const total = {

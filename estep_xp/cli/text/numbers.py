@@ -1,4 +1,4 @@
-"""Numbers as people write them: one number, and lists of them."""
+"""Numbers as people write them, one or a list of them, and as people read them."""
 
 from __future__ import annotations
 
@@ -108,6 +108,16 @@ def parse_values(field: str, text: str) -> Values:
             raise InputError(field, str(error), position=index + 1, token=token) from None
     _refuse_decimal_commas(field, text)
     return Values(field, numbers, tokens)
+
+
+def format_exact(number: float) -> str:
+    """Return `number` with the fewest digits that read back as the same float: 2, not 2.0."""
+    return repr(number).removesuffix(".0")
+
+
+def format_decimal(number: float, digits: int = 6) -> str:
+    """Return `number` with `digits` decimals, or as short as possible if it is beyond those."""
+    return f"{number:.{digits}f}" if abs(number) < 1e15 else repr(number)
 
 
 def require_positive(values: Values) -> None:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from estep_xp.cli.fitting import Fit
 from estep_xp.cli.read.model import Model
 from estep_xp.cli.text.errors import shown
-from estep_xp.cli.write.report import Style, decimal, figure_lines, strict_json
+from estep_xp.cli.text.numbers import format_decimal
+from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
+from estep_xp.cli.write.report import encode_json
 
-_GAP = "  "
-_ORDER = ("component", "weight", "feature", "mean", "standard deviation")
 _LONGEST_FEATURE = 40
 
 
@@ -25,7 +25,7 @@ def fit_warning(fit: Fit, data: str) -> str | None:
 def fit_json(fit: Fit, names: Sequence[str] | None, output: str) -> str:
     """Return a fit as one JSON object."""
     model = fit.model
-    return strict_json(
+    return encode_json(
         {
             "n_observations": fit.n_rows,
             "n_components": model.n_components,
@@ -51,8 +51,8 @@ def fit_text(fit: Fit, names: Sequence[str] | None, output: str, style: Style) -
         "Rows": str(fit.n_rows),
         "Components": f"{model.n_components} {model.family}",
         "Iterations": f"{fit.n_iter}, {'converged' if fit.converged else 'not converged'}",
-        "Log-likelihood": decimal(fit.log_likelihood),
-        "BIC": decimal(fit.bic),
+        "Log-likelihood": format_decimal(fit.log_likelihood),
+        "BIC": format_decimal(fit.bic),
         "Output": output,
     }
     yield from figure_lines(figures, style)
@@ -63,32 +63,28 @@ def fit_text(fit: Fit, names: Sequence[str] | None, output: str, style: Style) -
 def _table(model: Model, names: Sequence[str] | None, style: Style) -> Iterator[str]:
     """Yield weights, means and standard deviations, one row a component and feature."""
     k, d = model.means.reshape(model.n_components, -1).shape
-    columns = {
+    cells = {
         "component": _once_each(map(str, range(k)), d),
-        "weight": _once_each(map(decimal, model.weights.tolist()), d),
+        "weight": _once_each(map(format_decimal, model.weights.tolist()), d),
+        "feature": [],
         "mean": [f"{mean:.6g}" for mean in model.means.reshape(-1).tolist()],
         "standard deviation": [f"{value:.6g}" for value in _deviations(model).reshape(-1).tolist()],
     }
-    widths = {heading: max(map(len, [heading, *cells])) for heading, cells in columns.items()}
+    widths = {heading: max(map(len, [heading, *column])) for heading, column in cells.items()}
     if d > 1:
-        features = names or [f"column {index}" for index in range(d)]
         room = _LONGEST_FEATURE
         if style.columns is not None:
-            room = style.columns - sum(widths.values()) - len(_GAP) * len(widths)
-        columns["feature"] = [_cut(shown(name), max(room, len("feature"))) for name in features] * k
-        widths["feature"] = max(map(len, ["feature", *columns["feature"]]))
-    order = [heading for heading in _ORDER if heading in columns]
-    yield style.strong(_line(order, order, widths)) + "\n"
-    for cells in zip(*(columns[heading] for heading in order), strict=True):
-        yield _line(order, cells, widths) + "\n"
-
-
-def _line(headings: Sequence[str], cells: Sequence[str], widths: dict[str, int]) -> str:
-    """Return one line of the table: words to the left, numbers to the right."""
-    return _GAP.join(
-        f"{cell:{'<' if heading == 'feature' else '>'}{widths[heading]}}"
-        for heading, cell in zip(headings, cells, strict=True)
-    )
+            others = sum(widths.values()) - widths["feature"]
+            room = max(style.columns - others - len(GAP) * (len(widths) - 1), len("feature"))
+        features = names or [f"column {index}" for index in range(d)]
+        cells["feature"] = [_cut(shown(name), room) for name in features] * k
+        widths["feature"] = max(map(len, ["feature", *cells["feature"]]))
+    else:
+        del cells["feature"]
+    columns = [
+        TableColumn(heading, widths[heading], is_text=heading == "feature") for heading in cells
+    ]
+    return table_lines(columns, zip(*cells.values(), strict=True), style)
 
 
 def _once_each(words: Iterable[str], times: int) -> list[str]:
