@@ -19,6 +19,7 @@ from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
 from estep_xp.cli.read.model import FAMILIES, ModelFile
+from estep_xp.cli.read.progress import reading_progress
 from estep_xp.cli.read.rows import good_blocks
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.stream import rows_per_block, stream
@@ -27,19 +28,13 @@ from estep_xp.cli.system.backend import BACKENDS
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import file_path, refuse_to_overwrite, replacing, writing
 from estep_xp.cli.system.process import exit_code_of
-from estep_xp.cli.system.progress import progress, shows_progress
 from estep_xp.cli.text.errors import InputError, escaped
 from estep_xp.cli.text.options import choice_parser, float_parser, integer_parser
 from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
+from estep_xp.cli.write.layout import Style
 from estep_xp.cli.write.model import encode_model, require_model_name
 from estep_xp.cli.write.plot import Picture, require_plot_format, write_plot
-from estep_xp.cli.write.report import (
-    Calculation,
-    Style,
-    summary_json,
-    summary_text,
-    summary_warning,
-)
+from estep_xp.cli.write.report import Calculation, summary_json, summary_text, summary_warning
 from estep_xp.cli.write.results import open_results, require_format
 
 app = typer.Typer(
@@ -218,7 +213,7 @@ def run(
         evaluate = Evaluator(description.read().mixture(), backend)
         blocks = good_blocks(source, chosen, source_path, rows_per_block(d, k))
         writer = stack.enter_context(open_results(output_path, k))
-        advance = stack.enter_context(progress(source, quiet=quiet))
+        advance = stack.enter_context(reading_progress(source, quiet=quiet))
         summary = stream(blocks, k, evaluate, writer, advance)
     warning = summary_warning(summary, data)
     _complain([*source.notes, warning], quiet=quiet)
@@ -321,9 +316,9 @@ def fit(
         require_distinct(source_path, names or ())
         # The output is opened first: where that fails, no fit is lost.
         draft = stack.enter_context(replacing(output_path))
-        with progress(source, quiet=quiet) as advance:
+        with reading_progress(source, quiet=quiet) as advance:
             rows = read_table(source, chosen, source_path, advance)
-        fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
+        fitted = fit_rows(rows, data, choices, progress=terminal.shows_progress(quiet=quiet))
         with writing(output_path):
             draft.write(encode_model(fitted.model._replace(feature_names=names)))
     # That a file may have been read in another way than it was meant shows nowhere else.

@@ -100,6 +100,11 @@ def wants_colour(stream: TextIO | None) -> bool:
     return not plain and is_terminal(stream)
 
 
+def shows_progress(*, quiet: bool) -> bool:
+    """Return whether a bar is welcome: on a terminal that can redraw a line, unless told not to."""
+    return not quiet and is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+
+
 def columns() -> int | None:
     """Return how many columns standard output has; None if lines may be of any length."""
     if is_terminal(sys.stdout) or os.environ.get("COLUMNS", "").isdecimal():
