@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp.cli.curves import density_curves
+from estep_xp.cli.compute.curves import density_curves
 
 
 @pytest.mark.parametrize("k", [2, 500])

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from estep_xp.cli.fitting import Choices, fit_rows
+from estep_xp.cli.compute.fitting import Choices, fit_rows
 from estep_xp.cli.read.model import Model
 from estep_xp.cli.text.errors import InputError
 from tests.commands import (

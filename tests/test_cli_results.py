@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from estep_xp.cli.results import Results
+from estep_xp.cli.compute.results import Results
 from estep_xp.cli.system.files import replacing
 from estep_xp.cli.text.errors import FaceError, SystemFailure
 from estep_xp.cli.write.results import open_results

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.curves import WIDEST, density_curves
+from estep_xp.cli.compute.curves import WIDEST, density_curves
+from estep_xp.cli.compute.results import Results
 from estep_xp.cli.read.inputs import Inputs
-from estep_xp.cli.results import Results
 from estep_xp.cli.write.palette import GREY, N_ON_ANY_GROUND, colour_of
 
 _MOST_POINTS = 2000

@@ -15,7 +15,7 @@ from estep_xp.calculator.picture import colours_of
 from estep_xp.calculator.recipe import recipe
 from estep_xp.calculator.sensitivity import Slopes
 from estep_xp.calculator.textbook import textbook_responsibilities
-from estep_xp.cli.evaluate import Evaluator
+from estep_xp.cli.compute.evaluate import Evaluator
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.text.numbers import format_decimal
 from estep_xp.cli.write.report import Calculation

@@ -12,8 +12,10 @@ import numpy as np
 import typer
 
 import estep_xp as ex
-from estep_xp.cli.evaluate import Evaluator
-from estep_xp.cli.fitting import Choices, fit_rows
+from estep_xp.cli.compute.backend import BACKENDS
+from estep_xp.cli.compute.evaluate import Evaluator
+from estep_xp.cli.compute.fitting import Choices, fit_rows
+from estep_xp.cli.compute.stream import rows_per_block, stream
 from estep_xp.cli.read.columns import require_distinct
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
@@ -22,9 +24,7 @@ from estep_xp.cli.read.model import FAMILIES, ModelFile
 from estep_xp.cli.read.progress import reading_progress
 from estep_xp.cli.read.rows import good_blocks
 from estep_xp.cli.read.table import read_table
-from estep_xp.cli.stream import rows_per_block, stream
 from estep_xp.cli.system import terminal
-from estep_xp.cli.system.backend import BACKENDS
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import file_path, refuse_to_overwrite, replacing, writing
 from estep_xp.cli.system.process import exit_code_of
@@ -214,7 +214,7 @@ def run(
         blocks = good_blocks(source, chosen, source_path, rows_per_block(d, k))
         writer = stack.enter_context(open_results(output_path, k))
         advance = stack.enter_context(reading_progress(source, quiet=quiet))
-        summary = stream(blocks, k, evaluate, writer, advance)
+        summary = stream(blocks, k, evaluate, writer.write, advance)
     warning = summary_warning(summary, data)
     _complain([*source.notes, warning], quiet=quiet)
     if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.fitting import Fit
+from estep_xp.cli.compute.fitting import Fit
 from estep_xp.cli.read.model import Model
 from estep_xp.cli.text.errors import shown
 from estep_xp.cli.text.numbers import format_decimal

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from estep_xp.cli.results import Results, column_dtypes, column_values
+from estep_xp.cli.compute.results import Results, column_dtypes, column_values
 from estep_xp.cli.system.extras import require_pyarrow
 
 

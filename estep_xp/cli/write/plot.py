@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.curves import WIDEST, Curves, density_curves
-from estep_xp.cli.results import Results
+from estep_xp.cli.compute.curves import WIDEST, Curves, density_curves
+from estep_xp.cli.compute.results import Results
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import replacing, writing
 from estep_xp.cli.text.errors import InputError

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.evaluate import Evaluation, scaled
-from estep_xp.cli.results import csv_heading, csv_lines
-from estep_xp.cli.stream import Summary
+from estep_xp.cli.compute.evaluate import Evaluation, scaled
+from estep_xp.cli.compute.results import csv_heading, csv_lines
+from estep_xp.cli.compute.stream import Summary
 from estep_xp.cli.text.numbers import format_decimal, format_exact
 from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
 

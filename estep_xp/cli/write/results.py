@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from estep_xp.cli.results import (
+from estep_xp.cli.compute.results import (
     Results,
     csv_heading,
     csv_lines,

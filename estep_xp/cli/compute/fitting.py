@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
+from estep_xp.cli.compute.backend import converted, converter
 from estep_xp.cli.read.model import Model, components_of
-from estep_xp.cli.system.backend import converted, converter
 from estep_xp.cli.text.errors import InputError
 from estep_xp.em.fit import Options, fitted
 
