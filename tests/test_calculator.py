@@ -22,23 +22,23 @@ from tests.pages import (
 
 
 def test_a_link_fills_the_fields():
-    assert fields.fields_of({}) == WORKED
-    assert fields.fields_of({"x": "7"}) == WORKED._replace(x="7")
-    assert fields.fields_of({"means": "1,2,3"}) == WORKED._replace(means="1,2,3", weights="")
+    assert fields.read_fields({}) == WORKED
+    assert fields.read_fields({"x": "7"}) == WORKED._replace(x="7")
+    assert fields.read_fields({"means": "1,2,3"}) == WORKED._replace(means="1,2,3", weights="")
     typed = Fields("1, 2\n3", "−1 +2", '"&=<;', "")
     back = {name: text for name, (text,) in parse_qs(typed.query, keep_blank_values=True).items()}
-    assert fields.fields_of(back) == typed
+    assert fields.read_fields(back) == typed
 
 
 def test_every_bad_field_has_its_message():
-    found, errors = fields.check(Fields("1, two", "2, 6", "1, -1.5", "1"))
+    found, errors = fields.check_fields(Fields("1, two", "2, 6", "1, -1.5", "1"))
     assert found is None
     assert errors == {
         "x": "value 2 is two; must be a number",
         "variances": "value 2 is -1.5; must be positive",
         "weights": "value 2 is missing; there must be 2 values, one for each of the means",
     }
-    found, errors = fields.check(Fields("1", "2, 6", "1, 2", " \n"))
+    found, errors = fields.check_fields(Fields("1", "2, 6", "1, 2", " \n"))
     assert errors == {}
     assert found.weights.tolist() == [1, 1]
 
@@ -54,7 +54,7 @@ def test_every_bad_field_has_its_message():
     ],
 )
 def test_work_is_bounded(changes, message):
-    found, errors = fields.check(WORKED._replace(**changes))
+    found, errors = fields.check_fields(WORKED._replace(**changes))
     assert found is None
     assert [text.partition(",")[0] for text in errors.values()] == [message]
 
@@ -86,7 +86,7 @@ SLOPED = {
 
 @pytest.mark.parametrize("name", SLOPED)
 def test_slopes_are_those_of_the_log_likelihood(name):
-    *slopes, how = sensitivity.by_statistics(SLOPED[name])
+    *slopes, how = sensitivity.gradient_by_statistics(SLOPED[name])
     np.testing.assert_allclose(slopes, numerical_slopes(SLOPED[name]), rtol=1e-5, atol=1e-5)
     assert "statistics" in how
 
@@ -95,54 +95,56 @@ def test_slopes_are_those_of_the_log_likelihood(name):
 @pytest.mark.parametrize("name", [*SLOPED, "zero weight"])
 def test_jax_gives_the_same_slopes(name):
     given = SLOPED.get(name, EXAMPLE._replace(weights=np.asarray([0.0, 1.0])))
-    *closed, _ = sensitivity.by_statistics(given)
-    *automatic, how = sensitivity.by_autodiff(given)
+    *closed, _ = sensitivity.gradient_by_statistics(given)
+    *automatic, how = sensitivity.gradient_by_autodiff(given)
     np.testing.assert_allclose(automatic, closed, rtol=1e-9, atol=1e-12)
     assert "jax.grad" in how
 
 
 def test_no_slopes_at_zero_density():
-    *slopes, _ = sensitivity.by_statistics(inputs([0, 1e200], [0], [1]))
+    *slopes, _ = sensitivity.gradient_by_statistics(inputs([0, 1e200], [0], [1]))
     assert np.isnan(slopes).all()
 
 
 def test_one_em_step_is_the_librarys():
-    climb = em.one_step(WORKED, EXAMPLE)
+    climb = em.take_step(WORKED, EXAMPLE)
     expected = ex.m_step(ex.expected_statistics(EXAMPLE.x, mixture(EXAMPLE)))
-    found, _ = fields.check(climb.fields)
+    found, _ = fields.check_fields(climb.fields)
     np.testing.assert_allclose(found.means, expected.components.means, rtol=1e-7)
     np.testing.assert_allclose(found.variances, expected.components.variances, rtol=1e-7)
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-7)
     assert climb.fields.x == WORKED.x
-    assert climb.heights == pytest.approx([-7.521123, ex.log_likelihood(EXAMPLE.x, expected)])
+    assert climb.log_likelihoods == pytest.approx(
+        [-7.521123, ex.log_likelihood(EXAMPLE.x, expected)]
+    )
 
 
 def test_em_converges_and_rises():
     geyser = presets.presets()[1].fields
-    climb = em.to_convergence(geyser, fields.check(geyser)[0])
-    assert climb.heights[-1] == pytest.approx(-1034.00175, abs=1e-4)
-    assert (np.diff(climb.heights) > 0).all()
+    climb = em.run_to_convergence(geyser, fields.check_fields(geyser)[0])
+    assert climb.log_likelihoods[-1] == pytest.approx(-1034.00175, abs=1e-4)
+    assert (np.diff(climb.log_likelihoods) > 0).all()
     assert climb.summary.startswith("Converged after ")
-    found, _ = fields.check(climb.fields)
+    found, _ = fields.check_fields(climb.fields)
     np.testing.assert_allclose(found.means, [54.6149, 80.0911], rtol=1e-4)
 
 
 def test_em_goes_on_where_patience_ended(monkeypatch):
     monkeypatch.setattr(em, "_PATIENCE", 0.0)
     geyser = presets.presets()[1].fields
-    assert em.to_convergence(geyser, fields.check(geyser)[0]).summary.startswith(
+    assert em.run_to_convergence(geyser, fields.check_fields(geyser)[0]).summary.startswith(
         "Not there after 1 step, go on"
     )
 
 
 def test_em_says_what_has_collapsed():
-    climb = em.to_convergence(WORKED, EXAMPLE)
+    climb = em.run_to_convergence(WORKED, EXAMPLE)
     assert "Component 1 has collapsed" in climb.summary
 
 
 def test_examples_to_begin_with():
     for preset in presets.presets():
-        given, errors = fields.check(preset.fields)
+        given, errors = fields.check_fields(preset.fields)
         assert errors == {}
         fails = np.isnan(textbook_responsibilities(given)).any()
         assert fails == (preset.name == "Underflow")
@@ -163,7 +165,7 @@ def test_the_python_lines_compute_what_is_shown(tmp_path, monkeypatch, capsys, x
     (tmp_path / recipe.FILE).write_text("x,more\n" + "".join(f"{value!r},0\n" for value in x))
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(recipe.recipe(given), names)
+    exec(recipe.write_recipe(given), names)
     expected = ex.e_step(given.x, mixture(given))
     for mine, theirs in zip(names["result"], expected, strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -174,7 +176,7 @@ def test_the_python_lines_compute_what_is_shown(tmp_path, monkeypatch, capsys, x
 
 @pytest.mark.parametrize("given", [EXAMPLE, inputs([5], [5], [1e-9]), inputs([1e9], [0], [1e12])])
 def test_sliders_reach_where_parameters_stand(given):
-    found = sliders.sliders_of(given)
+    found = sliders.make_sliders(given)
     assert len(found) == len(given.means)
     for component in found:
         for slider in component:
@@ -186,5 +188,5 @@ def test_sliders_reach_where_parameters_stand(given):
 
 def test_extreme_numbers_have_no_sliders_and_no_picture():
     given = inputs([-1e308, 1e308], [0], [1e308])
-    assert sliders.sliders_of(given) == []
-    assert picture.picture_of(given, view.calculate(given).evaluation.results) is None
+    assert sliders.make_sliders(given) == []
+    assert picture.make_picture(given, view.calculate(given).evaluation.results) is None

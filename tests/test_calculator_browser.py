@@ -338,7 +338,7 @@ def test_sliders_move_field_results_and_address(visit):
         texts = page.locator(f"#{field}").input_value().split(", ")
         assert texts[int(label[-1])] == value
         assert parse_qs(urlsplit(page.url).query)[field] == [", ".join(texts)]
-        see(page, fields.check(Fields(*values_of(page)))[0])
+        see(page, fields.check_fields(Fields(*values_of(page)))[0])
         assert slider.evaluate("(element) => element === document.activeElement")
     assert values_of(page) != list(WORKED)
 
@@ -348,7 +348,7 @@ def test_slopes_by_jax_appear(visit):
     page = visit()
     page.locator("#sensitivity", has_text="Computed by jax.grad").wait_for()
     cells = page.locator("#sensitivity td").all_inner_texts()
-    *slopes, _ = sensitivity.by_statistics(EXAMPLE)
+    *slopes, _ = sensitivity.gradient_by_statistics(EXAMPLE)
     np.testing.assert_allclose(np.asarray(cells, float), np.transpose(slopes).ravel(), rtol=1e-4)
 
 
@@ -371,7 +371,7 @@ def test_the_lines_are_copied(visit):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()
     page.get_by_role("button", name="Copied").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == recipe.recipe(EXAMPLE)
+    assert page.evaluate("navigator.clipboard.readText()") == recipe.write_recipe(EXAMPLE)
 
 
 def test_a_lost_server_is_said_and_forgiven(visit):

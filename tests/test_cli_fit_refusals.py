@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from estep_xp.cli.compute.fitting import Choices, fit_rows
+from estep_xp.cli.compute.fitting import FitOptions, fit_rows
 from estep_xp.cli.read.model import Model
 from estep_xp.cli.text.errors import InputError
 from tests.commands import (
@@ -175,7 +175,7 @@ def test_covariances_that_run_would_refuse_are_not_written(monkeypatch):
         raise ValueError("covariances[0] is not positive definite")
 
     monkeypatch.setattr(Model, "mixture", refuse)
-    choices = Choices("full", 2, 0, 1, 1e-6, 100, 1e-6, "numpy")
+    choices = FitOptions("full", 2, 0, 1, 1e-6, 100, 1e-6, "numpy")
     with pytest.raises(InputError) as error:
         fit_rows(GEYSER, "x.npy", choices, progress=False)
     assert str(error.value).startswith("x.npy: covariances are too close to singular to be written")

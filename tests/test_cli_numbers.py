@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from estep_xp.cli.read.inputs import read_inputs
-from estep_xp.cli.text.errors import InputError, one_line, shown
+from estep_xp.cli.text.errors import InputError, format_line, show_token
 from estep_xp.cli.text.numbers import parse_values
 from estep_xp.cli.text.options import float_parser, integer_parser
 from tests.data_files import BOM, MINUS
@@ -72,7 +72,7 @@ def test_bad_numbers_are_named(text, message):
     with pytest.raises(InputError) as error:
         parse_values("x", text)
     assert message in str(error.value)
-    assert one_line(str(error.value)) == str(error.value)
+    assert format_line(str(error.value)) == str(error.value)
 
 
 def test_an_error_carries_its_parts_for_the_page():
@@ -114,7 +114,7 @@ def test_weights_left_out_are_equal():
     [("", "empty"), (" ", "empty"), ("a;b", "'a;b'"), ("a\nb", r"a\nb"), ("\x7f", r"\x7f")],
 )
 def test_tokens_are_shown_safely(token, expected):
-    assert shown(token) == expected
+    assert show_token(token) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3), (" +3 ", 3), ("0", 0), ("007", 7)])

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from estep_xp.cli.system.process import exit_code_of
+from estep_xp.cli.system.process import run_to_exit_code
 from estep_xp.cli.text.errors import InputError, SystemFailure
 
 
@@ -38,14 +38,14 @@ def test_repeated_signals_do_not_disturb_the_tidying_up(handlers, first, code):
             tidied.append(True)
         return 0
 
-    assert exit_code_of(command) == code
+    assert run_to_exit_code(command) == code
     assert tidied == [True]
     # Nor the end of the process, which is at hand.
     assert {signal.getsignal(number) for number in handlers} == {signal.SIG_IGN}
 
 
 def test_without_a_signal_all_handlers_are_as_before(handlers):
-    assert exit_code_of(lambda: 0) == 0
+    assert run_to_exit_code(lambda: 0) == 0
     assert {number: signal.getsignal(number) for number in handlers} == handlers
 
 
@@ -63,7 +63,7 @@ def test_errors_are_one_line_and_an_exit_code(capsys, error, code, message):
     def command():
         raise error
 
-    assert exit_code_of(command) == code
+    assert run_to_exit_code(command) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(message)
@@ -77,5 +77,5 @@ def test_warnings_are_one_line(capsys):
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        assert exit_code_of(command) == 0
+        assert run_to_exit_code(command) == 0
     assert capsys.readouterr().err == "warning: mind the gap\n"

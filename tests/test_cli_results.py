@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from estep_xp.cli.compute.results import Results
-from estep_xp.cli.system.files import replacing
+from estep_xp.cli.system.files import atomic_write
 from estep_xp.cli.text.errors import FaceError, SystemFailure
 from estep_xp.cli.write.results import open_results
 from tests.data_files import THIRD
@@ -85,7 +85,7 @@ def test_what_ends_early_leaves_no_trace(tmp_path, suffix, error):
 def test_new_files_have_the_rights_of_any_new_file(tmp_path):
     before = os.umask(0o027)
     try:
-        with replacing(tmp_path / "out") as file:
+        with atomic_write(tmp_path / "out") as file:
             file.write(b"new")
     finally:
         os.umask(before)
@@ -95,7 +95,7 @@ def test_new_files_have_the_rights_of_any_new_file(tmp_path):
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "folder" / "real")
-    with replacing(tmp_path / "out") as file:
+    with atomic_write(tmp_path / "out") as file:
         file.write(b"new")
     assert (tmp_path / "out").is_symlink()
     assert (tmp_path / "folder" / "real").read_bytes() == b"new"
@@ -103,7 +103,7 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_a_directory_that_is_not_there(tmp_path):
     path = tmp_path / "none" / "out"
-    with pytest.raises(SystemFailure) as error, replacing(path):
+    with pytest.raises(SystemFailure) as error, atomic_write(path):
         pass
     assert str(error.value) == f"{path}: No such file or directory"
     assert isinstance(error.value, FaceError)

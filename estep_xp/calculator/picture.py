@@ -17,12 +17,12 @@ _MOST_POINTS = 2000
 _NAMED = 3  # components that the text at a point names
 
 
-def colours_of(k: int) -> list[str]:
+def component_colours(k: int) -> list[str]:
     """Return the colours of `k` components, on light and on dark ground."""
     return [colour_of(j, N_ON_ANY_GROUND) for j in range(k)]
 
 
-def picture_of(inputs: Inputs, results: Results) -> dict[str, Any] | None:
+def make_picture(inputs: Inputs, results: Results) -> dict[str, Any] | None:
     """Return what there is to draw, in JSON's types; None where the numbers lie too far apart.
 
     Parameters
@@ -44,16 +44,16 @@ def picture_of(inputs: Inputs, results: Results) -> dict[str, Any] | None:
         return None
     k = len(inputs.means)
     return {
-        "grid": _rounded(curves.x, 12),
-        "total": _rounded(curves.total, 6),
-        "weighted": [_rounded(curve, 6) for curve in curves.weighted],
-        "colours": colours_of(k),
+        "grid": _round(curves.x, 12),
+        "total": _round(curves.total, 6),
+        "weighted": [_round(curve, 6) for curve in curves.weighted],
+        "colours": component_colours(k),
         "n_colours": N_ON_ANY_GROUND,
-        **_points(inputs.x, results),
+        **_place_points(inputs.x, results),
     }
 
 
-def _points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
+def _place_points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
     """Return where observations are, their colours, and the texts that belong to them."""
     order = np.argsort(x, kind="stable")
     if len(x) > _MOST_POINTS:
@@ -62,15 +62,15 @@ def _points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
     return {
         "points": x[order].tolist(),
         "points_left_out": len(x) - len(order),
-        "point_colours": _blends(responsibilities),
-        "point_texts": [_text(row) for row in responsibilities],
+        "point_colours": _blend_colours(responsibilities),
+        "point_texts": [_point_text(row) for row in responsibilities],
     }
 
 
-def _blends(responsibilities: NDArray[np.float64]) -> list[str]:
+def _blend_colours(responsibilities: NDArray[np.float64]) -> list[str]:
     """Return one colour a row: those of the components, mixed as it belongs to them."""
     k = responsibilities.shape[1]
-    palette = np.asarray(list(map(_channels, colours_of(k))))
+    palette = np.asarray(list(map(_channels, component_colours(k))))
     possible = np.isfinite(responsibilities).all(axis=1, keepdims=True)
     grey = np.asarray(_channels(GREY))
     mixed = np.where(possible, np.nan_to_num(responsibilities) @ palette, grey)
@@ -81,7 +81,7 @@ def _channels(colour: str) -> list[float]:
     return [float(int(colour[i : i + 2], 16)) for i in (1, 3, 5)]
 
 
-def _text(row: NDArray[np.float64]) -> str:
+def _point_text(row: NDArray[np.float64]) -> str:
     if np.isnan(row).any():
         return "zero density under every component"
     largest = np.argsort(-row, kind="stable")[:_NAMED]
@@ -89,5 +89,5 @@ def _text(row: NDArray[np.float64]) -> str:
     return "<br>".join([*parts, "..."] if len(row) > _NAMED else parts)
 
 
-def _rounded(numbers: NDArray[np.float64], digits: int) -> list[float]:
+def _round(numbers: NDArray[np.float64], digits: int) -> list[float]:
     return [float(f"{number:.{digits}g}") for number in numbers.tolist()]

@@ -14,7 +14,7 @@ import typer
 import estep_xp as ex
 from estep_xp.cli.compute.backend import BACKENDS
 from estep_xp.cli.compute.evaluate import Evaluator
-from estep_xp.cli.compute.fitting import Choices, fit_rows
+from estep_xp.cli.compute.fitting import FitOptions, fit_rows
 from estep_xp.cli.compute.stream import rows_per_block, stream
 from estep_xp.cli.read.columns import require_distinct
 from estep_xp.cli.read.data import choose_columns, open_data
@@ -26,9 +26,14 @@ from estep_xp.cli.read.rows import good_blocks
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.extras import require
-from estep_xp.cli.system.files import file_path, refuse_to_overwrite, replacing, writing
-from estep_xp.cli.system.process import exit_code_of
-from estep_xp.cli.text.errors import InputError, escaped
+from estep_xp.cli.system.files import (
+    atomic_write,
+    parse_file_path,
+    refuse_to_overwrite,
+    translate_write_errors,
+)
+from estep_xp.cli.system.process import run_to_exit_code
+from estep_xp.cli.text.errors import InputError, escape
 from estep_xp.cli.text.options import choice_parser, float_parser, integer_parser
 from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
 from estep_xp.cli.write.layout import Style
@@ -114,10 +119,10 @@ def top(
 ) -> None:
     """The E-step of mixture models: responsibilities and log-likelihoods."""
     if version:
-        terminal.put(f"estep-xp {ex.__version__}\n")
+        terminal.write_stdout(f"estep-xp {ex.__version__}\n")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        terminal.put(f"{context.get_help()}\n")
+        terminal.write_stdout(f"{context.get_help()}\n")
 
 
 @app.command(epilog=f"Example:\n\n{_CALCULATE}")
@@ -157,10 +162,10 @@ def calculate(
     if as_json and as_csv:
         raise InputError("--csv", "excludes --json; give one of them")
     if plot is not None:
-        plot_path = file_path("--plot", plot)
+        plot_path = parse_file_path("--plot", plot)
         require_plot_format(plot_path)
         refuse_to_overwrite(plot_path, force=force)
-    inputs = read_inputs(terminal.get() if x == "-" else x, means, variances, weights)
+    inputs = read_inputs(terminal.read_stdin() if x == "-" else x, means, variances, weights)
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
     evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend)
     calculation = Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
@@ -169,13 +174,13 @@ def calculate(
         picture = Picture(inputs.x, mixture, calculation.evaluation.results, calculation.title)
         write_plot(Path(plot), picture)
     if calculation.warning:
-        terminal.complain(calculation.warning)
+        terminal.write_stderr(calculation.warning)
     if as_json:
         lines = iter([calculation.json()])
     else:
         lines = calculation.csv() if as_csv else calculation.text(_style())
     for line in lines:
-        terminal.put(line)
+        terminal.write_stdout(line)
 
 
 @app.command(epilog=f"Example:\n\n{_RUN}")
@@ -199,8 +204,8 @@ def run(
 
     OUT appears when it is whole, and only then.
     """
-    source_path, model_path = file_path("DATA", data), file_path("--model", model)
-    output_path = file_path("--output", output)
+    source_path, model_path = parse_file_path("DATA", data), parse_file_path("--model", model)
+    output_path = parse_file_path("--output", output)
     require_format(output_path)
     refuse_to_overwrite(output_path, source_path, model_path, force=force)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
@@ -216,13 +221,13 @@ def run(
         advance = stack.enter_context(reading_progress(source, quiet=quiet))
         summary = stream(blocks, k, evaluate, writer.write, advance)
     warning = summary_warning(summary, data)
-    _complain([*source.notes, warning], quiet=quiet)
+    _write_notes([*source.notes, warning], quiet=quiet)
     if as_json:
         lines = iter([summary_json(summary, output)])
     else:
-        lines = summary_text(summary, escaped(output), _style())
+        lines = summary_text(summary, escape(output), _style())
     for line in lines:
-        terminal.put(line)
+        terminal.write_stdout(line)
 
 
 @app.command(epilog=f"Example:\n\n{_FIT}")
@@ -303,9 +308,9 @@ def fit(
 
     MODEL appears when the fit is done, and only then.
     """
-    choices = Choices(family, components, seed, init, tol, max_iter, variance_floor, backend)
+    options = FitOptions(family, components, seed, init, tol, max_iter, variance_floor, backend)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
-    source_path, output_path = file_path("DATA", data), file_path("--output", output)
+    source_path, output_path = parse_file_path("DATA", data), parse_file_path("--output", output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:
@@ -315,21 +320,21 @@ def fit(
         names = None if source.names is None else [source.names[column] for column in chosen]
         require_distinct(source_path, names or ())
         # The output is opened first: where that fails, no fit is lost.
-        draft = stack.enter_context(replacing(output_path))
+        partial = stack.enter_context(atomic_write(output_path))
         with reading_progress(source, quiet=quiet) as advance:
             rows = read_table(source, chosen, source_path, advance)
-        fitted = fit_rows(rows, data, choices, progress=terminal.shows_progress(quiet=quiet))
-        with writing(output_path):
-            draft.write(encode_model(fitted.model._replace(feature_names=names)))
+        fitted = fit_rows(rows, data, options, progress=terminal.shows_progress(quiet=quiet))
+        with translate_write_errors(output_path):
+            partial.write(encode_model(fitted.model._replace(feature_names=names)))
     # That a file may have been read in another way than it was meant shows nowhere else.
-    _complain([note for note in source.notes if not quiet or _is_warning(note)], quiet=False)
-    _complain([fit_warning(fitted, data)], quiet=quiet)
+    _write_notes([note for note in source.notes if not quiet or _is_warning(note)], quiet=False)
+    _write_notes([fit_warning(fitted, data)], quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:
-        lines = fit_text(fitted, names, escaped(output), _style())
+        lines = fit_text(fitted, names, escape(output), _style())
     for line in lines:
-        terminal.put(line)
+        terminal.write_stdout(line)
 
 
 @app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
@@ -357,7 +362,7 @@ def calculator(
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    return exit_code_of(_parse_and_run)
+    return run_to_exit_code(_parse_and_run)
 
 
 def _parse_and_run() -> int:
@@ -373,11 +378,11 @@ def _is_warning(note: str) -> bool:
     return note.startswith("warning: ")
 
 
-def _complain(lines: Iterable[str | None], *, quiet: bool) -> None:
+def _write_notes(lines: Iterable[str | None], *, quiet: bool) -> None:
     """Write notes and warnings to standard error, unless told to be quiet."""
     for line in lines:
         if line and not quiet:
-            terminal.complain(line)
+            terminal.write_stderr(line)
 
 
 def _style() -> Style:

@@ -11,7 +11,7 @@ import estep_xp as ex
 from estep_xp.cli.system.extras import require
 
 
-def _require_jax() -> Any:
+def _jax_converter() -> Any:
     jax = require("jax", wanted_by="--backend jax", install='"estep_xp[jax]"')
     jax.config.update("jax_enable_x64", True)
     return jax.numpy.asarray
@@ -19,11 +19,11 @@ def _require_jax() -> Any:
 
 # Each gives the function that makes arrays of a library from NumPy's, in 64-bit floats; a library
 # is imported only when it is asked for.
-_CONVERTERS: dict[str, Callable[[], Any]] = {"numpy": lambda: np.asarray, "jax": _require_jax}
+_CONVERTERS: dict[str, Callable[[], Any]] = {"numpy": lambda: np.asarray, "jax": _jax_converter}
 BACKENDS = tuple(_CONVERTERS)
 
 
-def converter(backend: str) -> Any:
+def array_converter(backend: str) -> Any:
     """Return the function that makes arrays of a backend from NumPy's, in 64-bit floats.
 
     Parameters
@@ -39,7 +39,7 @@ def converter(backend: str) -> Any:
     return _CONVERTERS[backend]()
 
 
-def converted(mixture: ex.Mixture, convert: Any) -> ex.Mixture:
+def convert_mixture(mixture: ex.Mixture, convert: Any) -> ex.Mixture:
     """Return the same mixture on the arrays that `convert` makes."""
     components: Any = mixture.components
     return ex.Mixture(convert(mixture.weights), type(components)(*map(convert, components)))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.read.strict_json import JsonObject, NumberToken, token_of
-from estep_xp.cli.text.errors import InputError, shown
+from estep_xp.cli.read.strict_json import JsonObject, NumberToken, json_token
+from estep_xp.cli.text.errors import InputError, show_token
 
 FORMAT = "estep_xp.mixture"
 VERSION = 1
@@ -37,7 +37,7 @@ _FAMILIES = {
 FAMILIES = tuple(_FAMILIES)
 
 
-def components_of(family: str) -> type[Any]:
+def components_class(family: str) -> type[Any]:
     """Return the class of the components of a family, by its name in the file."""
     return _FAMILIES[family].components
 
@@ -117,7 +117,7 @@ class ModelFile:
         if not isinstance(name, str) or name not in _FAMILIES:
             raise InputError(
                 f"{path}: family",
-                f"is {shown(token_of(name))}; must be one of {', '.join(_FAMILIES)}",
+                f"is {show_token(json_token(name))}; must be one of {', '.join(_FAMILIES)}",
             )
         self._name = name
         self._sizes = {"k": record.length("means")}

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.read.columns import find_index, refuse_text
+from estep_xp.cli.read.columns import find_index, text_error
 from estep_xp.cli.read.rows import BadRows
 from estep_xp.cli.system.extras import require_pyarrow
-from estep_xp.cli.system.files import reading
+from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.errors import InputError, SystemFailure
 
 _ROWS = 1 << 16
@@ -37,7 +37,7 @@ class ParquetSource:
     def __init__(self, path: Path, stack: ExitStack, place: Path) -> None:
         self._path = path
         self._pyarrow, parquet = require_pyarrow(path)
-        with self._damage():
+        with self._translate_errors():
             file = stack.enter_context(place.open("rb"))
             # Buffered: a column is read piece by piece, not a row group at once.
             self._file = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
@@ -55,9 +55,9 @@ class ParquetSource:
             if not self._holds_numbers(column):
                 numeric = [other for other in range(self.n_columns) if self._holds_numbers(other)]
                 found = str(self._schema.field(column).type)
-                raise refuse_text(self._path, self.names, column, found, numeric)
+                raise text_error(self._path, self.names, column, found, numeric)
         for batch in self._batches(columns, _ROWS):
-            block = np.stack(list(map(self._numbers, batch)), axis=1)
+            block = np.stack(list(map(self._to_floats, batch)), axis=1)
             bad.add_not_finite(block, columns, self.position)
             self.position += len(block)
             yield block
@@ -68,7 +68,7 @@ class ParquetSource:
         batches = self._file.iter_batches(batch_size=n_rows, columns=[names[c] for c in columns])
         namesakes = [names[:c].count(names[c]) for c in columns]  # that come before the column
         while True:
-            with self._damage():
+            with self._translate_errors():
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -80,10 +80,10 @@ class ParquetSource:
             ]
 
     @contextmanager
-    def _damage(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Turn the errors of a damaged file into one that names it."""
         try:
-            with reading(self._path):
+            with translate_read_errors(self._path):
                 yield
         except (self._pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
@@ -95,11 +95,11 @@ class ParquetSource:
 
     def find_index(self) -> dict[int, int | None]:
         """Return the columns of a data frame's index: those pandas says, and those called so."""
-        said = [self._schema.get_field_index(name) for name in self._index_of_pandas()]
+        said = [self._schema.get_field_index(name) for name in self._pandas_index()]
         names = ["data" if column in said else name for column, name in enumerate(self.names or ())]
         return dict.fromkeys(said) | find_index(self._path, names, self._first_values)
 
-    def _index_of_pandas(self) -> list[str]:
+    def _pandas_index(self) -> list[str]:
         """Return the names of the index's columns by what pandas has written into the file."""
         try:
             said = json.loads(self._schema.metadata[b"pandas"])["index_columns"]
@@ -118,7 +118,7 @@ class ParquetSource:
         types = self._pyarrow.types
         return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
-    def _numbers(self, values: Any) -> NDArray[np.float64]:
+    def _to_floats(self, values: Any) -> NDArray[np.float64]:
         """Return one column of a batch; what is missing becomes NaN."""
         if self._pyarrow.types.is_decimal(values.type):
             # By way of text, which is rounded once: a direct cast is off in the last digit.

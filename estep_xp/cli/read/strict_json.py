@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.system.files import reading
-from estep_xp.cli.text.errors import InputError, shown
+from estep_xp.cli.system.files import translate_read_errors
+from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import parse_number
 
 
@@ -46,12 +46,12 @@ class JsonObject:
         value = self.record.get(key, expected)
         if type(value) is not type(expected) or value != expected:
             raise InputError(
-                f"{self.path}: {key}", f"is {shown(token_of(value))}; must be {expected}"
+                f"{self.path}: {key}", f"is {show_token(json_token(value))}; must be {expected}"
             )
 
     def error(self, key: str, index: int, expectation: str) -> InputError:
         """Return the error that one value of the list `key` is not what was expected."""
-        return _error(f"{self.path}: {key}", index, self.record[key][index], expectation)
+        return _value_error(f"{self.path}: {key}", index, self.record[key][index], expectation)
 
     def length(self, key: str, *indices: int) -> int:
         """Return the length of the list at `key`, or of one inside it; it must not be empty."""
@@ -61,7 +61,8 @@ class JsonObject:
         if not isinstance(value, list) or not value:
             field = f"{self.path}: {key}{''.join(f'[{index}]' for index in indices)}"
             raise InputError(
-                field, f"is {shown(token_of(value))}; must be a list of numbers, one at least"
+                field,
+                f"is {show_token(json_token(value))}; must be a list of numbers, one at least",
             )
         return len(value)
 
@@ -72,16 +73,17 @@ class JsonObject:
         field, names = f"{self.path}: {key}", self.record[key]
         if not isinstance(names, list):
             raise InputError(
-                field, f"is {shown(token_of(names))}; must be a list of {length} names in quotes"
+                field,
+                f"is {show_token(json_token(names))}; must be a list of {length} names in quotes",
             )
         if len(names) != length:
             raise InputError(field, f"has length {len(names)}; must have length {length}")
         seen = set()
         for index, name in enumerate(names):
             if type(name) is not str:  # a NumberToken is one, too
-                raise _error(field, index, name, "must be a name in quotes")
+                raise _value_error(field, index, name, "must be a name in quotes")
             if name in seen:
-                raise _error(field, index, name, "is there twice")
+                raise _value_error(field, index, name, "is there twice")
             seen.add(name)
         return tuple(names)
 
@@ -93,15 +95,15 @@ class JsonObject:
     ) -> NDArray[np.float64]:
         """Return the nested list `key`, which must have this shape and pass the check."""
         value = self.get(key)
-        array = _convert(value, shape)
+        array = _to_array(value, shape)
         if array is not None and (check is None or not any(map(check, array.flat))):
             return array
         numbers: list[float] = []  # number by number, to name the bad one
-        _collect(f"{self.path}: {key}", value, shape, check, numbers)
+        _collect_numbers(f"{self.path}: {key}", value, shape, check, numbers)
         return np.asarray(numbers, dtype=np.float64).reshape(shape)
 
 
-def _convert(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+def _to_array(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
     """Return a nested list of finite numbers of this shape; None if it is anything else."""
     items = [value]
     for length in shape:
@@ -114,7 +116,7 @@ def _convert(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
     return array if np.isfinite(array).all() else None
 
 
-def _collect(
+def _collect_numbers(
     field: str,
     value: Any,
     shape: tuple[int, ...],
@@ -123,29 +125,31 @@ def _collect(
 ) -> None:
     """Append the numbers of a nested list to `numbers`, in the order in which they are written."""
     if not isinstance(value, list):
-        raise InputError(field, f"is {shown(token_of(value))}; must be a list of length {shape[0]}")
+        raise InputError(
+            field, f"is {show_token(json_token(value))}; must be a list of length {shape[0]}"
+        )
     if len(value) != shape[0]:
         raise InputError(field, f"has length {len(value)}; must have length {shape[0]}")
     for index, item in enumerate(value):
         if len(shape) > 1:
-            _collect(f"{field}[{index}]", item, shape[1:], check, numbers)
+            _collect_numbers(f"{field}[{index}]", item, shape[1:], check, numbers)
             continue
         if not isinstance(item, NumberToken):
-            raise _error(field, index, item, "must be a number")
+            raise _value_error(field, index, item, "must be a number")
         try:
             number = parse_number(item)
         except ValueError as error:
-            raise _error(field, index, item, str(error)) from None
+            raise _value_error(field, index, item, str(error)) from None
         if check is not None and (expectation := check(number)):
-            raise _error(field, index, item, expectation)
+            raise _value_error(field, index, item, expectation)
         numbers.append(number)
 
 
-def _error(field: str, index: int, value: Any, expectation: str) -> InputError:
-    return InputError(field, expectation, position=index + 1, token=token_of(value))
+def _value_error(field: str, index: int, value: Any, expectation: str) -> InputError:
+    return InputError(field, expectation, position=index + 1, token=json_token(value))
 
 
-def token_of(value: Any) -> str:
+def json_token(value: Any) -> str:
     """Return how the file writes `value`."""
     if isinstance(value, NumberToken):
         return value
@@ -156,7 +160,7 @@ def token_of(value: Any) -> str:
 
 def _read_json(path: Path) -> Any:
     """Return what the file holds, its numbers as :class:`NumberToken`."""
-    with reading(path):
+    with translate_read_errors(path):
         content = path.read_bytes()
     # Millions of lists are no garbage: to look for some among them takes as long as to read them.
     collects = gc.isenabled()
@@ -167,7 +171,7 @@ def _read_json(path: Path) -> Any:
             parse_int=NumberToken,
             parse_float=NumberToken,
             parse_constant=NumberToken,  # NaN, Infinity: no JSON, and refused where they stand
-            object_pairs_hook=_without_duplicates,
+            object_pairs_hook=_build_object,
         )
     except json.JSONDecodeError as error:
         where = f"{path} line {error.lineno}"
@@ -183,7 +187,7 @@ def _read_json(path: Path) -> Any:
             gc.enable()
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of these pairs; ValueError if a key comes twice."""
     record = dict(pairs)
     if len(record) < len(pairs):

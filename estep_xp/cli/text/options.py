@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
-from estep_xp.cli.text.errors import InputError, shown
+from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import parse_number
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
@@ -30,7 +30,7 @@ def choice_parser(option: str, choices: Collection[str]) -> Callable[[str], str]
 
     def parse_choice(text: str) -> str:
         if text not in choices:
-            raise InputError(option, f"is {shown(text)}; must be one of {', '.join(choices)}")
+            raise InputError(option, f"is {show_token(text)}; must be one of {', '.join(choices)}")
         return text
 
     return parse_choice
@@ -55,7 +55,7 @@ def integer_parser(option: str, *, least: int, most: int = _LARGEST) -> Callable
             if most == _LARGEST:
                 digits = ", of at most 18 digits" if len(word) > 18 and word.isdecimal() else ""
                 bounds = f", {least} or more{digits}"
-            raise InputError(option, f"is {shown(text)}; must be a whole number{bounds}")
+            raise InputError(option, f"is {show_token(text)}; must be a whole number{bounds}")
         return int(word)
 
     return parse_integer
@@ -75,9 +75,9 @@ def float_parser(option: str) -> Callable[[str], float]:
         try:
             number = parse_number(text)
         except ValueError as error:
-            raise InputError(option, f"is {shown(text)}; {error}") from None
+            raise InputError(option, f"is {show_token(text)}; {error}") from None
         if number < 0:
-            raise InputError(option, f"is {shown(text)}; must not be negative")
+            raise InputError(option, f"is {show_token(text)}; must not be negative")
         return number
 
     return parse_float

@@ -15,7 +15,7 @@ import estep_xp as ex
 from estep_xp.cli.compute.curves import WIDEST, Curves, density_curves
 from estep_xp.cli.compute.results import Results
 from estep_xp.cli.system.extras import require
-from estep_xp.cli.system.files import replacing, writing
+from estep_xp.cli.system.files import atomic_write, translate_write_errors
 from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.write.palette import COLOURS, colour_of
 
@@ -88,7 +88,7 @@ def write_plot(path: Path, picture: Picture) -> None:
         matplotlib.rcdefaults()  # a picture of ours, not of the user's settings
         matplotlib.rcParams.update(_STYLE)
         figure = _draw(picture)
-        with replacing(path) as file, writing(path):
+        with atomic_write(path) as file, translate_write_errors(path):
             figure.savefig(file, format=suffix[1:], dpi=150, metadata=metadata)
 
 
@@ -153,8 +153,8 @@ def _draw_responsibilities(
     axes: Any, curves: Curves, x: NDArray[np.float64], responsibilities: NDArray[np.float64]
 ) -> None:
     """Draw stacked responsibilities: pale wherever an observation could be, strong where one is."""
-    edges = _stacked(curves.responsibilities)
-    bars = _stacked(responsibilities)
+    edges = _stack(curves.responsibilities)
+    bars = _stack(responsibilities)
     for j, colour in enumerate(map(colour_of, range(edges.shape[1] - 1))):
         part = _where_visible(curves.responsibilities[:, j], _VISIBLE)
         low, high = edges[part, j], edges[part, j + 1]
@@ -203,7 +203,7 @@ def _where_visible(heights: NDArray[np.float64], least: float) -> slice:
     return slice(max(visible[0] - 1, 0), visible[-1] + 2) if len(visible) else slice(0)
 
 
-def _stacked(responsibilities: NDArray[np.float64]) -> NDArray[np.float64]:
+def _stack(responsibilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the k + 1 edges of k shares that lie upon each other, for each row."""
     zeros = np.zeros((len(responsibilities), 1))
     return np.concatenate((zeros, np.cumsum(responsibilities, axis=1)), axis=1)

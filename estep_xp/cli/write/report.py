@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.compute.evaluate import Evaluation, scaled
+from estep_xp.cli.compute.evaluate import Evaluation, rescale_weights
 from estep_xp.cli.compute.results import csv_heading, csv_lines
 from estep_xp.cli.compute.stream import Summary
 from estep_xp.cli.text.numbers import format_decimal, format_exact
@@ -37,7 +37,7 @@ class Calculation(NamedTuple):
     @property
     def normalized_weights(self) -> list[float]:
         """Mixing weights that sum to 1."""
-        weights = scaled(self.weights) + 0.0  # a zero without a sign
+        weights = rescale_weights(self.weights) + 0.0  # a zero without a sign
         return [float(weight) for weight in weights / math.fsum(weights)]
 
     @property
@@ -93,7 +93,7 @@ class Calculation(NamedTuple):
         yield from figure_lines(figures, style)
         labels = [str(label) if label >= 0 else "-" for label in results.labels.tolist()]
         values = list(map(format_exact, self.x.tolist()))
-        for group in _groups(len(self.weights), max(map(len, values)), style.columns):
+        for group in _split_components(len(self.weights), max(map(len, values)), style.columns):
             yield "\n"
             yield from _table(values, results.responsibilities, labels, group, style)
         yield "\n"
@@ -147,7 +147,7 @@ def _density_warning(field: str, count: int, n: int, noun: str, first: str) -> s
     )
 
 
-def _groups(k: int, value_width: int, columns: int | None) -> Iterator[range]:
+def _split_components(k: int, value_width: int, columns: int | None) -> Iterator[range]:
     """Yield the components in groups that fit side by side, as many tables as it takes."""
     size = k
     if columns is not None:
@@ -186,12 +186,12 @@ def _heading(component: int) -> str:
 
 def encode_json(record: dict[str, Any]) -> str:
     """Return `record` as JSON; what JSON cannot write, NaN and infinity, is null."""
-    return json.dumps(_without_nonfinite(record), allow_nan=False) + "\n"
+    return json.dumps(_replace_nonfinite(record), allow_nan=False) + "\n"
 
 
-def _without_nonfinite(value: Any) -> Any:
+def _replace_nonfinite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nonfinite(item) for key, item in value.items()}
+        return {key: _replace_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nonfinite(item) for item in value]
+        return [_replace_nonfinite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,7 +16,7 @@ from estep_xp.cli.compute.results import (
     structured_dtype,
     structured_rows,
 )
-from estep_xp.cli.system.files import replacing, writing
+from estep_xp.cli.system.files import atomic_write, translate_write_errors
 from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.write.parquet import ParquetWriter
 
@@ -51,7 +51,7 @@ def open_results(path: Path, k: int) -> Iterator[Writer]:
         How many components there are.
     """
     make = _WRITERS[path.suffix.lower()]
-    with replacing(path) as file, writing(path):
+    with atomic_write(path) as file, translate_write_errors(path):
         writer = make(path, file, k)
         try:
             yield writer
