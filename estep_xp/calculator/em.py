@@ -10,6 +10,7 @@ import numpy as np
 import estep_xp as ex
 from estep_xp.calculator.fields import Fields, format_list
 from estep_xp.cli.read.inputs import Inputs
+from estep_xp.cli.text.numbers import format_count
 from estep_xp.em.fit import Options, fitted
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run_to_convergence(fields: Fields, inputs: Inputs) -> EMProgress:
             raise StopIteration
 
     def describe(result: ex.EMResult) -> str:
-        steps = f"{result.n_iter} step{'s' if result.n_iter > 1 else ''}"
+        steps = format_count(result.n_iter, "step")
         return f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"
 
     options = Options(tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=stop_when_late)

@@ -12,6 +12,7 @@ import estep_xp as ex
 from estep_xp.cli.compute.backend import array_converter, convert_mixture
 from estep_xp.cli.read.model import Model, components_class
 from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.text.numbers import format_count
 from estep_xp.em.fit import Options, fitted
 
 
@@ -103,7 +104,7 @@ def fit_rows(
     """
     family, k = components_class(fit_options.family), fit_options.n_components
     if k > len(rows):
-        has = f"{field} has {len(rows)} row{'s' if len(rows) > 1 else ''}"
+        has = f"{field} has {format_count(len(rows), 'row')}"
         raise InputError("--components", f"is {k}; {has}, and there must be one for each")
     univariate = fit_options.family == "univariate"
     convert = array_converter(fit_options.backend)

@@ -80,11 +80,9 @@ class ArrayFile:
             raise InputError(str(path), "holds no rows")
         # Nothing is made room for that the file cannot hold.
         if size is not None and math.prod(shape) * self._dtype.itemsize > size - self._start:
-            raise InputError(
-                str(path),
-                f"{_INCOMPLETE}; by its header it has {format_count(math.prod(shape[1:]), 'column')} and "
-                f"{format_count(shape[0], 'row')}",
-            )
+            columns = format_count(math.prod(shape[1:]), "column")
+            rows = format_count(shape[0], "row")
+            raise InputError(str(path), f"{_INCOMPLETE}; by its header it has {columns} and {rows}")
         self.names: tuple[str, ...] | None = None
         self.notes: list[str] = []
         self.index: list[int] = []
