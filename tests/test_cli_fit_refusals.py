@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +167,13 @@ def test_identical_rows_are_fitted(tmp_path):
     assert code == 0
     assert stderr.startswith(f"warning: {data}: features 0 and 1 vary within no component")
     np.testing.assert_allclose(json.loads(path.read_bytes())["means"], [[3, 4], [3, 4]])
+
+
+def test_features_without_variance_are_called_by_their_names(cli):
+    Path("x.csv").write_text("a,2,c;d,e\n" + "".join(f"7,{i},3,{i * i}\n" for i in range(9)))
+    code, _, err = cli("fit", "x.csv", *FULL, "--output", "m.json", "--header", "yes")
+    assert code == 0
+    assert err.startswith("warning: x.csv: features a and 'c;d' vary within no component: ")
 
 
 def test_covariances_that_run_would_refuse_are_not_written(monkeypatch):

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 
+from estep_xp.cli.compute import results
 from estep_xp.cli.compute.results import Results
 from estep_xp.cli.system.files import atomic_write
 from estep_xp.cli.text.errors import FaceError, SystemFailure
@@ -37,6 +38,23 @@ def test_results_as_csv(tmp_path):
     ]
     heading = "responsibility_0,responsibility_1,label,log_likelihood"
     assert path.read_text().splitlines() == [heading, *rows, *rows]
+
+
+def test_a_column_more_is_one_record_more(tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    largest = results.Column(
+        "largest", "largest", "<f4", False, lambda found: found.responsibilities.max(axis=1)
+    )
+    monkeypatch.setattr(results, "COLUMNS", (largest, *results.COLUMNS))
+    for suffix in (".csv", ".npy", ".parquet"):
+        write_results(tmp_path / f"out{suffix}", RESULTS)
+    names = ["largest", "responsibility_0", "responsibility_1", "label", "log_likelihood"]
+    assert (tmp_path / "out.csv").read_text().splitlines()[0] == ",".join(names)
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table.column_names == names
+    expected = RESULTS.responsibilities.max(axis=1).astype(np.float32)
+    np.testing.assert_array_equal(table["largest"].to_numpy(), expected)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy")["largest"], expected)
 
 
 def test_results_as_a_structured_array(tmp_path):

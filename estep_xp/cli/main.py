@@ -323,7 +323,7 @@ def fit(
         partial = stack.enter_context(atomic_write(output_path))
         with reading_progress(source, quiet=quiet) as advance:
             rows = read_table(source, chosen, source_path, advance)
-        fitted = fit_rows(rows, data, options, progress=terminal.shows_progress(quiet=quiet))
+        fitted = fit_rows(rows, data, options, names, progress=terminal.shows_progress(quiet=quiet))
         with translate_write_errors(output_path):
             partial.write(encode_model(fitted.model._replace(feature_names=names)))
     # That a file may have been read in another way than it was meant shows nowhere else.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 import estep_xp as ex
 from estep_xp.cli.compute.backend import array_converter, convert_mixture
 from estep_xp.cli.read.model import Model, components_class
-from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import format_count
 from estep_xp.em.fit import Options, fitted
 
@@ -80,7 +81,12 @@ class FitSummary(NamedTuple):
 
 
 def fit_rows(
-    rows: NDArray[np.float64], field: str, fit_options: FitOptions, *, progress: bool
+    rows: NDArray[np.float64],
+    field: str,
+    options: FitOptions,
+    names: Sequence[str] | None = None,
+    *,
+    progress: bool,
 ) -> FitSummary:
     """Return the fit of a mixture to `rows`.
 
@@ -90,8 +96,10 @@ def fit_rows(
         The observations; one column if the family is univariate.
     field : str
         What holds them, for errors.
-    choices : Choices
+    options : FitOptions
         How to fit.
+    names : sequence of str, optional
+        The names of the columns, for warnings.
     progress : bool
         Whether to show a bar with the log-likelihood on standard error.
 
@@ -102,33 +110,33 @@ def fit_rows(
     SystemFailure
         If the backend is not installed.
     """
-    family, k = components_class(fit_options.family), fit_options.n_components
+    family, k = components_class(options.family), options.n_components
     if k > len(rows):
         has = f"{field} has {format_count(len(rows), 'row')}"
         raise InputError("--components", f"is {k}; {has}, and there must be one for each")
-    univariate = fit_options.family == "univariate"
-    convert = array_converter(fit_options.backend)
+    univariate = options.family == "univariate"
+    convert = array_converter(options.backend)
     x = convert(rows[:, 0] if univariate else rows)
     try:
-        options = Options(
-            tol=fit_options.tol,
-            max_iter=fit_options.max_iter,
-            variance_floor=fit_options.variance_floor,
-            n_init=fit_options.n_init,
-            seed=fit_options.seed,
+        em_options = Options(
+            tol=options.tol,
+            max_iter=options.max_iter,
+            variance_floor=options.variance_floor,
+            n_init=options.n_init,
+            seed=options.seed,
             progress=progress,
         )
-        result, verdict = fitted(
-            x, ex.initialize(x, k, family, seed=fit_options.seed), None, options
-        )
+        start = ex.initialize(x, k, family, seed=options.seed)
+        result, verdict = fitted(x, start, None, em_options)
     except ValueError as error:
         raise InputError(field, _name_options(str(error))) from error
     model = Model.from_mixture(result.mixture)
-    # What is said about the fit is said about the mixture as the file has it.
+    # Report figures for the mixture as read back from the file, so that `run` reproduces them.
     result = result._replace(mixture=convert_mixture(_read_back(model, field), convert))
     total = float(ex.log_likelihood(x, result.mixture))
     bic = float(result.bic(x))
-    warning = "" if verdict.warning is None else _name_options(str(verdict.warning))
+    warning = "" if verdict.warning is None else str(verdict.warning)
+    warning = _name_features(_name_options(warning), names)
     return FitSummary(
         model, len(rows), int(result.n_iter), bool(result.converged), total, bic, warning
     )
@@ -150,6 +158,15 @@ def _read_back(model: Model, field: str) -> ex.Mixture:
 def _name_options(message: str) -> str:
     """Return a message of the library with the names that the command has for its arguments."""
     return re.sub(r"\b(variance_floor|max_iter|n_init|tol|seed)\b", _option_name, message)
+
+
+def _name_features(warning: str, names: Sequence[str] | None) -> str:
+    """Return a warning of the library with features called by their columns' names."""
+    found = re.match(r"(?:\d+ )?features? (.+?) var", warning)
+    if names is None or found is None:
+        return warning
+    called = re.sub(r"\d+", lambda index: show_token(names[int(index[0])]), found[1])
+    return f"{warning[: found.start(1)]}{called}{warning[found.end(1) :]}"
 
 
 def _option_name(argument: re.Match[str]) -> str:

@@ -205,8 +205,8 @@ def refuse_row_names(
             raise InputError(
                 str(path),
                 f"has {format_count(n_names, 'name')} and {n_names + 1} values a line, as R writes "
-                "the names of rows; give row.names = FALSE to write.table, or put a name for them in "
-                "front of the first line",
+                "the names of rows; give row.names = FALSE to write.table, or put a name for them "
+                "in front of the first line",
             )
 
 
