@@ -17,7 +17,7 @@ pytest.importorskip("starlette", reason="the page needs the extra calculator")
 pytest.importorskip("uvicorn", reason="the page needs the extra calculator")
 from estep_xp.calculator.fields import WORKED
 from estep_xp.calculator.patience import PatientProtocol
-from tests.pages import ask, running
+from tests.pages import END, ask, running
 
 IMPATIENT = """
 import sys
@@ -43,7 +43,7 @@ def connect(address):
 
 def assert_silent_end(process):
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=5)
+    stdout, stderr = process.communicate(timeout=END)
     assert (process.returncode, stdout) == (130, "")
     assert stderr == "Ctrl-C ends the calculator.\n"
 

@@ -1,43 +1,28 @@
-"""The command `fit` as people run it: every test starts a process and looks at what it leaves."""
+"""The command `fit` as people run it: each test looks at what a process leaves behind."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import re
-import signal
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp.cli.fitting import Choices, fit_rows
-from estep_xp.cli.read.model import Model
-from estep_xp.cli.text.errors import InputError
 from tests.commands import (
     COMMAND,
     FAITHFUL,
-    ON_A_FULL_DISK,
-    assert_refused,
     bivariate,
-    interrupt,
     needs_jax,
     needs_pyarrow,
-    on_terminal,
-    read_terminal,
     run,
-    stalled,
-    start,
-    start_on_terminal,
     succeed,
 )
+from tests.fit_commands import FULL, GEYSER, fit, write_large_data
 
-GEYSER = np.loadtxt(FAITHFUL, delimiter=",", skiprows=1)
-FULL = ("--components", "2", "--family", "full")
 FAMILIES = {
     "univariate": ex.UnivariateGaussian,
     "spherical": ex.SphericalGaussian,
@@ -47,20 +32,14 @@ FAMILIES = {
 }
 
 
-def fit(folder, *arguments, data=FAITHFUL, output="model.json", **options):
-    """Fit two full components, or what the arguments say, and return the model's bytes."""
-    path = folder / output
-    defaults = () if "--family" in arguments else FULL
-    succeed("fit", str(data), *defaults, *arguments, "--output", str(path), **options)
-    return path.read_bytes()
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    return write_large_data(tmp_path_factory.mktemp("large"))
 
 
 def figures(text):
     """Return the figures that stand above the table."""
     return dict(re.findall(r"^(\S.*?)  +(.+)$", text.partition("\n\n")[0], re.MULTILINE))
-
-
-# --- results ------------------------------------------------------------------------------------
 
 
 def test_old_faithful(tmp_path):
@@ -156,17 +135,6 @@ def test_every_format_gives_the_same_bytes(tmp_path, suffix):
     assert found == expected.replace(b'  "feature_names": ["eruptions", "waiting"],\n', names)
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    """A file of so many rows that threads share them."""
-    rng = np.random.default_rng(3)
-    centres = rng.normal(scale=4, size=(5, 4))
-    x = centres[rng.integers(0, 5, size=60_000)] + rng.normal(size=(60_000, 4))
-    path = tmp_path_factory.mktemp("large") / "data.npy"
-    np.save(path, x)
-    return path
-
-
 ON_ONE_PROCESSOR = """
 import os, runpy
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
@@ -258,173 +226,6 @@ def test_units_are_free(tmp_path):
     assert other["log_likelihood"] + shift == pytest.approx(one["log_likelihood"], rel=1e-9)
 
 
-# --- what is refused ----------------------------------------------------------------------------
-
-SINGULAR = "a,b\n1,1\n2,2\n3,3\n4,4\n"
-BAD_FITS = {
-    "no components": ({"--components": "0"}, 2, "--components: is 0; must be a whole number, 1"),
-    "negative": ({"--components": "-2"}, 2, "--components: is -2; must be a whole number, 1 or mo"),
-    "a fraction": ({"--components": "2.5"}, 2, "--components: is 2.5; must be a whole number"),
-    "a word": ({"--components": "two"}, 2, "--components: is two; must be a whole number, 1 or mo"),
-    "nothing": ({"--components": ""}, 2, "--components: is empty; must be a whole number"),
-    "underscore": ({"--components": "1_0"}, 2, "--components: is 1_0; must be a whole number"),
-    "huge": ({"--components": "9" * 50}, 2, f"--components: is {'9' * 37}...; must be a whole"),
-    "escape": ({"--components": "\x1b[2J"}, 2, r"--components: is \x1b[2J; must be a whole number"),
-    "too many": ({"--components": "4"}, 2, "--components: is 4; x.csv has 3 rows, and there must"),
-    "one row": (
-        {"DATA": "one.csv"},
-        2,
-        "--components: is 2; one.csv has 1 row, and there must be one for each",
-    ),
-    "family": ({"--family": "fool"}, 2, "--family: is fool; must be one of univariate, spherical"),
-    "univariate": (
-        {"--family": "univariate"},
-        2,
-        "x.csv: has 2 columns (a, b); --family univariate has 1 feature; choose with --columns",
-    ),
-    "univariate columns": (
-        {"--family": "univariate", "--columns": "a,b"},
-        2,
-        "--columns: has 2 columns; --family univariate has 1 feature",
-    ),
-    "no such column": ({"--columns": "c"}, 2, "--columns: value 1 is c; must be a, b or a number"),
-    "column twice": ({"--columns": "a,0"}, 2, "--columns: value 2 is 0; is there twice"),
-    "no columns": ({"DATA": "none.npy"}, 2, "none.npy: has no columns"),
-    "no rows": ({"DATA": "norows.npy"}, 2, "norows.npy: holds no rows"),
-    "empty": ({"DATA": "empty.csv"}, 2, "empty.csv: holds no rows"),
-    "header only": ({"DATA": "header.csv"}, 2, "header.csv: holds no rows"),
-    "bad rows": (
-        {"DATA": "bad.csv"},
-        2,
-        "bad.csv line 3: value 2 is x; must be a number "
-        "(6 bad rows: line 3, line 4, line 6, line 7, line 8, ...)",
-    ),
-    "NaN": ({"DATA": "nan.npy"}, 2, "nan.npy row 1: value 2 is nan; must be a finite number (1 ba"),
-    "objects": ({"DATA": "objects.npy"}, 2, "objects.npy: is an array of Python objects, which "),
-    "cut": ({"DATA": "cut.npy"}, 2, "cut.npy: ends before its last row: the file is incomplete"),
-    "complex": ({"DATA": "complex.npy"}, 2, "complex.npy: is an array of complex128; must hold"),
-    "no data": ({"DATA": "missing.csv"}, 2, "missing.csv: no such file"),
-    "no format": ({"DATA": "x.txt"}, 2, "x.txt: must end in one of .csv .tsv .npy .npz .parquet"),
-    "array": ({"--array": "x"}, 2, "--array: is for .npz archives; x.csv is none"),
-    "seed": ({"--seed": "-1"}, 2, "--seed: is -1; must be a whole number, 0 or more"),
-    "starts": ({"--init": "0"}, 2, "--init: is 0; must be a whole number, 1 or more"),
-    "negative tol": ({"--tol": "-1e-3"}, 2, "--tol: is -1e-3; must not be negative"),
-    "nan tol": ({"--tol": "nan"}, 2, "--tol: is nan; must be a finite number"),
-    "decimal comma": ({"--tol": "0,1"}, 2, "--tol: is 0,1; write decimals with a point (0.5)"),
-    "no iteration": ({"--max-iter": "0"}, 2, "--max-iter: is 0; must be a whole number, 1 or more"),
-    "floor": ({"--variance-floor": "-1"}, 2, "--variance-floor: is -1; must not be negative"),
-    "degenerate": (
-        {"DATA": "singular.csv", "--variance-floor": "0"},
-        2,
-        "singular.csv: covariances[0] is not positive definite; raise --variance-floor, or drop",
-    ),
-    "far apart": ({"DATA": "far.csv"}, 2, "far.csv: x varies too much: the variance of a feature"),
-    "output has no format": ({"--output": "model.txt"}, 2, "model.txt: must end in .json, which"),
-    "output is data": (
-        {"DATA": "link.csv", "--output": "data.json"},
-        2,
-        "data.json: is link.csv itself; write the output to another file",
-    ),
-    "output exists": ({"--output": "old.json"}, 1, "old.json: exists; give --force to replace it"),
-    "output is a directory": (
-        {"--output": "folder.json", "--force": None},
-        1,
-        "folder.json: is not a file that could be replaced",
-    ),
-    "no directory": (
-        {"--output": "none/model.json"},
-        1,
-        "none/model.json: No such file or directory",
-    ),
-    "no output": ({"--output": "", "--force": None}, 2, "--output: is empty; must be a file"),
-}
-FILES = {
-    "x.csv": "a,b\n1,2\n3,4\n5,7\n",
-    "one.csv": "1,2\n",
-    "empty.csv": "",
-    "header.csv": "a,b\n",
-    "bad.csv": "a,b\n1,2\n3,x\n4,nan\n\n5\n6,7,8\n,1\n2,y\n",
-    "singular.csv": SINGULAR,
-    "far.csv": "1,2\n1e200,2\n3,5\n",
-    "data.json": "1,2\n3,4\n5,6\n",
-    "old.json": "old",
-}
-ARRAYS = {
-    "none.npy": np.empty((3, 0)),
-    "norows.npy": np.empty((0, 2)),
-    "nan.npy": np.array([[1, 2], [3, math.nan]]),
-    "objects.npy": np.array([[1, None]], dtype=object),
-    "complex.npy": np.ones((3, 2), dtype=complex),
-    "cut.npy": np.ones((3, 2)),
-}
-
-
-@pytest.fixture(scope="module")
-def bad_files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bad")
-    for name, text in FILES.items():
-        (folder / name).write_text(text)
-    for name, array in ARRAYS.items():
-        np.save(folder / name, array)
-    (folder / "cut.npy").write_bytes((folder / "cut.npy").read_bytes()[:-8])
-    (folder / "link.csv").symlink_to("data.json")
-    (folder / "folder.json").mkdir()
-    return folder
-
-
-@pytest.mark.parametrize("name", BAD_FITS)
-def test_fit_refuses(bad_files, name):
-    changes, code, message = BAD_FITS[name]
-    before = {file: file.read_bytes() for file in bad_files.iterdir() if file.is_file()}
-    options = {"--components": "2", "--family": "full", "--output": "out.json"} | changes
-    data = options.pop("DATA", "x.csv")
-    arguments = [part for option in options.items() for part in option if part is not None]
-    assert_refused(run("fit", data, *arguments, folder=bad_files), code, message)
-    after = {file: file.read_bytes() for file in bad_files.iterdir() if file.is_file()}
-    assert after == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (("fit", "x.csv", "--family", "full", "--output", "m.json"), "'--components'"),
-        (("fit", "x.csv", "--components", "2", "--output", "m.json"), "'--family'"),
-        (("fit", "x.csv", *FULL), "'--output'"),
-        (("fit", *FULL, "--output", "m.json"), "DATA"),
-        (("fit", "x.csv", "--frobnicate", *FULL, "--output", "m.json"), "--frobnicate"),
-    ],
-)
-def test_usage_errors_are_one_line(arguments, named):
-    outcome = run(*arguments)
-    assert_refused(outcome, 2, "")  # the words are the parser's, and change with its version
-    assert named in outcome[2]
-    assert "; see estep-xp fit --help" in outcome[2]
-
-
-def test_identical_rows_are_fitted(tmp_path):
-    data = tmp_path / "x.csv"
-    data.write_text("3,4\n" * 9)
-    path = tmp_path / "model.json"
-    code, _, stderr = run("fit", str(data), *FULL, "--output", str(path))
-    assert code == 0
-    assert stderr.startswith(f"warning: {data}: features 0 and 1 vary within no component")
-    np.testing.assert_allclose(json.loads(path.read_bytes())["means"], [[3, 4], [3, 4]])
-
-
-def test_covariances_that_run_would_refuse_are_not_written(monkeypatch):
-    """Rounding can make them so; on which data, depends on the processor."""
-
-    def refuse(_):
-        raise ValueError("covariances[0] is not positive definite")
-
-    monkeypatch.setattr(Model, "mixture", refuse)
-    choices = Choices("full", 2, 0, 1, 1e-6, 100, 1e-6, "numpy")
-    with pytest.raises(InputError) as error:
-        fit_rows(GEYSER, "x.npy", choices, progress=False)
-    assert str(error.value).startswith("x.npy: covariances are too close to singular to be written")
-    assert "raise --variance-floor" in str(error.value)
-
-
 def test_what_is_printed_is_what_run_finds(tmp_path):
     """Also where rounding of the covariances costs more than EM's last step."""
     rng = np.random.default_rng(3)
@@ -436,131 +237,3 @@ def test_what_is_printed_is_what_run_finds(tmp_path):
     arguments = ("run", "x.npy", "--model", "m.json", "--output", "out.npy", "--json")
     again = json.loads(succeed(*arguments, folder=tmp_path))
     assert again["log_likelihood"] == pytest.approx(found["log_likelihood"], rel=1e-12)
-
-
-# --- the file that is written -------------------------------------------------------------------
-
-
-def test_force_replaces_and_the_new_file_has_the_umasks_rights(tmp_path):
-    out = tmp_path / "model.json"
-    out.write_text("old")
-    out.chmod(0o600)
-    fit(tmp_path, "--force", umask=0o027)
-    assert json.loads(out.read_text())["family"] == "full"
-    assert out.stat().st_mode & 0o777 == 0o640
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_a_full_disk(tmp_path, large):
-    out = tmp_path / "model.json"
-    out.write_text("old")
-    options = ("--components", "40", "--family", "full", "--max-iter", "1", "--quiet", "--force")
-    outcome = run("fit", str(large), *options, "--output", str(out), command=ON_A_FULL_DISK)
-    assert_refused(outcome, 1, f"{out}: File too large")
-    assert out.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_the_model_is_whole_when_nobody_reads_the_summary(tmp_path):
-    out = tmp_path / "model.json"
-    process = start("fit", FAITHFUL, *FULL, "--output", str(out))
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait(60) == 141
-    assert json.loads(out.read_text())["family"] == "full"
-    out.unlink()
-    with Path("/dev/full").open("wb") as full:
-        outcome = run("fit", FAITHFUL, *FULL, "--output", str(out), stdout=full)
-    assert_refused(outcome, 1, "standard output: No space left on device")
-    assert json.loads(out.read_text())["family"] == "full"
-
-
-# --- signals and terminals ----------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def endless_fit(folder, data):
-    """Start a fit that will not end by itself, and wait until it shows how high it has climbed."""
-    out = folder / "model.json"
-    out.write_text("old")
-    process, ours = start_on_terminal(
-        *("fit", str(data), "--components", "5", "--family", "full", "--output", str(out)),
-        *("--force", "--tol", "0", "--max-iter", "1000000000"),
-    )
-    try:
-        read_terminal(ours, until="log-likelihood -")
-        assert len(list(folder.glob(".estep_xp-*"))) == 1
-        assert out.read_text() == "old"
-        yield process, ours, out
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_signals_end_a_fit_tidily(tmp_path, large, name, code):
-    with endless_fit(tmp_path, large) as (process, ours, out):
-        process.send_signal(getattr(signal, name))
-        shown = read_terminal(ours)
-        assert process.wait(60) == code
-    assert "Traceback" not in shown
-    assert "Error" not in shown
-    assert shown.count("\n") <= 1  # the bar's own line
-    assert shown.endswith("\x1b[?25h")  # the cursor is back
-    assert out.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_a_rerun_after_sigkill_works(tmp_path, large):
-    with endless_fit(tmp_path, large) as (process, ours, out):
-        process.kill()
-        read_terminal(ours)
-        assert process.wait(60) == -signal.SIGKILL
-    assert out.read_text() == "old"
-    assert json.loads(fit(tmp_path, "--force"))["family"] == "full"
-
-
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_signals_while_data_are_read(tmp_path, name, code):
-    options = ("--components", "2", "--family", "univariate")
-    with stalled(tmp_path, "fit", *options, "--output", str(tmp_path / "m.json")) as process:
-        interrupt(process, name)
-        assert process.communicate(timeout=60) == (b"", b"")
-    assert process.returncode == code
-    assert [file.name for file in tmp_path.iterdir()] == ["data.csv"]
-
-
-def test_the_log_likelihood_is_live_on_terminals(tmp_path):
-    out = str(tmp_path / "model.json")
-    arguments = ("fit", FAITHFUL, *FULL, "--output", out, "--force")
-    plain = succeed(*arguments)
-    shown, summary = on_terminal(*arguments, stdout=False, columns=60)
-    assert summary == plain
-    assert "log-likelihood -1130.263962" in shown
-    assert max(map(len, re.split(r"[\r\n]", re.sub(r"\x1b\[[\d;?]*\w", "", shown)))) <= 60
-    for quiet in ({"--quiet": None}, {"TERM": "dumb"}):
-        options = tuple(name for name in quiet if name.startswith("--"))
-        environment = {} if options else quiet
-        found = on_terminal(*arguments, *options, stdout=False, environment=environment)
-        assert found == ("", plain)
-    poor = {"NO_COLOR": "1", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    shown, _ = on_terminal(*arguments, stdout=False, environment=poor)
-    assert shown.isascii()
-    assert not re.search(r"\x1b\[[\d;]*m", shown)
-
-
-def test_the_table_on_a_narrow_terminal_of_any_encoding(tmp_path):
-    data = tmp_path / "x.csv"
-    rows = "\n".join(f"{x},{y}" for x, y in GEYSER.tolist())
-    data.write_text(f'"a name that is much longer than its column is wide","\x1b[2J"\n{rows}\n')
-    arguments = ("fit", str(data), *FULL, "--output", str(tmp_path / "m.json"), "--force")
-    poor = {"NO_COLOR": "1", "PYTHONIOENCODING": "ascii"}
-    shown, _ = on_terminal(*arguments, columns=60, environment=poor)
-    table = shown[shown.index("component ") :]
-    assert table.isascii()
-    assert "\x1b" not in table
-    assert max(map(len, table.splitlines())) <= 60
-    assert r"  \x1b[2J  " in table
-    coloured, _ = on_terminal(*arguments)
-    assert "\x1b[1mcomponent" in coloured

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
+from estep_xp.cli.compute.results import Results
 from estep_xp.cli.write import plot
-from estep_xp.cli.write.results import Results
 from tests.commands import (
     ON_A_FULL_DISK,
     WORKED,

@@ -35,18 +35,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import estep_xp as ex
-from estep_xp.calculator.em import Climb, one_step, to_convergence
-from estep_xp.calculator.fields import Fields, check, fields_of
-from estep_xp.calculator.picture import colour_of, picture_of
+from estep_xp.calculator.em import EMProgress, run_to_convergence, take_step
+from estep_xp.calculator.fields import Fields, check_fields, read_fields
+from estep_xp.calculator.picture import component_colours, make_picture
 from estep_xp.calculator.presets import presets
 from estep_xp.calculator.recipe import FILE
-from estep_xp.calculator.sensitivity import by_autodiff, by_statistics
-from estep_xp.calculator.sliders import sliders_of
+from estep_xp.calculator.sensitivity import gradient_by_autodiff, gradient_by_statistics
+from estep_xp.calculator.sliders import make_sliders
 from estep_xp.calculator.upload import MOST_BYTES, read_upload
-from estep_xp.calculator.view import calculate, order_of, results_of, sensitivity_of
+from estep_xp.calculator.view import calculate, read_order, results_context, sensitivity_context
 from estep_xp.cli.read.inputs import Inputs
-from estep_xp.cli.system.terminal import complain
-from estep_xp.cli.text.errors import InputError, one_line
+from estep_xp.cli.system.terminal import write_stderr
+from estep_xp.cli.text.errors import InputError, format_line
 
 _STATIC = Path(__file__).parent / "static"
 _MOST_FORM_BYTES = 2_000_000
@@ -68,8 +68,8 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
 }
-_FRESH = {"cache-control": "no-store"}
-_MOVES = {"step": one_step, "converge": to_convergence}
+_NO_STORE = {"cache-control": "no-store"}
+_EM_ACTIONS = {"step": take_step, "converge": run_to_convergence}
 _templates = Environment(
     loader=PackageLoader("estep_xp.calculator"), autoescape=True, undefined=StrictUndefined
 )
@@ -93,9 +93,9 @@ def create_app() -> Starlette:
             Middleware(_SafeHeaders),
         ],
         exception_handlers={
-            HTTPException: _refuse,
-            ClientDisconnect: _nobody_listens,
-            Exception: _report,
+            HTTPException: _answer_http_error,
+            ClientDisconnect: _ignore_disconnect,
+            Exception: _report_internal_error,
         },
     )
     app.state.jax = asyncio.Lock()
@@ -104,8 +104,8 @@ def create_app() -> Starlette:
 
 async def _page(request: Request) -> Response:
     """The whole page, filled in: a link shows its results at once."""
-    fields = fields_of(request.query_params)
-    return HTMLResponse(await run_in_threadpool(_page_html, fields), headers=_FRESH)
+    fields = read_fields(request.query_params)
+    return HTMLResponse(await run_in_threadpool(_page_html, fields), headers=_NO_STORE)
 
 
 def _page_html(fields: Fields) -> str:
@@ -125,12 +125,12 @@ def _page_html(fields: Fields) -> str:
 
 async def _answer(request: Request) -> Response:
     """What belongs on the page beside the fields, or what is wrong with them."""
-    form = await _form(request)
+    form = await _read_form(request)
     return JSONResponse(await run_in_threadpool(_answer_record, form))
 
 
 def _answer_record(form: Mapping[str, str]) -> dict[str, Any]:
-    context, picture, errors = _evaluate(_fields(form), form)
+    context, picture, errors = _evaluate(_form_fields(form), form)
     if errors:
         return {"errors": errors}
     parts = {name: _render(name, context) for name in ("results", "sliders")}
@@ -141,7 +141,7 @@ def _evaluate(
     fields: Fields, form: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
     """Return what the templates show, what there is to draw, and a message a bad field."""
-    inputs, errors = check(fields)
+    inputs, errors = check_fields(fields)
     nothing: dict[str, Any] = {"results": None, "sliders": [], "colours": []}
     if inputs is None:
         return nothing, None, errors
@@ -150,17 +150,17 @@ def _evaluate(
     except InputError as error:
         return nothing, None, {error.field: error.reason}
     context = {
-        "results": results_of(fields, inputs, calculation, order_of(form)),
-        "sliders": sliders_of(inputs),
-        "sensitivity": sensitivity_of(by_statistics(inputs)),
-        "colours": [colour_of(j) for j in range(len(inputs.means))],
+        "results": results_context(fields, inputs, calculation, read_order(form)),
+        "sliders": make_sliders(inputs),
+        "sensitivity": sensitivity_context(gradient_by_statistics(inputs)),
+        "colours": component_colours(len(inputs.means)),
     }
-    return context, picture_of(inputs, calculation.evaluation.results), {}
+    return context, make_picture(inputs, calculation.evaluation.results), {}
 
 
 async def _sensitivity(request: Request) -> Response:
     """The derivatives by JAX, on their own: it may take a second to come up."""
-    form = await _form(request)
+    form = await _read_form(request)
     if not find_spec("jax"):
         return JSONResponse({})
     async with request.app.state.jax:  # 20 people who wait for one program need it compiled once
@@ -168,37 +168,45 @@ async def _sensitivity(request: Request) -> Response:
 
 
 def _sensitivity_record(form: Mapping[str, str]) -> dict[str, Any]:
-    inputs, _ = check(_fields(form))
+    inputs, _ = check_fields(_form_fields(form))
     if inputs is None:
         return {}
-    context = {"sensitivity": sensitivity_of(by_autodiff(inputs))}
+    context = {"sensitivity": sensitivity_context(gradient_by_autodiff(inputs))}
     return {"html": _render("sensitivity", context)}
 
 
 async def _em(request: Request) -> Response:
     """New parameters, and how the log-likelihood has risen."""
-    move = _MOVES.get(request.path_params["kind"])
-    if move is None:
+    run_em = _EM_ACTIONS.get(request.path_params["kind"])
+    if run_em is None:
         raise HTTPException(404)
-    return JSONResponse(await run_in_threadpool(_em_record, move, await _form(request)))
+    return JSONResponse(await run_in_threadpool(_em_record, run_em, await _read_form(request)))
 
 
-def _em_record(move: Callable[[Fields, Inputs], Climb], form: Mapping[str, str]) -> dict[str, Any]:
-    fields = _fields(form)
-    inputs, errors = check(fields)
+def _em_record(
+    run_em: Callable[[Fields, Inputs], EMProgress], form: Mapping[str, str]
+) -> dict[str, Any]:
+    fields = _form_fields(form)
+    inputs, errors = check_fields(fields)
     if inputs is None:
         return {"errors": errors, "status": "Correct the marked field first."}
     try:
-        climb = move(fields, inputs)
+        progress = run_em(fields, inputs)
     except ValueError as error:
         return {"status": f"EM cannot go on from here: {error}."}
-    heights = [height if math.isfinite(height) else None for height in climb.heights]
-    return {"fields": climb.fields._asdict(), "heights": heights, "status": climb.summary}
+    log_likelihoods = [
+        value if math.isfinite(value) else None for value in progress.log_likelihoods
+    ]
+    return {
+        "fields": progress.fields._asdict(),
+        "log_likelihoods": log_likelihoods,
+        "status": progress.summary,
+    }
 
 
 async def _upload(request: Request) -> Response:
     """A column of a file, as text for the field."""
-    content = await _body(request, MOST_BYTES)
+    content = await _read_body(request, MOST_BYTES)
     query = request.query_params
     column = query.get("column", "")
     chosen = int(column) if re.fullmatch(r"[0-9]{1,9}", column) else None
@@ -208,13 +216,13 @@ async def _upload(request: Request) -> Response:
 
 async def _csv(request: Request) -> Response:
     """The table as a file, all of its digits."""
-    text = await run_in_threadpool(_csv_text, fields_of(request.query_params))
-    headers = {"content-disposition": f'attachment; filename="{FILE}"'} | _FRESH
+    text = await run_in_threadpool(_csv_text, read_fields(request.query_params))
+    headers = {"content-disposition": f'attachment; filename="{FILE}"'} | _NO_STORE
     return Response(text, media_type="text/csv", headers=headers)
 
 
 def _csv_text(fields: Fields) -> str:
-    inputs, errors = check(fields)
+    inputs, errors = check_fields(fields)
     if inputs is None:
         raise HTTPException(400, "; ".join(f"{field}: {text}" for field, text in errors.items()))
     return "".join(calculate(inputs).csv())
@@ -223,25 +231,25 @@ def _csv_text(fields: Fields) -> str:
 async def _static(request: Request) -> Response:
     name = request.path_params["name"]
     if name == "plotly.min.js":
-        return FileResponse(_plotly(), headers={"cache-control": "max-age=86400"})
+        return FileResponse(_plotly_script(), headers={"cache-control": "max-age=86400"})
     if name not in ("page.css", "page.js"):
         raise HTTPException(404)
     return FileResponse(_STATIC / name, headers={"cache-control": "no-cache"})
 
 
-def _plotly() -> Path:
+def _plotly_script() -> Path:
     """Return where the package plotly keeps its script; importing it would take a while."""
     spec = find_spec("plotly")
     (folder, *_) = (spec and spec.submodule_search_locations) or [""]
     return Path(folder, "package_data", "plotly.min.js")
 
 
-async def _form(request: Request) -> dict[str, str]:
-    content = await _body(request, _MOST_FORM_BYTES)
+async def _read_form(request: Request) -> dict[str, str]:
+    content = await _read_body(request, _MOST_FORM_BYTES)
     return dict(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def _read_body(request: Request, most: int) -> bytes:
     """Return the body of a request; of one that is too long the rest is not read."""
     body = bytearray()
     async for chunk in request.stream():
@@ -251,27 +259,27 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
-def _fields(form: Mapping[str, str]) -> Fields:
-    return fields_of(dict.fromkeys(Fields._fields, "") | dict(form))
+def _form_fields(form: Mapping[str, str]) -> Fields:
+    return read_fields(dict.fromkeys(Fields._fields, "") | dict(form))
 
 
 def _render(name: str, context: Mapping[str, Any]) -> str:
     return _templates.get_template(f"{name}.html").render(context)
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
+async def _answer_http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return PlainTextResponse(error.detail, error.status_code)
 
 
-async def _nobody_listens(*_: Any) -> Response:
+async def _ignore_disconnect(*_: Any) -> Response:
     """End a request whose client left before it had sent all of it: no error, and no answer."""
     return Response(status_code=400)
 
 
-async def _report(_: Request, error: Exception) -> Response:
-    text = one_line(f"internal error, please report it: {type(error).__name__}: {error}")
-    complain(text)
+async def _report_internal_error(_: Request, error: Exception) -> Response:
+    text = format_line(f"internal error, please report it: {type(error).__name__}: {error}")
+    write_stderr(text)
     return PlainTextResponse(text, 500)
 
 

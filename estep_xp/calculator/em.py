@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import estep_xp as ex
-from estep_xp.calculator.fields import Fields, list_text
-from estep_xp.cli.evaluate import scaled
+from estep_xp.calculator.fields import Fields, format_list
 from estep_xp.cli.read.inputs import Inputs
+from estep_xp.cli.text.numbers import format_count
 from estep_xp.em.fit import Options, fitted
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _MOST_ITERATIONS = 10_000
 _PATIENCE = 2.0  # seconds; a longer run goes on with the next press
 
 
-class Climb(NamedTuple):
+class EMProgress(NamedTuple):
     """Where EM has arrived.
 
     Attributes
@@ -36,12 +36,12 @@ class Climb(NamedTuple):
     """
 
     fields: Fields
-    heights: list[float]
+    log_likelihoods: list[float]
     summary: str
 
 
 @np.errstate(all="ignore")  # numbers that overflow are refused, not warned of
-def one_step(fields: Fields, inputs: Inputs) -> Climb:
+def take_step(fields: Fields, inputs: Inputs) -> EMProgress:
     """Return the parameters after one E-step and one M-step.
 
     Raises
@@ -49,11 +49,11 @@ def one_step(fields: Fields, inputs: Inputs) -> Climb:
     ValueError
         If an observation has zero density under every component.
     """
-    return _climb(fields, inputs, Options(max_iter=1), lambda _: "One step")
+    return _run_em(fields, inputs, Options(max_iter=1), lambda _: "One step")
 
 
 @np.errstate(all="ignore")
-def to_convergence(fields: Fields, inputs: Inputs) -> Climb:
+def run_to_convergence(fields: Fields, inputs: Inputs) -> EMProgress:
     """Return the parameters when the log-likelihood stands still, or patience is at an end.
 
     Raises
@@ -63,31 +63,31 @@ def to_convergence(fields: Fields, inputs: Inputs) -> Climb:
     """
     end = time.monotonic() + _PATIENCE
 
-    def watch(_: ex.EMResult) -> None:
+    def stop_when_late(_: ex.EMResult) -> None:
         if time.monotonic() > end:
             raise StopIteration
 
-    def how(result: ex.EMResult) -> str:
-        steps = f"{result.n_iter} step{'s' if result.n_iter > 1 else ''}"
+    def describe(result: ex.EMResult) -> str:
+        steps = format_count(result.n_iter, "step")
         return f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"
 
-    options = Options(tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=watch)
-    return _climb(fields, inputs, options, how)
+    options = Options(tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=stop_when_late)
+    return _run_em(fields, inputs, options, describe)
 
 
-def _climb(
-    fields: Fields, inputs: Inputs, options: Options, how: Callable[[ex.EMResult], str]
-) -> Climb:
-    start = ex.Mixture(
-        scaled(inputs.weights), ex.UnivariateGaussian(inputs.means, inputs.variances)
-    )
+def _run_em(
+    fields: Fields, inputs: Inputs, options: Options, describe: Callable[[ex.EMResult], str]
+) -> EMProgress:
+    start = ex.Mixture(inputs.weights, ex.UnivariateGaussian(inputs.means, inputs.variances))
     before = float(ex.log_likelihood(inputs.x, start))
     result, verdict = fitted(inputs.x, start, None, options)
-    heights = [before, *result.history.tolist()]
+    log_likelihoods = [before, *result.history.tolist()]
     components: Any = result.mixture.components
     parameters = (components.means, components.variances, result.mixture.weights)
-    texts = (list_text(array.tolist(), _DIGITS) for array in parameters)
-    summary = f"{how(result)}: log-likelihood {heights[0]:.4f} → {heights[-1]:.4f}."
+    texts = (format_list(array.tolist(), _DIGITS) for array in parameters)
+    summary = (
+        f"{describe(result)}: log-likelihood {log_likelihoods[0]:.4f} → {log_likelihoods[-1]:.4f}."
+    )
     for j in verdict.collapse.components:
         summary += (
             f" Component {j} has collapsed onto equal numbers: only the floor under variances, "
@@ -95,4 +95,4 @@ def _climb(
         )
     for j in verdict.collapse.lost:
         summary += f" Component {j} has lost all observations."
-    return Climb(Fields(fields.x, *texts), heights, summary)
+    return EMProgress(Fields(fields.x, *texts), log_likelihoods, summary)

@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 
 from estep_xp.cli.read.inputs import Inputs, check_inputs
 from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.text.numbers import format_exact
 
 MOST_OBSERVATIONS = 20_000
 MOST_COMPONENTS = 50
@@ -38,7 +39,7 @@ class Fields(NamedTuple):
 WORKED = Fields("0.5, 1.2, 3.8", "2, 6", "1, 1.5", "0.45, 0.55")
 
 
-def fields_of(query: Mapping[str, str]) -> Fields:
+def read_fields(query: Mapping[str, str]) -> Fields:
     """Return the fields of a link; what it leaves out is as in the worked example.
 
     Only weights that are left out beside means are equal: those of the example would not be meant.
@@ -49,23 +50,24 @@ def fields_of(query: Mapping[str, str]) -> Fields:
     return Fields(*(text.replace("\r\n", "\n") for text in texts))
 
 
-def check(fields: Fields) -> tuple[Inputs | None, dict[str, str]]:
+def check_fields(fields: Fields) -> tuple[Inputs | None, dict[str, str]]:
     """Return what the fields say, or else what is wrong: a message a bad field."""
     weights = fields.weights if fields.weights.strip() else None
     inputs, errors = check_inputs(fields.x, fields.means, fields.variances, weights)
     if inputs is not None:
-        errors = _too_many("x", len(inputs.x), MOST_OBSERVATIONS, "observations")
-        errors += _too_many("means", len(inputs.means), MOST_COMPONENTS, "components")
+        errors = _excess_errors("x", len(inputs.x), MOST_OBSERVATIONS, "observations")
+        errors += _excess_errors("means", len(inputs.means), MOST_COMPONENTS, "components")
     return (None if errors else inputs), {error.field: error.reason for error in errors}
 
 
-def _too_many(field: str, count: int, most: int, noun: str) -> list[InputError]:
+def _excess_errors(field: str, count: int, most: int, noun: str) -> list[InputError]:
     if count <= most:
         return []
     return [InputError(field, f"has {count} values; the page takes {most} {noun}, {_ELSEWHERE}")]
 
 
-def list_text(numbers: list[float], digits: int | None = None) -> str:
+def format_list(numbers: list[float], digits: int | None = None) -> str:
     """Return numbers as a field shows them: all their digits, or the first `digits`."""
-    words = (repr(number) if digits is None else f"{number:.{digits}g}" for number in numbers)
-    return ", ".join(word.removesuffix(".0") for word in words)
+    if digits is None:
+        return ", ".join(map(format_exact, numbers))
+    return ", ".join(f"{number:.{digits}g}" for number in numbers)

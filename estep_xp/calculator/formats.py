@@ -34,7 +34,7 @@ def recognise_format(path: Path, place: Path) -> str:
     for signature, suffix in _SIGNATURES.items():
         if sample.startswith(signature):
             return suffix
-    if arrays_of(place):
+    if list_arrays(place):
         return ".npz"
     require_text(path, sample)
     suffix = path.suffix.lower()
@@ -46,7 +46,7 @@ def recognise_format(path: Path, place: Path) -> str:
     return ".tsv" if suffix == ".tsv" else ".csv"
 
 
-def arrays_of(place: Path) -> list[str]:
+def list_arrays(place: Path) -> list[str]:
     """Return the names of the arrays in a .npz archive; none if it is something else."""
     try:
         with zipfile.ZipFile(place) as archive:

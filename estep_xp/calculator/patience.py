@@ -7,7 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_LEAST = 64  # bytes: a request's body that grows by less, within the time, does not grow
+_MIN_BYTES = 64  # bytes: a request's body that grows by less, within the time, does not grow
 
 
 class PatientProtocol(H11Protocol):
@@ -36,7 +36,7 @@ class PatientProtocol(H11Protocol):
         before = self.cycle
         super().data_received(data)
         self._received += len(data)
-        grows = self._awaits_body() and self._received >= _LEAST
+        grows = self._awaits_body() and self._received >= _MIN_BYTES
         if self.cycle is not before or grows:
             self._wait_anew()
 

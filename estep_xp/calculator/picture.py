@@ -8,26 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.curves import density_curves
-from estep_xp.cli.evaluate import scaled
+from estep_xp.cli.compute.curves import WIDEST, density_curves
+from estep_xp.cli.compute.results import Results
 from estep_xp.cli.read.inputs import Inputs
-from estep_xp.cli.write.results import Results
+from estep_xp.cli.write.palette import GREY, N_ON_ANY_GROUND, colour_of
 
-# Okabe and Ito's colours, which people with any colour vision tell apart, less black and yellow,
-# which are hard to see on dark and on light ground.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-_GREY = "#888888"
 _MOST_POINTS = 2000
-_WIDEST = 1e300  # an axis with room on both sides must be within the range of floats
 _NAMED = 3  # components that the text at a point names
 
 
-def colour_of(component: int) -> str:
-    """Return the colour of a component, counted from 0."""
-    return COLOURS[component % len(COLOURS)]
+def component_colours(k: int) -> list[str]:
+    """Return the colours of `k` components, on light and on dark ground."""
+    return [colour_of(j, N_ON_ANY_GROUND) for j in range(k)]
 
 
-def picture_of(inputs: Inputs, results: Results) -> dict[str, Any] | None:
+def make_picture(inputs: Inputs, results: Results) -> dict[str, Any] | None:
     """Return what there is to draw, in JSON's types; None where the numbers lie too far apart.
 
     Parameters
@@ -38,26 +33,27 @@ def picture_of(inputs: Inputs, results: Results) -> dict[str, Any] | None:
         The E-step.
     """
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
-    mixture = ex.Mixture(scaled(inputs.weights), components)
+    mixture = ex.Mixture(inputs.weights, components)
     with np.errstate(all="ignore"):
         try:
             curves = density_curves(mixture, inputs.x)
         except ValueError:  # a grid over these numbers overflows
             return None
         span = curves.x[-1] - curves.x[0]
-    if not span < _WIDEST or not np.isfinite(curves.total).all():
+    if not span < WIDEST or not np.isfinite(curves.total).all():
         return None
     k = len(inputs.means)
     return {
-        "grid": _rounded(curves.x, 12),
-        "total": _rounded(curves.total, 6),
-        "weighted": [_rounded(curve, 6) for curve in curves.weighted],
-        "colours": [colour_of(j) for j in range(k)],
-        **_points(inputs.x, results),
+        "grid": _round(curves.x, 12),
+        "total": _round(curves.total, 6),
+        "weighted": [_round(curve, 6) for curve in curves.weighted],
+        "colours": component_colours(k),
+        "n_colours": N_ON_ANY_GROUND,
+        **_place_points(inputs.x, results),
     }
 
 
-def _points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
+def _place_points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
     """Return where observations are, their colours, and the texts that belong to them."""
     order = np.argsort(x, kind="stable")
     if len(x) > _MOST_POINTS:
@@ -66,17 +62,17 @@ def _points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
     return {
         "points": x[order].tolist(),
         "points_left_out": len(x) - len(order),
-        "point_colours": _blends(responsibilities),
-        "point_texts": [_text(row) for row in responsibilities],
+        "point_colours": _blend_colours(responsibilities),
+        "point_texts": [_point_text(row) for row in responsibilities],
     }
 
 
-def _blends(responsibilities: NDArray[np.float64]) -> list[str]:
+def _blend_colours(responsibilities: NDArray[np.float64]) -> list[str]:
     """Return one colour a row: those of the components, mixed as it belongs to them."""
     k = responsibilities.shape[1]
-    palette = np.asarray([_channels(colour_of(j)) for j in range(k)])
+    palette = np.asarray(list(map(_channels, component_colours(k))))
     possible = np.isfinite(responsibilities).all(axis=1, keepdims=True)
-    grey = np.asarray(_channels(_GREY))
+    grey = np.asarray(_channels(GREY))
     mixed = np.where(possible, np.nan_to_num(responsibilities) @ palette, grey)
     return ["#{:02x}{:02x}{:02x}".format(*row) for row in mixed.round().astype(int).tolist()]
 
@@ -85,7 +81,7 @@ def _channels(colour: str) -> list[float]:
     return [float(int(colour[i : i + 2], 16)) for i in (1, 3, 5)]
 
 
-def _text(row: NDArray[np.float64]) -> str:
+def _point_text(row: NDArray[np.float64]) -> str:
     if np.isnan(row).any():
         return "zero density under every component"
     largest = np.argsort(-row, kind="stable")[:_NAMED]
@@ -93,5 +89,5 @@ def _text(row: NDArray[np.float64]) -> str:
     return "<br>".join([*parts, "..."] if len(row) > _NAMED else parts)
 
 
-def _rounded(numbers: NDArray[np.float64], digits: int) -> list[float]:
+def _round(numbers: NDArray[np.float64], digits: int) -> list[float]:
     return [float(f"{number:.{digits}g}") for number in numbers.tolist()]

@@ -30,8 +30,8 @@ class Preset(NamedTuple):
 
 def presets() -> list[Preset]:
     """Return all of them, in the order of their buttons."""
-    waiting = _column("faithful.csv", 1)
-    velocities = _column("galaxies.csv", 0)
+    waiting = _read_column("faithful.csv", 1)
+    velocities = _read_column("galaxies.csv", 0)
     return [
         Preset("Worked example", "Three numbers; the last one is ambiguous.", WORKED),
         Preset(
@@ -57,13 +57,13 @@ def presets() -> list[Preset]:
     ]
 
 
-def _column(name: str, column: int) -> str:
+def _read_column(name: str, column: int) -> str:
     """Return one column of a file of numbers with a heading, as a field shows it."""
-    lines = _data(name).read_text(encoding="utf-8").splitlines()[1:]
+    lines = _find_data(name).read_text(encoding="utf-8").splitlines()[1:]
     return ", ".join(line.split(",")[column] for line in lines)
 
 
-def _data(name: str) -> Traversable:
+def _find_data(name: str) -> Traversable:
     """Return a data set: it lies beside this file once it is installed, or in the examples."""
     installed = files("estep_xp.calculator") / name
     return installed if installed.is_file() else Path(__file__).parents[2] / "examples/data" / name

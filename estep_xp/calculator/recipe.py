@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from estep_xp.calculator.fields import list_text
+from estep_xp.calculator.fields import format_list
 from estep_xp.cli.read.inputs import Inputs
 
 _MOST_NUMBERS = 1000  # longer lists come from the file that the page hands out
@@ -12,10 +12,10 @@ _WIDTH = 88
 FILE = "responsibilities.csv"
 
 
-def recipe(inputs: Inputs) -> str:
+def write_recipe(inputs: Inputs) -> str:
     """Return a script: observations and mixture, the E-step, and the figures of the page."""
     imports = ["import estep_xp as ex"]
-    x, means, variances, weights = (_list(values.tolist()) for values in inputs)
+    x, means, variances, weights = (_python_list(values.tolist()) for values in inputs)
     if len(inputs.x) > _MOST_NUMBERS:
         imports = ["import numpy as np", "", *imports]
         x = f'np.loadtxt("{FILE}", delimiter=",", skiprows=1, usecols=0)  # the page\'s download'
@@ -37,9 +37,9 @@ def recipe(inputs: Inputs) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _list(numbers: list[float]) -> str:
+def _python_list(numbers: list[float]) -> str:
     """Return a list in Python's words, on one line if it is short."""
-    text = list_text(numbers)
+    text = format_list(numbers)
     if len(text) < _WIDTH:
         return f"[{text}]"
     indented = textwrap.fill(

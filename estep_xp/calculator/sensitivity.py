@@ -15,7 +15,7 @@ from estep_xp.cli.read.inputs import Inputs
 _FEWEST_ROWS = 64
 
 
-class Slopes(NamedTuple):
+class Gradient(NamedTuple):
     """Derivatives of the log-likelihood; ``nan`` where there are none.
 
     Attributes
@@ -29,10 +29,10 @@ class Slopes(NamedTuple):
     means: NDArray[np.float64]
     variances: NDArray[np.float64]
     weights: NDArray[np.float64]
-    how: str
+    method: str
 
 
-def by_statistics(inputs: Inputs) -> Slopes:
+def gradient_by_statistics(inputs: Inputs) -> Gradient:
     """Return the derivatives in closed form, by Fisher's identity.
 
     The gradient of the log-likelihood is the expected gradient of the complete one, which needs
@@ -40,39 +40,41 @@ def by_statistics(inputs: Inputs) -> Slopes:
     """
     x, means, variances, weights = inputs
     mixture = ex.Mixture(weights, ex.UnivariateGaussian(means, variances))
-    how = "closed form, from the expected statistics"
+    method = "closed form, from the expected statistics"
     try:
         with np.errstate(all="ignore"):  # what overflows is shown as such
             statistics = ex.expected_statistics(x, mixture)
     except ValueError:  # an observation of zero density: the log-likelihood has no slope there
         none = np.full(len(means), np.nan)
-        return Slopes(none, none, none, how)
+        return Gradient(none, none, none, method)
     counts, moments = statistics.counts, statistics.moments
     with np.errstate(all="ignore"):
         # A weight of 0 has a slope, too, to one side; a count over the weight would be 0 / 0.
         log_p = ex.e_step(x, mixture).log_likelihood
         ratios = np.exp(mixture.components.log_prob(x) - log_p[:, None]).sum(axis=0)
-        return Slopes(
+        return Gradient(
             moments.first / variances,
             (moments.second / variances - counts) / (2 * variances),
             (ratios - len(x)) / weights.sum(),
-            how,
+            method,
         )
 
 
-def by_autodiff(inputs: Inputs) -> Slopes:
+def gradient_by_autodiff(inputs: Inputs) -> Gradient:
     """Return the derivatives by ``jax.grad`` of :func:`estep_xp.log_likelihood`."""
     x, *parameters = inputs
     # Rows of weight 0 fill up to a power of two: few shapes, so few programs to compile.
     size = max(_FEWEST_ROWS, 1 << (len(x) - 1).bit_length())
     padded = np.concatenate((x, np.full(size - len(x), x[0])))
-    counted = (np.arange(size) < len(x)).astype(np.float64)
-    means, variances, weights = map(np.asarray, _gradient()(*parameters, padded, counted))
-    return Slopes(means, variances, weights, "jax.grad of ex.log_likelihood")
+    sample_weight = (np.arange(size) < len(x)).astype(np.float64)
+    means, variances, weights = map(
+        np.asarray, _compiled_gradient()(*parameters, padded, sample_weight)
+    )
+    return Gradient(means, variances, weights, "jax.grad of ex.log_likelihood")
 
 
 @cache
-def _gradient() -> Any:
+def _compiled_gradient() -> Any:
     jax: Any = import_module("jax")  # takes a second or so: only for those who ask
     jax.config.update("jax_enable_x64", True)
 

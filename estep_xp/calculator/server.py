@@ -62,11 +62,11 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
         h11_max_incomplete_event_size=_LONGEST_ADDRESS,
         timeout_graceful_shutdown=_GRACE,
     )
-    with listen(port) as listener:
+    with open_listener(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}"
-        terminal.put(f"{address}\n")
-        terminal.flush()
-        terminal.complain("Ctrl-C ends the calculator.")
+        terminal.write_stdout(f"{address}\n")
+        terminal.flush_stdout()
+        terminal.write_stderr("Ctrl-C ends the calculator.")
         if browser:
             Thread(target=_open_browser, args=(address,), daemon=True).start()
         _Server(config).run(sockets=[listener])
@@ -89,7 +89,7 @@ class _Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
 
-def listen(port: int | None) -> socket.socket:
+def open_listener(port: int | None) -> socket.socket:
     """Return a socket that listens on a port of this computer, and on no other computer's behalf.
 
     Parameters

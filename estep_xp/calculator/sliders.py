@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from estep_xp.calculator.fields import list_text
+from estep_xp.calculator.fields import format_list
 from estep_xp.cli.read.inputs import Inputs
 
 _STEPS = 200  # at least so many from end to end
@@ -32,7 +32,7 @@ class Slider(NamedTuple):
     value: str
 
 
-def sliders_of(inputs: Inputs) -> list[list[Slider]]:
+def make_sliders(inputs: Inputs) -> list[list[Slider]]:
     """Return the sliders of each component: mean, variance and weight; none at extreme numbers."""
     x, means, variances, weights = inputs
     places = np.concatenate((x, means))
@@ -44,19 +44,19 @@ def sliders_of(inputs: Inputs) -> list[list[Slider]]:
         "variances": (0.0, max(3 * float(variances.max()), spread)),
         "weights": (0.0, max(1.0, float(weights.max()))),
     }
-    steps = {field: _nice_step(highest - lowest) for field, (lowest, highest) in ranges.items()}
+    steps = {field: _round_step(highest - lowest) for field, (lowest, highest) in ranges.items()}
     if None in steps.values():
         return []
     return [
         [
-            _slider(field, j, *ranges[field], steps[field] or 1.0, float(values[j]))
+            _make_slider(field, j, *ranges[field], steps[field] or 1.0, float(values[j]))
             for field, values in zip(ranges, (means, variances, weights), strict=True)
         ]
         for j in range(len(means))
     ]
 
 
-def _nice_step(span: float) -> float | None:
+def _round_step(span: float) -> float | None:
     """Return a power of ten, or two or five of it; None if the span is no use."""
     if not 1e-300 < span < 1e300:
         return None
@@ -64,10 +64,12 @@ def _nice_step(span: float) -> float | None:
     return max(factor * unit for factor in (1, 2, 5) if span / (factor * unit) >= _STEPS)
 
 
-def _slider(field: str, j: int, lowest: float, highest: float, step: float, value: float) -> Slider:
+def _make_slider(
+    field: str, j: int, lowest: float, highest: float, step: float, value: float
+) -> Slider:
     first = math.floor(lowest / step)
     if field == "variances":
         first = 1  # zero is none
     last = math.ceil(highest / step)
     ends = (first * step, last * step, step, value)
-    return Slider(field, j, *(list_text([number], 6) for number in ends))
+    return Slider(field, j, *(format_list([number], 6) for number in ends))

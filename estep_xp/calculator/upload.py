@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from estep_xp.calculator.fields import MOST_OBSERVATIONS, list_text
-from estep_xp.calculator.formats import arrays_of, recognise_format
+from estep_xp.calculator.fields import MOST_OBSERVATIONS, format_list
+from estep_xp.calculator.formats import list_arrays, recognise_format
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.delimited import DelimitedFile
 from estep_xp.cli.read.rows import Source, good_blocks
-from estep_xp.cli.text.errors import FaceError, InputError, escaped, one_line
+from estep_xp.cli.text.errors import FaceError, InputError, escape, format_line
 
 MOST_BYTES = 2_000_000
 _MOST_COLUMNS = 1000
@@ -88,24 +88,26 @@ def read_upload(content: bytes, name: str, column: int | None) -> Upload:
         place.write_bytes(content)
         try:
             file = _File(path, place, recognise_format(path, place))
-            columns = _columns(file)
-            choices, note = ([column], "") if column is not None else _usual(file, columns)
+            columns = _list_columns(file)
+            choices, note = (
+                ([column], "") if column is not None else _default_columns(file, columns)
+            )
         except FaceError as trouble:
-            return Upload(_names(columns), 0, "", _words(str(trouble)))
+            return Upload(_shown_names(columns), 0, "", _without_options(str(trouble)))
         for tried in choices[:_MOST_TRIED]:
             try:
-                numbers, more = _numbers(file, columns, tried)
+                numbers, more = _read_numbers(file, columns, tried)
             except FaceError as trouble:
-                error = error or _words(str(trouble))
+                error = error or _without_options(str(trouble))
             else:
-                return Upload(_names(columns), tried, list_text(numbers), "", note or more)
-    return Upload(_names(columns), choices[0], "", error, note)
+                return Upload(_shown_names(columns), tried, format_list(numbers), "", note or more)
+    return Upload(_shown_names(columns), choices[0], "", error, note)
 
 
-def _columns(file: _File) -> list[_Column]:
+def _list_columns(file: _File) -> list[_Column]:
     """Return the columns of a file: of an archive, those of all its arrays."""
-    arrays: list[str | None] = [*arrays_of(file.place)] if file.suffix == ".npz" else [None]
-    _require_few(file, len(arrays), "arrays")
+    arrays: list[str | None] = [*list_arrays(file.place)] if file.suffix == ".npz" else [None]
+    _require_at_most(file, len(arrays), "arrays")
     columns: list[_Column] = []
     for array in arrays or [None]:
         with ExitStack() as stack:
@@ -115,26 +117,26 @@ def _columns(file: _File) -> list[_Column]:
                 if len(arrays) < 2:
                     raise
                 continue  # another array may do
-            _require_few(file, source.n_columns, "columns")
+            _require_at_most(file, source.n_columns, "columns")
             names = source.names or [""] * source.n_columns
             for j, name in enumerate(names):
                 words = [array if len(arrays) > 1 else None, name or f"column {j}"]
                 columns.append(_Column(" ".join(filter(None, words)), array, j))
-    _require_few(file, len(columns), "columns")
+    _require_at_most(file, len(columns), "columns")
     if not columns:
         raise InputError(str(file.path), "holds no array of rows of numbers")
     return columns
 
 
-def _usual(file: _File, columns: list[_Column]) -> tuple[list[int], str]:
+def _default_columns(file: _File, columns: list[_Column]) -> tuple[list[int], str]:
     """Return the columns to try if none was chosen, all but a data frame's index, and a note."""
     with ExitStack() as stack:
         source = file.open(columns[0].array, stack)
         chosen = choose_columns(source, file.path, None, None)
-        return [*chosen, *range(source.n_columns, len(columns))], _notes(source)
+        return [*chosen, *range(source.n_columns, len(columns))], _join_notes(source)
 
 
-def _numbers(file: _File, columns: list[_Column], tried: int) -> tuple[list[float], str]:
+def _read_numbers(file: _File, columns: list[_Column], tried: int) -> tuple[list[float], str]:
     """Return the numbers of one column, and a note."""
     if not 0 <= tried < len(columns):
         raise InputError(str(file.path), f"has no column {tried}")
@@ -142,15 +144,15 @@ def _numbers(file: _File, columns: list[_Column], tried: int) -> tuple[list[floa
     with ExitStack() as stack:
         source = file.open(array, stack)
         if not isinstance(source, DelimitedFile):  # in other formats few bytes may be many rows
-            _require_few(file, source.total or 0, "rows")
+            _require_at_most(file, source.total or 0, "rows")
         numbers: list[float] = []
         for block in good_blocks(source, [number], file.path, MOST_OBSERVATIONS):
             numbers += block[:, 0].tolist()
-        _require_few(file, len(numbers), "rows")
-        return numbers, _notes(source)
+        _require_at_most(file, len(numbers), "rows")
+        return numbers, _join_notes(source)
 
 
-def _require_few(file: _File, count: int, noun: str) -> None:
+def _require_at_most(file: _File, count: int, noun: str) -> None:
     """Raise InputError if there is more than the page takes."""
     if noun == "rows":
         most, expectation = MOST_OBSERVATIONS, f"the page takes {MOST_OBSERVATIONS} observations"
@@ -160,14 +162,14 @@ def _require_few(file: _File, count: int, noun: str) -> None:
         raise InputError(str(file.path), f"has {count} {noun}; {expectation}")
 
 
-def _names(columns: list[_Column]) -> list[str]:
-    return [escaped(column.name) for column in columns]
+def _shown_names(columns: list[_Column]) -> list[str]:
+    return [escape(column.name) for column in columns]
 
 
-def _notes(source: Source) -> str:
-    return "\n".join(map(_words, source.notes))
+def _join_notes(source: Source) -> str:
+    return "\n".join(map(_without_options, source.notes))
 
 
-def _words(message: str) -> str:
+def _without_options(message: str) -> str:
     """Return a message of the command line for the page."""
-    return one_line(_OPTION.sub("", message))
+    return format_line(_OPTION.sub("", message))

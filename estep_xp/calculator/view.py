@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.calculator.fields import Fields, list_text
-from estep_xp.calculator.picture import colour_of
-from estep_xp.calculator.recipe import recipe
-from estep_xp.calculator.sensitivity import Slopes
+from estep_xp.calculator.fields import Fields, format_list
+from estep_xp.calculator.picture import component_colours
+from estep_xp.calculator.recipe import write_recipe
+from estep_xp.calculator.sensitivity import Gradient
 from estep_xp.calculator.textbook import textbook_responsibilities
-from estep_xp.cli.evaluate import Evaluator
+from estep_xp.cli.compute.evaluate import Evaluator
 from estep_xp.cli.read.inputs import Inputs
+from estep_xp.cli.text.numbers import format_decimal
 from estep_xp.cli.write.report import Calculation
 
 _MOST_ROWS = 1000
@@ -68,13 +69,13 @@ def calculate(inputs: Inputs) -> Calculation:
         return Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
 
 
-def order_of(form: Mapping[str, str]) -> Order:
+def read_order(form: Mapping[str, str]) -> Order:
     """Return the order that a request asks for; that of the input if it asks for none."""
     text = form.get("sort", "")
     return Order(text.removeprefix("-") or "position", text.startswith("-"))
 
 
-def results_of(
+def results_context(
     fields: Fields, inputs: Inputs, calculation: Calculation, order: Order
 ) -> dict[str, Any]:
     """Return what the template of the results shows."""
@@ -84,38 +85,40 @@ def results_of(
     return {
         "n": len(inputs.x),
         "k": k,
-        "mean_max_responsibility": decimal(mean_max_responsibility),
-        "log_likelihood": decimal(log_likelihood),
-        "weights": [decimal(weight) for weight in calculation.normalized_weights],
-        "colours": [colour_of(j) for j in range(k)],
+        "mean_max_responsibility": format_cell(mean_max_responsibility),
+        "log_likelihood": format_cell(log_likelihood),
+        "weights": [format_cell(weight) for weight in calculation.normalized_weights],
+        "colours": component_colours(k),
         "warning": warning and warning.removeprefix("warning: x: "),
         "headings": _headings(k, order),
         "rows": _rows(inputs, calculation, order),
         "query": fields.query,
-        "failures": _failures(inputs, results.responsibilities),
-        "recipe": recipe(inputs),
+        "failures": _find_textbook_failures(inputs, results.responsibilities),
+        "recipe": write_recipe(inputs),
     }
 
 
-def sensitivity_of(slopes: Slopes) -> dict[str, Any]:
+def sensitivity_context(gradient: Gradient) -> dict[str, Any]:
     """Return what the template of the sensitivity shows."""
-    columns = (slopes.means, slopes.variances, slopes.weights)
-    rows = [[_slope(column[j]) for column in columns] for j in range(len(slopes.means))]
-    return {"rows": rows, "how": slopes.how, "colours": list(map(colour_of, range(len(rows))))}
+    columns = (gradient.means, gradient.variances, gradient.weights)
+    rows = [
+        [_format_derivative(column[j]) for column in columns] for j in range(len(gradient.means))
+    ]
+    return {"rows": rows, "method": gradient.method, "colours": component_colours(len(rows))}
 
 
-def decimal(number: float, digits: int = 4) -> str:
+def format_cell(number: float, digits: int = 4) -> str:
     """Return a number with some decimals; a dash if it is none."""
     if math.isnan(number):
         return _DASH
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
-    return f"{number:.{digits}f}" if abs(number) < 1e15 else f"{number:.8g}"
+    return format_decimal(number, digits)
 
 
-def _slope(number: float) -> str:
+def _format_derivative(number: float) -> str:
     """Return a derivative with five significant digits: its scale is that of its parameter."""
-    return f"{number:+.5g}" if math.isfinite(number) else decimal(number)
+    return f"{number:+.5g}" if math.isfinite(number) else format_cell(number)
 
 
 def _headings(k: int, order: Order) -> list[dict[str, str]]:
@@ -139,22 +142,24 @@ def _rows(inputs: Inputs, calculation: Calculation, order: Order) -> list[dict[s
     """Return the table's first rows, in that order."""
     results = calculation.evaluation.results
     rows = []
-    for i in _sorted(inputs, calculation, order)[:_MOST_ROWS].tolist():
+    for i in _sort_positions(inputs, calculation, order)[:_MOST_ROWS].tolist():
         label = int(results.labels[i])
         cells = results.responsibilities[i].tolist()
         rows.append(
             {
                 "position": i + 1,
-                "x": list_text([float(inputs.x[i])]),
-                "cells": [Cell(decimal(cell, 6), f"{np.nan_to_num(cell):.4f}") for cell in cells],
+                "x": format_list([float(inputs.x[i])]),
+                "cells": [
+                    Cell(format_cell(cell, 6), f"{np.nan_to_num(cell):.4f}") for cell in cells
+                ],
                 "label": str(label) if label >= 0 else _DASH,
-                "log_likelihood": decimal(float(results.log_likelihood[i])),
+                "log_likelihood": format_cell(float(results.log_likelihood[i])),
             }
         )
     return rows
 
 
-def _sorted(inputs: Inputs, calculation: Calculation, order: Order) -> NDArray[np.int64]:
+def _sort_positions(inputs: Inputs, calculation: Calculation, order: Order) -> NDArray[np.int64]:
     """Return the positions of the observations, sorted; those without a value come last."""
     results = calculation.evaluation.results
     n, k = results.responsibilities.shape
@@ -164,7 +169,9 @@ def _sorted(inputs: Inputs, calculation: Calculation, order: Order) -> NDArray[n
     return np.argsort(-column if order.descending else column, kind="stable")
 
 
-def _failures(inputs: Inputs, responsibilities: NDArray[np.float64]) -> dict[str, Any] | None:
+def _find_textbook_failures(
+    inputs: Inputs, responsibilities: NDArray[np.float64]
+) -> dict[str, Any] | None:
     """Return where the textbook's formula fails and we do not, if it does anywhere."""
     textbook = textbook_responsibilities(inputs)
     failed = np.flatnonzero(
@@ -174,14 +181,14 @@ def _failures(inputs: Inputs, responsibilities: NDArray[np.float64]) -> dict[str
         return None
     rows = [
         {
-            "x": list_text([float(inputs.x[i])]),
-            "textbook": [_plain(share) for share in textbook[i].tolist()],
-            "here": [_plain(share) for share in responsibilities[i].tolist()],
+            "x": format_list([float(inputs.x[i])]),
+            "textbook": [_format_share(share) for share in textbook[i].tolist()],
+            "here": [_format_share(share) for share in responsibilities[i].tolist()],
         }
         for i in failed[:_MOST_FAILURES].tolist()
     ]
     return {"count": len(failed), "rows": rows}
 
 
-def _plain(share: float) -> str:
-    return "NaN" if math.isnan(share) else decimal(share, 6)
+def _format_share(share: float) -> str:
+    return "NaN" if math.isnan(share) else format_cell(share, 6)

@@ -1,6 +1,7 @@
 """The command line: what each command takes, and the way from files to files.
 
-`read/` reads data and models, `write/` writes results and reports, `text/` turns typed words into
-numbers and values into words, `system/` sees to files, signals, terminals and optional packages.
-None of these does mathematics of its own.
+Imports go down in this order: `main` says what each command takes, `write/` writes results and
+reports, `compute/` calls the library, `read/` reads data and models, `system/` sees to files,
+signals, terminals and optional packages, `text/` turns typed words into numbers and values into
+words. None of these does mathematics of its own.
 """

@@ -12,32 +12,34 @@ import numpy as np
 import typer
 
 import estep_xp as ex
-from estep_xp.cli.evaluate import Evaluator
-from estep_xp.cli.fitting import Choices, fit_rows
+from estep_xp.cli.compute.backend import BACKENDS
+from estep_xp.cli.compute.evaluate import Evaluator
+from estep_xp.cli.compute.fitting import FitOptions, fit_rows
+from estep_xp.cli.compute.stream import rows_per_block, stream
 from estep_xp.cli.read.columns import require_distinct
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
-from estep_xp.cli.read.model import ModelFile, encode_model, require_model_name
+from estep_xp.cli.read.model import FAMILIES, ModelFile
+from estep_xp.cli.read.progress import reading_progress
 from estep_xp.cli.read.rows import good_blocks
-from estep_xp.cli.read.stream import rows_per_block, stream
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.extras import require
-from estep_xp.cli.system.files import file_path, refuse_to_overwrite, replacing, writing
-from estep_xp.cli.system.process import exit_code_of
-from estep_xp.cli.system.progress import progress, shows_progress
-from estep_xp.cli.text.errors import InputError, escaped
-from estep_xp.cli.text.options import number_option, require_choice, whole_option
-from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
-from estep_xp.cli.write.plot import Picture, require_plot_format, write_plot
-from estep_xp.cli.write.report import (
-    Calculation,
-    Style,
-    summary_json,
-    summary_text,
-    summary_warning,
+from estep_xp.cli.system.files import (
+    atomic_write,
+    parse_file_path,
+    refuse_to_overwrite,
+    translate_write_errors,
 )
+from estep_xp.cli.system.process import run_to_exit_code
+from estep_xp.cli.text.errors import InputError, escape
+from estep_xp.cli.text.options import choice_parser, float_parser, integer_parser
+from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
+from estep_xp.cli.write.layout import Style
+from estep_xp.cli.write.model import encode_model, require_model_name
+from estep_xp.cli.write.plot import Picture, require_plot_format, write_plot
+from estep_xp.cli.write.report import Calculation, summary_json, summary_text, summary_warning
 from estep_xp.cli.write.results import open_results, require_format
 
 app = typer.Typer(
@@ -46,8 +48,6 @@ app = typer.Typer(
 )
 
 
-BACKENDS = ("numpy", "jax")
-FAMILIES = ("univariate", "spherical", "diagonal", "tied", "full")
 HEADERS = {"yes": True, "no": False, "auto": None}
 
 BackendOption = Annotated[
@@ -55,6 +55,7 @@ BackendOption = Annotated[
     typer.Option(
         metavar="NAME",
         help="Array library that computes, in 64-bit floats: numpy or jax.",
+        parser=choice_parser("--backend", BACKENDS),
         autocompletion=lambda: list(BACKENDS),
     ),
 ]
@@ -76,6 +77,7 @@ HeaderOption = Annotated[
         metavar="WHEN",
         help="Whether the first line of a text file holds names: yes, no, or auto, which takes it "
         "for names if none of its values is a number.",
+        parser=choice_parser("--header", HEADERS),
         autocompletion=lambda: list(HEADERS),
     ),
 ]
@@ -117,10 +119,10 @@ def top(
 ) -> None:
     """The E-step of mixture models: responsibilities and log-likelihoods."""
     if version:
-        terminal.put(f"estep-xp {ex.__version__}\n")
+        terminal.write_stdout(f"estep-xp {ex.__version__}\n")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        terminal.put(f"{context.get_help()}\n")
+        terminal.write_stdout(f"{context.get_help()}\n")
 
 
 @app.command(epilog=f"Example:\n\n{_CALCULATE}")
@@ -157,14 +159,13 @@ def calculate(
 
     Numbers are separated by commas, white space or newlines. Components count from 0.
     """
-    require_choice("--backend", backend, BACKENDS)
     if as_json and as_csv:
         raise InputError("--csv", "excludes --json; give one of them")
     if plot is not None:
-        plot_path = file_path("--plot", plot)
+        plot_path = parse_file_path("--plot", plot)
         require_plot_format(plot_path)
         refuse_to_overwrite(plot_path, force=force)
-    inputs = read_inputs(terminal.get() if x == "-" else x, means, variances, weights)
+    inputs = read_inputs(terminal.read_stdin() if x == "-" else x, means, variances, weights)
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
     evaluate = Evaluator(ex.Mixture(inputs.weights, components), backend)
     calculation = Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
@@ -173,13 +174,13 @@ def calculate(
         picture = Picture(inputs.x, mixture, calculation.evaluation.results, calculation.title)
         write_plot(Path(plot), picture)
     if calculation.warning:
-        terminal.complain(calculation.warning)
+        terminal.write_stderr(calculation.warning)
     if as_json:
         lines = iter([calculation.json()])
     else:
         lines = calculation.csv() if as_csv else calculation.text(_style())
     for line in lines:
-        terminal.put(line)
+        terminal.write_stdout(line)
 
 
 @app.command(epilog=f"Example:\n\n{_RUN}")
@@ -203,10 +204,8 @@ def run(
 
     OUT appears when it is whole, and only then.
     """
-    require_choice("--backend", backend, BACKENDS)
-    require_choice("--header", header, tuple(HEADERS))
-    source_path, model_path = file_path("DATA", data), file_path("--model", model)
-    output_path = file_path("--output", output)
+    source_path, model_path = parse_file_path("DATA", data), parse_file_path("--model", model)
+    output_path = parse_file_path("--output", output)
     require_format(output_path)
     refuse_to_overwrite(output_path, source_path, model_path, force=force)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
@@ -219,27 +218,35 @@ def run(
         evaluate = Evaluator(description.read().mixture(), backend)
         blocks = good_blocks(source, chosen, source_path, rows_per_block(d, k))
         writer = stack.enter_context(open_results(output_path, k))
-        advance = stack.enter_context(progress(source, quiet=quiet))
-        summary = stream(blocks, k, evaluate, writer, advance)
+        advance = stack.enter_context(reading_progress(source, quiet=quiet))
+        summary = stream(blocks, k, evaluate, writer.write, advance)
     warning = summary_warning(summary, data)
-    _complain([*source.notes, warning], quiet=quiet)
+    _write_notes([*source.notes, warning], quiet=quiet)
     if as_json:
         lines = iter([summary_json(summary, output)])
     else:
-        lines = summary_text(summary, escaped(output), _style())
+        lines = summary_text(summary, escape(output), _style())
     for line in lines:
-        terminal.put(line)
+        terminal.write_stdout(line)
 
 
 @app.command(epilog=f"Example:\n\n{_FIT}")
 def fit(
     data: DataArgument,
-    components: Annotated[str, typer.Option(metavar="K", help="Number of components.")],
+    components: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Number of components.",
+            parser=integer_parser("--components", least=1),
+        ),
+    ],
     family: Annotated[
         str,
         typer.Option(
             metavar="F",
             help=f"Kind of components: {', '.join(FAMILIES)}.",
+            parser=choice_parser("--family", FAMILIES),
             autocompletion=lambda: list(FAMILIES),
         ),
     ],
@@ -252,24 +259,44 @@ def fit(
     delimiter: DelimiterOption = None,
     decimal: DecimalOption = None,
     seed: Annotated[
-        str, typer.Option(metavar="N", help="Seed of the start: the same gives the same model.")
-    ] = "0",
+        int,
+        typer.Option(
+            metavar="N",
+            help="Seed of the start: the same gives the same model.",
+            parser=integer_parser("--seed", least=0),
+        ),
+    ] = 0,
     init: Annotated[
-        str, typer.Option(metavar="N", help="Number of starts, the best of which counts.")
-    ] = "1",
+        int,
+        typer.Option(
+            metavar="N",
+            help="Number of starts, the best of which counts.",
+            parser=integer_parser("--init", least=1),
+        ),
+    ] = 1,
     tol: Annotated[
-        str,
-        typer.Option(metavar="T", help="Stop when the log-likelihood per row rises by less."),
-    ] = "1e-6",
+        float,
+        typer.Option(
+            metavar="T",
+            help="Stop when the log-likelihood per row rises by less.",
+            parser=float_parser("--tol"),
+        ),
+    ] = 1e-6,
     max_iter: Annotated[
-        str, typer.Option(metavar="N", help="Stop after so many iterations in any case.")
-    ] = "1000",
+        int,
+        typer.Option(
+            metavar="N",
+            help="Stop after so many iterations in any case.",
+            parser=integer_parser("--max-iter", least=1),
+        ),
+    ] = 1000,
     variance_floor: Annotated[
-        str | None,
+        float | None,
         typer.Option(
             metavar="V",
             help="Added to all variances, so that none becomes zero; if left out, a millionth of "
             "each column's variance.",
+            parser=float_parser("--variance-floor"),
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
@@ -281,21 +308,9 @@ def fit(
 
     MODEL appears when the fit is done, and only then.
     """
-    require_choice("--family", family, FAMILIES)
-    require_choice("--backend", backend, BACKENDS)
-    require_choice("--header", header, tuple(HEADERS))
-    choices = Choices(
-        family,
-        whole_option("--components", components, least=1),
-        whole_option("--seed", seed, least=0),
-        whole_option("--init", init, least=1),
-        number_option("--tol", tol),
-        whole_option("--max-iter", max_iter, least=1),
-        None if variance_floor is None else number_option("--variance-floor", variance_floor),
-        backend,
-    )
+    options = FitOptions(family, components, seed, init, tol, max_iter, variance_floor, backend)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
-    source_path, output_path = file_path("DATA", data), file_path("--output", output)
+    source_path, output_path = parse_file_path("DATA", data), parse_file_path("--output", output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:
@@ -305,46 +320,49 @@ def fit(
         names = None if source.names is None else [source.names[column] for column in chosen]
         require_distinct(source_path, names or ())
         # The output is opened first: where that fails, no fit is lost.
-        draft = stack.enter_context(replacing(output_path))
-        with progress(source, quiet=quiet) as advance:
+        partial = stack.enter_context(atomic_write(output_path))
+        with reading_progress(source, quiet=quiet) as advance:
             rows = read_table(source, chosen, source_path, advance)
-        fitted = fit_rows(rows, data, choices, progress=shows_progress(quiet=quiet))
-        with writing(output_path):
-            draft.write(encode_model(fitted.model._replace(feature_names=names)))
+        fitted = fit_rows(rows, data, options, names, progress=terminal.shows_progress(quiet=quiet))
+        with translate_write_errors(output_path):
+            partial.write(encode_model(fitted.model._replace(feature_names=names)))
     # That a file may have been read in another way than it was meant shows nowhere else.
-    _complain([note for note in source.notes if not quiet or _is_warning(note)], quiet=False)
-    _complain([fit_warning(fitted, data)], quiet=quiet)
+    _write_notes([note for note in source.notes if not quiet or _is_warning(note)], quiet=False)
+    _write_notes([fit_warning(fitted, data)], quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:
-        lines = fit_text(fitted, names, escaped(output), _style())
+        lines = fit_text(fitted, names, escape(output), _style())
     for line in lines:
-        terminal.put(line)
+        terminal.write_stdout(line)
 
 
 @app.command(epilog="Example:\n\nestep-xp calculator --port 8000")
 def calculator(
     port: Annotated[
-        str | None,
-        typer.Option(metavar="P", help="Port; 0 or left out for one that is free."),
+        int | None,
+        typer.Option(
+            metavar="P",
+            help="Port; 0 or left out for one that is free.",
+            parser=integer_parser("--port", least=0, most=65535),
+        ),
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only print the address.")
     ] = False,
 ) -> None:
     """The interactive page, served to this computer only, until Ctrl-C."""
-    number = None if port is None else whole_option("--port", port, least=0, most=65535)
     for module in ("starlette", "uvicorn", "jinja2", "plotly"):
         require(module, wanted_by="calculator", install='"estep_xp[calculator]"')
     from estep_xp.calculator.app import create_app
     from estep_xp.calculator.server import serve
 
-    serve(create_app(), number, browser=not no_browser)
+    serve(create_app(), port, browser=not no_browser)
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    return exit_code_of(_parse_and_run)
+    return run_to_exit_code(_parse_and_run)
 
 
 def _parse_and_run() -> int:
@@ -360,11 +378,11 @@ def _is_warning(note: str) -> bool:
     return note.startswith("warning: ")
 
 
-def _complain(lines: Iterable[str | None], *, quiet: bool) -> None:
+def _write_notes(lines: Iterable[str | None], *, quiet: bool) -> None:
     """Write notes and warnings to standard error, unless told to be quiet."""
     for line in lines:
         if line and not quiet:
-            terminal.complain(line)
+            terminal.write_stderr(line)
 
 
 def _style() -> Style:

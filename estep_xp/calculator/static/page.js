@@ -147,7 +147,7 @@ function draw(picture) {
   const colours = look();
   const curves = picture.weighted.map((y, j) => ({
     x: picture.grid, y, type: "scatter", mode: "lines", name: `component ${j}`, fill: "tozeroy",
-    line: { color: picture.colours[j], width: 2, dash: ["solid", "dash", "dot", "dashdot"][Math.floor(j / picture.colours.length) % 4] },
+    line: { color: picture.colours[j], width: 2, dash: ["solid", "dash", "dot", "dashdot"][Math.floor(j / picture.n_colours) % 4] },
     fillcolor: `${picture.colours[j]}22`, hovertemplate: "%{y:.4g}",
   }));
   const total = {
@@ -171,7 +171,7 @@ function draw(picture) {
 
 // --- EM ----------------------------------------------------------------------------------------
 
-let climb = { heights: [], end: "" }; // of the presses so far, and the fields they ended at
+let emRun = { logLikelihoods: [], end: "" }; // of the presses so far, and the fields they ended at
 
 async function em(kind) {
   const start = JSON.stringify(texts());
@@ -180,17 +180,17 @@ async function em(kind) {
   find("em-status").textContent = answer.status;
   if (!answer.fields) return;
   if (start !== JSON.stringify(texts())) return; // typed on meanwhile: that counts
-  const heights = start === climb.end ? [...climb.heights, ...answer.heights.slice(1)] : answer.heights;
+  const logLikelihoods = start === emRun.end ? [...emRun.logLikelihoods, ...answer.log_likelihoods.slice(1)] : answer.log_likelihoods;
   fill(answer.fields);
-  climb = { heights, end: JSON.stringify(texts()) };
+  emRun = { logLikelihoods, end: JSON.stringify(texts()) };
   drawClimb();
 }
 
 function drawClimb() {
   const place = find("history");
-  place.hidden = climb.heights.length < 2;
+  place.hidden = emRun.logLikelihoods.length < 2;
   if (!window.Plotly || place.hidden) return;
-  const y = climb.heights;
+  const y = emRun.logLikelihoods;
   const line = {
     x: y.map((_, step) => step), y, type: "scatter", mode: y.length < 40 ? "lines+markers" : "lines",
     line: { color: look().text, width: 2 }, hovertemplate: "step %{x}: %{y:.4f}<extra></extra>",
@@ -294,7 +294,7 @@ function pressed(button) {
     for (const id of ["file-error", "file-note", "em-status"]) find(id).textContent = "";
     find("preset-note").textContent = button.dataset.note;
     find("preset-note").hidden = false;
-    climb = { heights: [], end: "" };
+    emRun = { logLikelihoods: [], end: "" };
     drawClimb();
     fill(JSON.parse(preset));
   } else if (kind) {

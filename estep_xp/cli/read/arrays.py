@@ -20,10 +20,11 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.read.columns import listed
+from estep_xp.cli.read.columns import list_names
 from estep_xp.cli.read.rows import BadRows
-from estep_xp.cli.system.files import reading
-from estep_xp.cli.text.errors import InputError, SystemFailure, shown
+from estep_xp.cli.system.files import translate_read_errors
+from estep_xp.cli.text.errors import InputError, SystemFailure, show_token
+from estep_xp.cli.text.numbers import format_count
 
 _BLOCK = 1 << 22  # bytes read at a time
 _INCOMPLETE = "ends before its last row: the file is incomplete"
@@ -63,27 +64,25 @@ class ArrayFile:
     ) -> None:
         self._path = path
         self._open: Callable[[], IO[bytes]] = lambda: stack.enter_context(open_file())
-        with self._damage():
+        with self._translate_errors():
             self._file = self._open()
             shape, self._by_column, self._dtype = _read_header(path, self._file)
             self._is_file = isinstance(self._file, io.BufferedReader) and self._file.seekable()
             self._start = self._file.tell() if self._is_file or size is not None else 0
             if self._is_file:
-                size = _size_of(self._file)
+                size = _file_size(self._file)
         if len(shape) not in (1, 2):
             raise InputError(str(path), f"is an array of shape {shape}; must have 1 or 2 axes")
         if self._dtype.kind not in "fiu":
-            dtype = shown(str(self._dtype))
+            dtype = show_token(str(self._dtype))
             raise InputError(str(path), f"is an array of {dtype}; must hold real numbers")
         if not shape[0]:
             raise InputError(str(path), "holds no rows")
         # Nothing is made room for that the file cannot hold.
         if size is not None and math.prod(shape) * self._dtype.itemsize > size - self._start:
-            raise InputError(
-                str(path),
-                f"{_INCOMPLETE}; by its header it has {_counted(shape[1:], 'column')} and "
-                f"{_counted(shape[:1], 'row')}",
-            )
+            columns = format_count(math.prod(shape[1:]), "column")
+            rows = format_count(shape[0], "row")
+            raise InputError(str(path), f"{_INCOMPLETE}; by its header it has {columns} and {rows}")
         self.names: tuple[str, ...] | None = None
         self.notes: list[str] = []
         self.index: list[int] = []
@@ -124,7 +123,7 @@ class ArrayFile:
         order: Literal["F", "C"] = "F" if self._by_column else "C"
         shape = (self._n_rows, self.n_columns)
         try:
-            with reading(self._path):
+            with translate_read_errors(self._path):
                 return np.memmap(file, np.float64, "r", self._start, shape, order)
         except ValueError:  # nothing to map, or less than there should be: reading it says what
             return None
@@ -134,7 +133,7 @@ class ArrayFile:
     def _read_rows(self, columns: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Yield blocks of an array that is stored row by row."""
         row_size = self.n_columns * self._dtype.itemsize
-        for count in self._counts(row_size):
+        for count in self._block_sizes(row_size):
             content = self._read(self._file, count * row_size)
             yield content.reshape(count, self.n_columns)[:, columns]
 
@@ -142,19 +141,19 @@ class ArrayFile:
         """Yield blocks of an array that is stored column by column."""
         size = self._dtype.itemsize
         # A file may jump between columns; to jump back in an archive is to unpack it anew.
-        with self._damage():
+        with self._translate_errors():
             files = [self._file if self._is_file else self._open() for _ in columns]
         done = 0
-        for count in self._counts(size * len(columns)):
+        for count in self._block_sizes(size * len(columns)):
             pieces = []
             for file, column in zip(files, columns, strict=True):
-                with self._damage():
+                with self._translate_errors():
                     file.seek(self._start + (column * self._n_rows + done) * size)
                 pieces.append(self._read(file, count * size))
             done += count
             yield np.stack(pieces, axis=1)
 
-    def _counts(self, row_size: int) -> Iterator[int]:
+    def _block_sizes(self, row_size: int) -> Iterator[int]:
         """Yield the sizes of the blocks that make up the whole array."""
         count = max(1, _BLOCK // max(1, row_size))
         for start in range(0, self._n_rows, count):
@@ -163,7 +162,7 @@ class ArrayFile:
     def _read(self, file: IO[bytes], size: int) -> NDArray[Any]:
         pieces: list[bytes] = []  # a pipe may hold less than its header says
         while size > 0:
-            with self._damage():
+            with self._translate_errors():
                 pieces.append(file.read(min(_BLOCK, size)))
             size -= len(pieces[-1])
             if not pieces[-1]:
@@ -172,10 +171,10 @@ class ArrayFile:
         return np.frombuffer(content, dtype=self._dtype)
 
     @contextmanager
-    def _damage(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Turn the errors of a damaged file into one that names it."""
         try:
-            with reading(self._path):
+            with translate_read_errors(self._path):
                 yield
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise InputError(str(self._path), f"is damaged: {error}") from error
@@ -196,31 +195,26 @@ def open_npy(path: Path, stack: ExitStack, place: Path) -> ArrayFile:
 
 def open_npz(path: Path, array: str | None, stack: ExitStack, place: Path) -> ArrayFile:
     """Open an array in the .npz archive called `path`: the one called `array`, or the only one."""
-    with reading(path):
+    with translate_read_errors(path):
         file = stack.enter_context(place.open("rb"))
     try:
         archive = stack.enter_context(zipfile.ZipFile(file))
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise InputError(str(path), "is not a .npz archive") from error
     members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-    known = listed(list(members))
+    known = list_names(list(members))
     if array is None:
         if len(members) != 1:
             found = f"holds {len(members)} arrays ({known})" if members else "holds no array"
             raise InputError(str(path), f"{found}; choose one with --array")
         (array,) = members
     elif array not in members:
-        raise InputError("--array", f"there is no {shown(array)} in {path}; it holds {known}")
+        raise InputError("--array", f"there is no {show_token(array)} in {path}; it holds {known}")
     member = archive.getinfo(members[array])
     return ArrayFile(path, lambda: archive.open(member), stack, member.file_size)
 
 
-def _counted(lengths: tuple[int, ...], noun: str) -> str:
-    count = lengths[0] if lengths else 1
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _size_of(file: IO[bytes]) -> int | None:
+def _file_size(file: IO[bytes]) -> int | None:
     """Return how many bytes a file has; None if it is no regular file."""
     status = os.fstat(file.fileno())
     return status.st_size if stat.S_ISREG(status.st_mode) else None
@@ -249,7 +243,7 @@ def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np
             warnings.simplefilter("ignore")
             shape, by_column, dtype = read(io.BytesIO(prefix + header))
     except Exception as error:  # a header is Python source: junk fails in many ways
-        words = shown(header.decode("latin-1").strip())
+        words = show_token(header.decode("latin-1").strip())
         raise InputError(
             str(path), f"is not a .npy file: its header, {words}, is none of an array"
         ) from error

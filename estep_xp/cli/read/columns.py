@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.text.errors import InputError, shown
+from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric
 
 # What pandas and readr call the column of an index or of row names that had no name.
@@ -63,7 +63,7 @@ def find_index(
         numbers = np.asarray(values, dtype=np.float64)
         if not (np.diff(numbers) > 0).all():
             raise InputError(
-                f"{path} column {label(names, column)}",
+                f"{path} column {column_label(names, column)}",
                 "holds whole numbers, which may be data or a data frame's index; choose with "
                 "--columns",
             )
@@ -103,7 +103,7 @@ def find_text(values: Iterable[str]) -> str | None:
     return present[0] if present else ""
 
 
-def refuse_text(
+def text_error(
     path: Path,
     names: Sequence[str] | None,
     column: int,
@@ -129,13 +129,14 @@ def refuse_text(
         What to do if there are none.
     """
     if others:
-        words = [label(names, other) for other in others]
+        words = [column_label(names, other) for other in others]
         if names is None or not all(re.fullmatch(r"[\w.-]+", word) for word in words):
             words = [str(other) for other in others]
         if len(",".join(words)) <= _LONGEST_LIST:
             hint = f"choose others, say --columns {','.join(words)}"
     return InputError(
-        f"{path} column {label(names, column)}", f"holds {found}; must hold real numbers; {hint}"
+        f"{path} column {column_label(names, column)}",
+        f"holds {found}; must hold real numbers; {hint}",
     )
 
 
@@ -162,9 +163,9 @@ def find_features(path: Path, names: Sequence[str], features: Sequence[str]) -> 
         noun = "column" if len(lacking) == 1 else "columns"
         raise InputError(
             str(path),
-            f"has no {noun} {listed(features, lacking)}, which the model needs; it has "
-            f"{listed(names)}; choose with --columns, in the order of the model's features "
-            f"({listed(features)}), where names differ",
+            f"has no {noun} {list_names(features, lacking)}, which the model needs; it has "
+            f"{list_names(names)}; choose with --columns, in the order of the model's features "
+            f"({list_names(features)}), where names differ",
         )
     wanted = set(features)
     require_distinct(path, [name for name in names if name in wanted])
@@ -203,13 +204,15 @@ def match_features(
         if name in features:
             raise InputError(
                 "--columns",
-                f"would stand for the model's feature {shown(feature)}; the model's features are "
-                f"{listed(features)}",
+                f"would stand for the model's feature {show_token(feature)}; the model's features "
+                f"are {list_names(features)}",
                 position=position,
                 token=name,
             )
         others[name] = feature
-    pairs = ", ".join(f"{shown(name)} for {shown(feature)}" for name, feature in others.items())
+    pairs = ", ".join(
+        f"{show_token(name)} for {show_token(feature)}" for name, feature in others.items()
+    )
     return list(columns), f"columns stand for features of other names: {pairs}"
 
 
@@ -217,7 +220,7 @@ def require_distinct(path: Path, names: Sequence[str]) -> None:
     """Raise InputError if two of these columns have one name."""
     for name, count in Counter(names).items():
         if count > 1:
-            called = f"are called {shown(name)}" if name else "have no name"
+            called = f"are called {show_token(name)}" if name else "have no name"
             raise InputError(
                 str(path),
                 f"{count} columns {called}; give them names of their own, or choose others with "
@@ -225,18 +228,18 @@ def require_distinct(path: Path, names: Sequence[str]) -> None:
             )
 
 
-def label(names: Sequence[str] | None, column: int) -> str:
+def column_label(names: Sequence[str] | None, column: int) -> str:
     """Return how a message calls a column: by its name, or by its number if it has none."""
     if names is None:
         return str(column)
-    return shown(names[column]) if names[column] else f"{column} (without a name)"
+    return show_token(names[column]) if names[column] else f"{column} (without a name)"
 
 
-def listed(names: Sequence[str], columns: Iterable[int] | None = None) -> str:
+def list_names(names: Sequence[str], columns: Iterable[int] | None = None) -> str:
     """Return names for a message, all or those of some columns; the first ones of many."""
     words: list[str] = []
     for column in range(len(names)) if columns is None else columns:
-        word = label(names, column)
+        word = column_label(names, column)
         if sum(map(len, words)) + len(word) > _LONGEST_LIST:
             return ", ".join([*words, "..."])
         words.append(word)

@@ -8,13 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from estep_xp.cli.read.arrays import open_npy, open_npz
-from estep_xp.cli.read.columns import find_features, label, listed, match_features
+from estep_xp.cli.read.columns import column_label, find_features, list_names, match_features
 from estep_xp.cli.read.delimited import DelimitedFile
 from estep_xp.cli.read.dialect import Dialect
 from estep_xp.cli.read.parquet import ParquetSource
 from estep_xp.cli.read.rows import Source
-from estep_xp.cli.system.files import reading
+from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.text.numbers import format_count
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SUFFIXES = (".csv", ".tsv", ".npy", ".npz", ".parquet")
@@ -63,9 +64,9 @@ def open_data(
         )
     if array is not None and suffix != ".npz":
         raise InputError("--array", f"is for .npz archives; {path} is none")
-    said = dialect or Dialect()
+    given = dialect or Dialect()
     if suffix not in _DELIMITERS:
-        for option, value in said._asdict().items():
+        for option, value in given._asdict().items():
             if value is not None:
                 raise InputError(f"--{option}", f"is for .csv and .tsv files; {path} is none")
     place = place or path
@@ -75,9 +76,9 @@ def open_data(
         return open_npy(path, stack, place)
     if suffix == ".parquet":
         return ParquetSource(path, stack, place)
-    with reading(path):
+    with translate_read_errors(path):
         file = stack.enter_context(place.open("rb"))
-    return DelimitedFile(path, file, said, preferred=_DELIMITERS[suffix], features=features)
+    return DelimitedFile(path, file, given, preferred=_DELIMITERS[suffix], features=features)
 
 
 def choose_columns(
@@ -125,13 +126,13 @@ def choose_columns(
         return find_features(path, source.names, features)
     columns = _leave_index_out(source, path, n_features)
     names = source.names or ()
-    found = f" ({listed(names, columns)})" if names else ""
+    found = f" ({list_names(names, columns)})" if names else ""
     _require_number(len(columns), n_features, str(path), owner, found, bool(source.index))
     nameless = [column for column in columns if names and not names[column]]
     if nameless:
         source.notes.append(
-            f"note: {path}: column {label(names, nameless[0])} is read as data; leave it out with "
-            "--columns if it is none"
+            f"note: {path}: column {column_label(names, nameless[0])} is read as data; leave it "
+            "out with --columns if it is none"
         )
     return columns
 
@@ -144,7 +145,7 @@ def _leave_index_out(source: Source, path: Path, n_features: int | None) -> Sequ
         index = {}
     if not index:
         return range(source.n_columns)
-    words = [label(source.names, column) for column in index]
+    words = [column_label(source.names, column) for column in index]
     one = len(words) == 1
     noun = "column" if one else "columns"
     left_out = f"{noun} {', '.join(words)}, a data frame's index"
@@ -172,11 +173,11 @@ def _require_number(
         raise InputError(field, "has no columns")
     if n_features is None or n_columns == n_features:
         return
-    found = _counted(n_columns, "column") + names
+    found = format_count(n_columns, "column") + names
     if has_index:
         found += " beside a data frame's index"
     hint = "" if field == "--columns" or n_columns < n_features else "; choose with --columns"
-    raise InputError(field, f"has {found}; {owner} has {_counted(n_features, 'feature')}{hint}")
+    raise InputError(field, f"has {found}; {owner} has {format_count(n_features, 'feature')}{hint}")
 
 
 def _find_columns(source: Source, chosen: str) -> list[int]:
@@ -209,8 +210,4 @@ def _find_column(source: Source, token: str) -> int:
     if token.isascii() and token.isdigit() and len(token) < 10 and int(token) < source.n_columns:
         return int(token)
     numbers = f"a number from 0 to {source.n_columns - 1}"
-    raise ValueError(f"must be {listed(names)} or {numbers}" if names else f"must be {numbers}")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    raise ValueError(f"must be {list_names(names)} or {numbers}" if names else f"must be {numbers}")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.read.columns import find_index, find_text, listed, refuse_text
+from estep_xp.cli.read.columns import find_index, find_text, list_names, text_error
 from estep_xp.cli.read.dialect import (
     Dialect,
     is_heading,
@@ -27,8 +27,8 @@ from estep_xp.cli.read.dialect import (
     sample_records,
 )
 from estep_xp.cli.read.rows import BadRows
-from estep_xp.cli.system.files import reading
-from estep_xp.cli.text.errors import InputError, shown
+from estep_xp.cli.system.files import translate_read_errors
+from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric, parse_number
 
 _BLOCK = 1 << 21  # characters read at a time
@@ -38,7 +38,7 @@ _SAMPLE_LINES = 1000
 _SAMPLE_SIZE = 1 << 18  # characters
 _SEPARATOR = re.compile(r'("?)sep=(.)\1\n', re.IGNORECASE)
 _SEPARATORS = re.compile(r"[,;|\s]")
-_UNKNOWN = Dialect()
+_NOTHING_GIVEN = Dialect()
 _UTF_16 = "UTF-16 text; must be UTF-8, which Excel saves as CSV UTF-8"
 _OTHER_FORMATS = {
     codecs.BOM_UTF16_LE: _UTF_16,
@@ -93,7 +93,7 @@ class DelimitedFile:
         self,
         path: Path,
         file: io.BufferedReader | io.BufferedRandom,
-        dialect: Dialect = _UNKNOWN,
+        dialect: Dialect = _NOTHING_GIVEN,
         *,
         preferred: str = ",",
         features: Sequence[str] = (),
@@ -127,12 +127,14 @@ class DelimitedFile:
         bad.hint = self._hint
         for text in self._blocks:
             if '"' in text:  # a quoted field may hold a newline, so this block may end inside one
-                lines = (line for block in chain([text], self._blocks) for line in _lines(block))
+                lines = (
+                    line for block in chain([text], self._blocks) for line in _split_lines(block)
+                )
                 yield from self._read_fields(lines, columns, bad)
                 return
             block = self._read_numbers(text, columns)
             if block is None:
-                yield from self._read_fields(_lines(text), columns, bad)
+                yield from self._read_fields(_split_lines(text), columns, bad)
             else:
                 self._line += len(block)
                 yield block
@@ -151,7 +153,7 @@ class DelimitedFile:
             return None
         try:
             block: NDArray[np.float64] = np.loadtxt(
-                _lines(text),
+                _split_lines(text),
                 dtype=np.float64,
                 delimiter=self._delimiter,
                 comments=None,
@@ -196,7 +198,7 @@ class DelimitedFile:
         """Return the chosen numbers of one line, or None if it is a bad row."""
         if len(record) != self.n_columns:
             index = min(len(record), self.n_columns)
-            token = _decoded(record[index]) if index < len(record) else None
+            token = _decode(record[index]) if index < len(record) else None
             expectation = f"must have {self.n_columns} values, as the first line has"
             bad.add(place, expectation, position=index + 1, token=token)
             return None
@@ -205,7 +207,7 @@ class DelimitedFile:
             try:
                 row.append(self._parse(record[column]))
             except ValueError as error:
-                bad.add(place, str(error), position=column + 1, token=_decoded(record[column]))
+                bad.add(place, str(error), position=column + 1, token=_decode(record[column]))
                 return None
         return row
 
@@ -238,17 +240,17 @@ class DelimitedFile:
                     for other in range(self.n_columns)
                     if find_text(self._first_values(other)) is None
                 ]
-                what = f"text, {shown(_decoded(found))} for example" if found else "nothing"
+                what = f"text, {show_token(_decode(found))} for example" if found else "nothing"
                 if self.n_columns == 1 and _SEPARATORS.search(found):
                     hint = "give --delimiter if it holds several values"
-                    raise refuse_text(self._path, self.names, column, what, others, hint)
-                raise refuse_text(self._path, self.names, column, what, others)
+                    raise text_error(self._path, self.names, column, what, others, hint)
+                raise text_error(self._path, self.names, column, what, others)
 
     def _whole_lines(self) -> Iterator[str]:
         """Yield the text in blocks that end with a line, every line ended by a newline."""
         rest = ""
         while True:
-            with reading(self._path):
+            with translate_read_errors(self._path):
                 chunk = self._text.read(_BLOCK)
             lines, newline, tail = chunk.rpartition("\n")
             if newline:
@@ -277,7 +279,7 @@ class DelimitedFile:
                 raise InputError(str(self._path), "holds zero bytes; must be UTF-8 text")
             lines = _first_lines(text)
             self._recognise(lines, dialect)
-            records = read_records(_lines(text), self._delimiter)
+            records = read_records(_split_lines(text), self._delimiter)
             try:
                 first = next(filter(None, records), None)
             except csv.Error as error:
@@ -291,7 +293,7 @@ class DelimitedFile:
             if self._is_heading(first, dialect.header, features):
                 self.names = self._decode_names(first)
                 self._line += records.line_num
-                rest = "".join(islice(_lines(text), records.line_num, None))
+                rest = "".join(islice(_split_lines(text), records.line_num, None))
                 self._sample = self._sample[1:]
             self._sample = [record for record in self._sample if len(record) == len(first)]
             self._blocks = chain([rest] if rest else [], self._blocks)
@@ -301,25 +303,25 @@ class DelimitedFile:
     def _recognise(self, lines: Sequence[str], dialect: Dialect) -> None:
         """Keep what separates values and decimals: what a person said, or else what lines tell."""
         delimiter, decimal = dialect.delimiter, dialect.decimal
-        said = delimiter is not None
+        given = delimiter is not None
         if delimiter is None:
             delimiter = recognise_delimiter(self._path, lines, self._delimiter, decimal)
         if decimal is None:
             decimal = "."
             records = sample_records(lines, delimiter)
             if records:
-                decimal = recognise_decimal(self._path, records, delimiter, said=said)
+                decimal = recognise_decimal(self._path, records, delimiter, given=given)
         if dialect.header is not False:
-            refuse_row_names(self._path, lines, delimiter, decimal, said=said)
+            refuse_row_names(self._path, lines, delimiter, decimal, given=given)
         self._delimiter, self._decimal = delimiter, decimal
 
-    def _is_heading(self, first: list[str], said: bool | None, features: Sequence[str]) -> bool:
+    def _is_heading(self, first: list[str], given: bool | None, features: Sequence[str]) -> bool:
         """Return whether the first line holds names, and note where that could be otherwise."""
-        if said is not None:
-            return said
+        if given is not None:
+            return given
         others = self._sample[1:]
         found = is_heading(first, others, features)
-        line = shown(_decoded(self._delimiter.join(first)))
+        line = show_token(_decode(self._delimiter.join(first)))
         if found and any(map(looks_numeric, first)):
             self.notes.append(
                 f"note: {self._path}: the first line ({line}) was read as names; give --header no "
@@ -338,10 +340,10 @@ class DelimitedFile:
         """Return the fields of a heading as names; what is not UTF-8 is read as Windows-1252."""
         words = [word.strip() for word in first]
         if any(map(_is_undecoded, words)):
-            words = list(map(_from_windows, words))
+            words = list(map(_decode_windows, words))
             self.notes.append(
                 f"note: {self._path}: the names are not UTF-8; they were read as Latin-1 "
-                f"(Windows-1252): {listed(words)}"
+                f"(Windows-1252): {list_names(words)}"
             )
         return tuple(words)
 
@@ -362,12 +364,12 @@ def _is_undecoded(word: str) -> bool:
     return any("\udc80" <= character <= "\udcff" for character in word)
 
 
-def _decoded(word: str) -> str:
+def _decode(word: str) -> str:
     """Return `word` as text: what is not UTF-8 is read as Windows-1252."""
-    return _from_windows(word) if _is_undecoded(word) else word
+    return _decode_windows(word) if _is_undecoded(word) else word
 
 
-def _from_windows(word: str) -> str:
+def _decode_windows(word: str) -> str:
     content = word.encode("utf-8", "surrogateescape")
     try:
         return content.decode("cp1252")
@@ -379,7 +381,7 @@ def _first_lines(text: str) -> list[str]:
     """Return the first lines of `text`, enough of them to tell how the file is written."""
     lines: list[str] = []
     size = 0
-    for line in islice(_lines(text), _SAMPLE_LINES):
+    for line in islice(_split_lines(text), _SAMPLE_LINES):
         lines.append(line)
         size += len(line)
         if size > _SAMPLE_SIZE and len(lines) > 2:
@@ -387,6 +389,6 @@ def _first_lines(text: str) -> list[str]:
     return lines
 
 
-def _lines(text: str) -> Iterable[str]:
+def _split_lines(text: str) -> Iterable[str]:
     """Return the lines of `text`: only a newline ends one, unlike for str.splitlines."""
     return io.StringIO(text)

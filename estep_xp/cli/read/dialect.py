@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from estep_xp.cli.text.errors import InputError, shown
-from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric
+from estep_xp.cli.text.errors import InputError, show_token
+from estep_xp.cli.text.numbers import format_count, is_decimal_comma, looks_numeric
 
 _WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "point": ".", "\\t": "\t"}
 _CANDIDATES = (",", ";", "\t")
@@ -41,17 +41,18 @@ def dialect_options(delimiter: str | None, decimal: str | None, header: bool | N
     """Return what the options --delimiter and --decimal say; InputError if that is nothing."""
     if delimiter is not None:
         character = _WORDS.get(delimiter.strip().casefold(), delimiter)
-        fine = len(character) == 1 and character.isascii()
-        if not fine or character.isalnum() or character in "+-.\"'\\\n\r\0":
+        is_allowed = len(character) == 1 and character.isascii()
+        if not is_allowed or character.isalnum() or character in "+-.\"'\\\n\r\0":
             raise InputError(
                 "--delimiter",
-                f"is {shown(delimiter)}; must be comma, semicolon, tab, space or another character",
+                f"is {show_token(delimiter)}; must be comma, semicolon, tab, space or another "
+                "character",
             )
         delimiter = character
     if decimal is not None:
         character = _WORDS.get(decimal.strip().casefold(), decimal)
         if character not in (".", ","):
-            raise InputError("--decimal", f"is {shown(decimal)}; must be point or comma")
+            raise InputError("--decimal", f"is {show_token(decimal)}; must be point or comma")
         decimal = character
     return Dialect(delimiter, decimal, header)
 
@@ -106,13 +107,13 @@ def recognise_delimiter(
         candidate: fit
         for candidate in candidates
         if any(candidate in line for line in lines)
-        and (fit := _fit_of(sample_records(lines, candidate), candidate)) is not None
+        and (fit := _score_delimiter(sample_records(lines, candidate), candidate)) is not None
     }
     if not fits:
-        return " " if _fit_of(sample_records(lines, " "), " ") == 1 else preferred
+        return " " if _score_delimiter(sample_records(lines, " "), " ") == 1 else preferred
     best = [candidate for candidate, fit in fits.items() if fit == max(fits.values())]
     if len(best) > 1:
-        words = [_word_of(candidate) for candidate in best]
+        words = [_delimiter_word(candidate) for candidate in best]
         raise InputError(
             str(path),
             f"may have a {' or a '.join(words)} between values; give --delimiter "
@@ -122,7 +123,7 @@ def recognise_delimiter(
 
 
 def recognise_decimal(
-    path: Path, records: Sequence[Sequence[str]], delimiter: str, *, said: bool
+    path: Path, records: Sequence[Sequence[str]], delimiter: str, *, given: bool
 ) -> str:
     """Return what separates the digits of a file's numbers.
 
@@ -142,7 +143,7 @@ def recognise_decimal(
     InputError
         If there are signs of both.
     """
-    if delimiter == "," and said:
+    if delimiter == "," and given:
         return "."
     if delimiter == ",":
         _refuse_decimal_commas(path, records)
@@ -150,25 +151,25 @@ def recognise_decimal(
     fields = [field.strip() for record in records for field in record]
     if not any(map(is_decimal_comma, fields)):
         return "."
-    if max(map(len, records)) == 1 and not said:
+    if max(map(len, records)) == 1 and not given:
         comma = next(filter(is_decimal_comma, fields))
         raise InputError(
             str(path),
-            f"has lines as {shown(comma)}; give --decimal comma, or --delimiter comma",
+            f"has lines as {show_token(comma)}; give --decimal comma, or --delimiter comma",
         )
     for field in fields:
         if _DECIMAL_POINT.fullmatch(field):
             comma = next(filter(is_decimal_comma, fields))
             raise InputError(
                 str(path),
-                f"has decimal commas ({shown(comma)}) and points ({shown(field)}); give --decimal "
-                "comma or --decimal point",
+                f"has decimal commas ({show_token(comma)}) and points ({show_token(field)}); give "
+                "--decimal comma or --decimal point",
             )
     return ","
 
 
 def refuse_row_names(
-    path: Path, lines: Sequence[str], delimiter: str, decimal: str, *, said: bool
+    path: Path, lines: Sequence[str], delimiter: str, decimal: str, *, given: bool
 ) -> None:
     """Raise InputError if each line has one value more than the first one has names.
 
@@ -187,9 +188,9 @@ def refuse_row_names(
     said : bool
         Whether a person said what separates the values.
     """
-    if _fit_of(sample_records(lines, delimiter), delimiter) is not None:
+    if _score_delimiter(sample_records(lines, delimiter), delimiter) is not None:
         return
-    candidates = (delimiter,) if said else (*_CANDIDATES, " ")
+    candidates = (delimiter,) if given else (*_CANDIDATES, " ")
     for candidate in candidates:
         first, *others = sample_records(lines, candidate) or [[]]
         n_names = len(first)
@@ -203,9 +204,9 @@ def refuse_row_names(
         ):
             raise InputError(
                 str(path),
-                f"has {_counted_names(n_names)} and {n_names + 1} values a line, as R writes the "
-                "names of rows; give row.names = FALSE to write.table, or put a name for them in "
-                "front of the first line",
+                f"has {format_count(n_names, 'name')} and {n_names + 1} values a line, as R writes "
+                "the names of rows; give row.names = FALSE to write.table, or put a name for them "
+                "in front of the first line",
             )
 
 
@@ -261,7 +262,7 @@ def may_be_heading(first: Sequence[str], others: Sequence[Sequence[str]]) -> boo
         if not are_years or (steps and min(steps) <= 0 <= max(steps)):
             return False
     return not all(
-        _goes_on(word, [record[column].strip() for record in rows])
+        _continues_below(word, [record[column].strip() for record in rows])
         for column, word in enumerate(words)
     )
 
@@ -270,7 +271,7 @@ def _is_number(word: str) -> bool:
     return looks_numeric(word) or is_decimal_comma(word)
 
 
-def _goes_on(word: str, below: Sequence[str]) -> bool:
+def _continues_below(word: str, below: Sequence[str]) -> bool:
     """Return whether a column whose first value is `word` goes on with values of the same kind."""
     try:
         values = sorted(map(float, below))
@@ -285,7 +286,7 @@ def _goes_on(word: str, below: Sequence[str]) -> bool:
     return values[0] - gap <= first <= values[-1] + gap
 
 
-def _fit_of(records: Sequence[Sequence[str]], delimiter: str) -> float | None:
+def _score_delimiter(records: Sequence[Sequence[str]], delimiter: str) -> float | None:
     """Return how well a delimiter explains some lines: from -1 to 1, None if it does not.
 
     It does if most lines have as many fields as the first one, at least two. A number speaks for
@@ -321,22 +322,18 @@ def _refuse_decimal_commas(path: Path, records: Sequence[Sequence[str]]) -> None
     if any(len(record) != n_values for record in others):
         return
     if n_values == 2 * n_names:
-        found = f"has {_counted_names(n_names)} and {n_values} values a line"
+        found = f"has {format_count(n_names, 'name')} and {n_values} values a line"
     elif (
         n_values == n_names == 2
         and all(map(looks_numeric, first))
         and any(re.match(r"0\d", half) for half in [first[1], *halves])
     ):
-        found = f"has lines as {shown(','.join(others[0]))}"
+        found = f"has lines as {show_token(','.join(others[0]))}"
     else:
         return
     hint = "give --decimal comma, or --delimiter comma" if n_values == 2 else "write points"
     raise InputError(str(path), f"{found}, as if commas were decimal commas; {hint}")
 
 
-def _counted_names(count: int) -> str:
-    return "1 name" if count == 1 else f"{count} names"
-
-
-def _word_of(delimiter: str) -> str:
+def _delimiter_word(delimiter: str) -> str:
     return next(word for word, character in _WORDS.items() if character == delimiter)

@@ -1,4 +1,4 @@
-"""Parquet: columns of numbers, read and written block by block with pyarrow."""
+"""Parquet: columns of numbers, read block by block with pyarrow."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.read.columns import find_index, refuse_text
+from estep_xp.cli.read.columns import find_index, text_error
 from estep_xp.cli.read.rows import BadRows
-from estep_xp.cli.system.extras import require
-from estep_xp.cli.system.files import reading
+from estep_xp.cli.system.extras import require_pyarrow
+from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.errors import InputError, SystemFailure
 
-if TYPE_CHECKING:
-    from estep_xp.cli.write.results import Results
-
-_EXTRA = '"estep_xp[parquet]"'
 _ROWS = 1 << 16
 _SAMPLE = 1000  # rows that tell an index
 
@@ -40,9 +36,8 @@ class ParquetSource:
 
     def __init__(self, path: Path, stack: ExitStack, place: Path) -> None:
         self._path = path
-        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
-        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
-        with self._damage():
+        self._pyarrow, parquet = require_pyarrow(path)
+        with self._translate_errors():
             file = stack.enter_context(place.open("rb"))
             # Buffered: a column is read piece by piece, not a row group at once.
             self._file = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
@@ -60,9 +55,9 @@ class ParquetSource:
             if not self._holds_numbers(column):
                 numeric = [other for other in range(self.n_columns) if self._holds_numbers(other)]
                 found = str(self._schema.field(column).type)
-                raise refuse_text(self._path, self.names, column, found, numeric)
+                raise text_error(self._path, self.names, column, found, numeric)
         for batch in self._batches(columns, _ROWS):
-            block = np.stack(list(map(self._numbers, batch)), axis=1)
+            block = np.stack(list(map(self._to_floats, batch)), axis=1)
             bad.add_not_finite(block, columns, self.position)
             self.position += len(block)
             yield block
@@ -73,7 +68,7 @@ class ParquetSource:
         batches = self._file.iter_batches(batch_size=n_rows, columns=[names[c] for c in columns])
         namesakes = [names[:c].count(names[c]) for c in columns]  # that come before the column
         while True:
-            with self._damage():
+            with self._translate_errors():
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -85,10 +80,10 @@ class ParquetSource:
             ]
 
     @contextmanager
-    def _damage(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Turn the errors of a damaged file into one that names it."""
         try:
-            with reading(self._path):
+            with translate_read_errors(self._path):
                 yield
         except (self._pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
@@ -100,11 +95,11 @@ class ParquetSource:
 
     def find_index(self) -> dict[int, int | None]:
         """Return the columns of a data frame's index: those pandas says, and those called so."""
-        said = [self._schema.get_field_index(name) for name in self._index_of_pandas()]
+        said = [self._schema.get_field_index(name) for name in self._pandas_index()]
         names = ["data" if column in said else name for column, name in enumerate(self.names or ())]
         return dict.fromkeys(said) | find_index(self._path, names, self._first_values)
 
-    def _index_of_pandas(self) -> list[str]:
+    def _pandas_index(self) -> list[str]:
         """Return the names of the index's columns by what pandas has written into the file."""
         try:
             said = json.loads(self._schema.metadata[b"pandas"])["index_columns"]
@@ -123,46 +118,10 @@ class ParquetSource:
         types = self._pyarrow.types
         return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
-    def _numbers(self, values: Any) -> NDArray[np.float64]:
+    def _to_floats(self, values: Any) -> NDArray[np.float64]:
         """Return one column of a batch; what is missing becomes NaN."""
         if self._pyarrow.types.is_decimal(values.type):
             # By way of text, which is rounded once: a direct cast is off in the last digit.
             values = values.cast(self._pyarrow.string()).cast(self._pyarrow.float64())
         numbers = values.to_numpy(zero_copy_only=False)
         return np.asarray(numbers, dtype=np.float64)
-
-
-class ParquetWriter:
-    """A Parquet file of results; see :class:`~estep_xp.cli.write.results.Writer`.
-
-    Parameters
-    ----------
-    path : Path
-        Its name, for errors.
-    file : BinaryIO
-        The file.
-    names : list of str
-        The names of its columns: "label" holds integers, the others numbers.
-    """
-
-    def __init__(self, path: Path, file: BinaryIO, names: list[str]) -> None:
-        self._pyarrow = require("pyarrow", wanted_by=str(path), install=_EXTRA)
-        parquet = require("pyarrow.parquet", wanted_by=str(path), install=_EXTRA)
-        number, label = self._pyarrow.float64(), self._pyarrow.int64()
-        types = [label if name == "label" else number for name in names]
-        self._schema = self._pyarrow.schema(list(zip(names, types, strict=True)))
-        self._writer = parquet.ParquetWriter(file, self._schema)
-
-    def write(self, block: Results) -> None:
-        """Append the results of some rows."""
-        columns = [*block.responsibilities.T, block.labels, block.log_likelihood]
-        arrays = [np.ascontiguousarray(column) for column in columns]
-        self._writer.write_batch(self._pyarrow.record_batch(arrays, schema=self._schema))
-
-    def finish(self) -> None:
-        """Complete the file."""
-        self._writer.close()
-
-    def discard(self) -> None:
-        """Give the file up: what is not whole will be removed."""
-        self._writer.is_open = False  # or pyarrow would complete it, in a file closed since

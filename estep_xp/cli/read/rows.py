@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.read.columns import label, require_ascending
+from estep_xp.cli.read.columns import column_label, require_ascending
 from estep_xp.cli.text.errors import InputError
 
 _NAMED = 5  # bad rows that an error names; it counts them all
@@ -159,7 +159,7 @@ def good_blocks(
     blocks = source.blocks([*columns, *source.index] if source.index else columns, bad)
     if source.index:
         blocks = _without_index(blocks, source, path)
-    for block in _of_one_size(blocks, n_rows):
+    for block in _regroup(blocks, n_rows):
         empty = False
         if not bad.count:
             yield block
@@ -177,14 +177,12 @@ def _without_index(
     for block in blocks:
         index = np.concatenate([last, block[:, -n_index:]])
         for column, values in zip(source.index, index.T, strict=True):
-            require_ascending(path, label(source.names, column), values)
+            require_ascending(path, column_label(source.names, column), values)
         last = index[-1:]
         yield block[:, :-n_index]
 
 
-def _of_one_size(
-    blocks: Iterable[NDArray[np.float64]], n_rows: int
-) -> Iterator[NDArray[np.float64]]:
+def _regroup(blocks: Iterable[NDArray[np.float64]], n_rows: int) -> Iterator[NDArray[np.float64]]:
     """Yield the same rows in blocks of `n_rows`: compiled code wants few shapes."""
     waiting: list[NDArray[np.float64]] = []
     count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from estep_xp.cli.text.errors import SystemFailure
@@ -32,3 +33,10 @@ def require(module: str, *, wanted_by: str, install: str) -> Any:
         raise SystemFailure(
             f"{wanted_by}: needs {package}, which is not installed; pip install {install}"
         ) from error
+
+
+def require_pyarrow(path: Path) -> tuple[Any, Any]:
+    """Return the modules pyarrow and pyarrow.parquet, which the file called `path` needs."""
+    install = '"estep_xp[parquet]"'
+    pyarrow = require("pyarrow", wanted_by=str(path), install=install)
+    return pyarrow, require("pyarrow.parquet", wanted_by=str(path), install=install)

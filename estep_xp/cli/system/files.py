@@ -11,19 +11,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from estep_xp.cli.text.errors import InputError, SystemFailure, shown
+from estep_xp.cli.text.errors import InputError, SystemFailure, show_token
 
 
-def file_path(option: str, text: str) -> Path:
+def parse_file_path(option: str, text: str) -> Path:
     """Return the path of a file as it was given; InputError if it names none."""
     if not text or text.endswith(("/", os.sep)):
-        found = f"{shown(text)}, a folder" if text else "empty"
+        found = f"{show_token(text)}, a folder" if text else "empty"
         raise InputError(option, f"is {found}; must be a file")
     return Path(text)
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def translate_read_errors(path: Path) -> Iterator[None]:
     """Turn errors of the operating system, inside the block, into ones that name `path`.
 
     A file that is not there is bad input; one that cannot be read is the system's failure.
@@ -39,7 +39,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def translate_write_errors(path: Path) -> Iterator[None]:
     """Turn errors of the operating system, inside the block, into ones that name `path`."""
     try:
         yield
@@ -66,7 +66,7 @@ def refuse_to_overwrite(path: Path, *inputs: Path, force: bool) -> None:
     SystemFailure
         If it exists and `force` is not given, or if it is no file.
     """
-    with writing(path):
+    with translate_write_errors(path):
         if not os.path.lexists(path):
             return
         for source in inputs:
@@ -79,7 +79,7 @@ def refuse_to_overwrite(path: Path, *inputs: Path, force: bool) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` when the block ends well.
 
     Until then `path` is as it was, and whatever ends the block early removes the new file. It lies
@@ -101,27 +101,27 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     SystemFailure
         If it cannot be created, written or renamed.
     """
-    with writing(path):
+    with translate_write_errors(path):
         place = Path(os.path.realpath(path))
         if place.is_symlink():  # it leads to itself
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        draft = place.with_name(f".estep_xp-{secrets.token_hex(8)}.part")
+        partial = place.with_name(f".estep_xp-{secrets.token_hex(8)}.part")
         # O_EXCL: never a file, or a link, that somebody else put there. 0o666 less the umask.
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(draft, flags, 0o666)
+        descriptor = os.open(partial, flags, 0o666)
     try:
         file = os.fdopen(descriptor, "wb")
         try:
             yield file
-            with writing(path):
+            with translate_write_errors(path):
                 file.flush()
                 os.fsync(file.fileno())  # the rename must not reach the disk before the content
         finally:
             with suppress(OSError):  # a full disk was reported by the flush above
                 file.close()
-        with writing(path):
-            draft.replace(place)
+        with translate_write_errors(path):
+            partial.replace(place)
     except BaseException:
         with suppress(OSError):
-            draft.unlink()
+            partial.unlink()
         raise

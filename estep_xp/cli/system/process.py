@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from estep_xp.cli.system.terminal import ReaderGone, complain, flush, write_what_fits
+from estep_xp.cli.system.terminal import ReaderGone, escape_unencodable, flush_stdout, write_stderr
 from estep_xp.cli.text.errors import FaceError, cut
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_UNWINDING = 2.0  # seconds in which impatient repetitions must not disturb the tidying up
-_READER_GONE = 141  # what a shell reports of a command that SIGPIPE has ended
+_CLEANUP_TIME = 2.0  # seconds in which impatient repetitions must not disturb the tidying up
+_SIGPIPE_CODE = 141  # what a shell reports of a command that SIGPIPE has ended
 
 
 class Interrupted(BaseException):
@@ -28,7 +28,7 @@ class Interrupted(BaseException):
         super().__init__(signum)
 
 
-def exit_code_of(command: Callable[[], int]) -> int:
+def run_to_exit_code(command: Callable[[], int]) -> int:
     """Run `command` to its end, whatever that is, and return the exit code of the process.
 
     An error becomes one line on standard error, never a traceback; only Python's development mode,
@@ -39,11 +39,11 @@ def exit_code_of(command: Callable[[], int]) -> int:
     command : callable
         What to run; it returns an exit code.
     """
-    write_what_fits()
+    escape_unencodable()
     try:
-        with _signals_raise(), warnings.catch_warnings():
+        with _raise_on_signals(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return _code_of(command)
+            return _run_reporting_errors(command)
     except Interrupted as interruption:
         # The process is about to end with this code. An impatient repetition, even one that comes
         # while the interpreter shuts down, must not replace it.
@@ -53,20 +53,20 @@ def exit_code_of(command: Callable[[], int]) -> int:
         return 128 + signal.SIGINT
 
 
-def _code_of(command: Callable[[], int]) -> int:
+def _run_reporting_errors(command: Callable[[], int]) -> int:
     """Return the exit code of `command`, its errors reported."""
     try:
         code = command()
-        flush()
+        flush_stdout()
     except ReaderGone:
-        return _READER_GONE
+        return _SIGPIPE_CODE
     except Exception as error:
-        message, code = _explained(error)
-        complain(message)
+        message, code = _describe_error(error)
+        write_stderr(message)
     return code
 
 
-def _explained(error: Exception) -> tuple[str, int]:
+def _describe_error(error: Exception) -> tuple[str, int]:
     """Return what to say about `error`, and the exit code."""
     if isinstance(error, FaceError):
         return str(error), error.exit_code
@@ -86,23 +86,23 @@ def _explained(error: Exception) -> tuple[str, int]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    complain(f"warning: {message}")
+    write_stderr(f"warning: {message}")
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
+def _raise_on_signals() -> Iterator[None]:
     """Let the signals that end a process raise Interrupted, so that it ends tidily."""
     last = -math.inf
 
     def interrupt(signum: int, _frame: Any) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last > _UNWINDING:
+        if now - last > _CLEANUP_TIME:
             last = now
             raise Interrupted(signum)
 
     # One that is ignored stays so: nohup and shells' background jobs rely on it.
-    previous = {number: signal.getsignal(number) for number in _numbers()}
+    previous = {number: signal.getsignal(number) for number in _signal_numbers()}
     heeded = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
     for number in heeded:
         signal.signal(number, interrupt)
@@ -115,10 +115,10 @@ def _signals_raise() -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    for number in _numbers():
+    for number in _signal_numbers():
         signal.signal(number, signal.SIG_IGN)
 
 
-def _numbers() -> list[int]:
+def _signal_numbers() -> list[int]:
     """Return the numbers of the signals that end a process, as far as the system knows them."""
     return [number for name in _SIGNALS if (number := getattr(signal, name, None)) is not None]

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from estep_xp.cli.text.errors import InputError, SystemFailure, one_line
+from estep_xp.cli.text.errors import InputError, SystemFailure, format_line
 
 
 class ReaderGone(BaseException):
     """Whoever read our output has seen enough, as ``head`` does: a reason to end, not an error."""
 
 
-def put(text: str) -> None:
+def write_stdout(text: str) -> None:
     """Write `text` to standard output.
 
     Raises
@@ -26,18 +26,18 @@ def put(text: str) -> None:
     SystemFailure
         If it cannot be written: the disk is full, say.
     """
-    with _output() as stdout:
+    with _translate_stdout_errors() as stdout:
         stdout.write(text)
 
 
-def flush() -> None:
-    """Write what standard output still holds back, with the errors of :func:`put`."""
+def flush_stdout() -> None:
+    """Write what standard output still holds back, with the errors of :func:`write_stdout`."""
     if sys.stdout is not None:
-        with _output() as stdout:
+        with _translate_stdout_errors() as stdout:
             stdout.flush()
 
 
-def get() -> str:
+def read_stdin() -> str:
     """Return all of standard input.
 
     Raises
@@ -59,7 +59,7 @@ def get() -> str:
 
 
 @contextmanager
-def _output() -> Iterator[TextIO]:
+def _translate_stdout_errors() -> Iterator[TextIO]:
     if sys.stdout is None:
         raise SystemFailure("standard output: is closed")
     try:
@@ -74,15 +74,15 @@ def _output() -> Iterator[TextIO]:
         raise SystemFailure(f"standard output: {error.strerror or error}") from error
 
 
-def complain(message: str) -> None:
+def write_stderr(message: str) -> None:
     """Write one line to standard error, if anybody reads it."""
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(f"{one_line(message)}\n")
+            sys.stderr.write(f"{format_line(message)}\n")
             sys.stderr.flush()
 
 
-def write_what_fits() -> None:
+def escape_unencodable() -> None:
     """Have characters that a stream's encoding lacks written as escapes: no reason to fail."""
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
@@ -98,6 +98,11 @@ def wants_colour(stream: TextIO | None) -> bool:
     """Return whether `stream` is a terminal, and neither a dumb one nor told to be plain."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return not plain and is_terminal(stream)
+
+
+def shows_progress(*, quiet: bool) -> bool:
+    """Return whether a bar is welcome: on a terminal that can redraw a line, unless told not to."""
+    return not quiet and is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
 
 
 def columns() -> int | None:

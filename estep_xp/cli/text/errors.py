@@ -59,15 +59,15 @@ class InputError(FaceError):
         """The message without its field, as a page shows it beside the field."""
         if self.position is None:
             return self.expectation
-        found = "missing" if self.token is None else shown(self.token)
+        found = "missing" if self.token is None else show_token(self.token)
         return f"value {self.position} is {found}; {self.expectation}"
 
 
-def shown(token: str) -> str:
+def show_token(token: str) -> str:
     """Return `token` as an error message shows it: cut, and with control characters escaped."""
     if not token.strip():
         return "empty"
-    text = cut(escaped(token[: _LONGEST_TOKEN + 1]))
+    text = cut(escape(token[: _LONGEST_TOKEN + 1]))
     return f"'{text}'" if ";" in text else text
 
 
@@ -76,7 +76,7 @@ def cut(word: str) -> str:
     return word if len(word) <= _LONGEST_TOKEN else f"{word[: _LONGEST_TOKEN - 3]}..."
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     r"""Return `text` with what a terminal would not print, or would obey, written as ``\x1b``."""
     return "".join(
         character
@@ -86,7 +86,7 @@ def escaped(text: str) -> str:
     )
 
 
-def one_line(message: str) -> str:
+def format_line(message: str) -> str:
     """Return `message` on one line of reasonable length, whatever it quotes."""
-    line = escaped(re.sub(r"\s*\n\s*", " ", message.strip()))
+    line = escape(re.sub(r"\s*\n\s*", " ", message.strip()))
     return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 3]}..."

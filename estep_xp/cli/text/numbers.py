@@ -1,4 +1,4 @@
-"""Numbers as people write them: one number, and lists of them."""
+"""Numbers as people write them, one or a list of them, and as people read them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def parse_values(field: str, text: str) -> Values:
         commas.
     """
     text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")  # a file's byte order mark
-    tokens = [word for item in text.split(",") for word in _words(item)]
+    tokens = [word for item in text.split(",") for word in _split_words(item)]
     numbers = []
     for index, token in enumerate(tokens):
         try:
@@ -108,6 +108,21 @@ def parse_values(field: str, text: str) -> Values:
             raise InputError(field, str(error), position=index + 1, token=token) from None
     _refuse_decimal_commas(field, text)
     return Values(field, numbers, tokens)
+
+
+def format_exact(number: float) -> str:
+    """Return `number` with the fewest digits that read back as the same float: 2, not 2.0."""
+    return repr(number).removesuffix(".0")
+
+
+def format_decimal(number: float, digits: int = 6) -> str:
+    """Return `number` with `digits` decimals, or as short as possible if it is beyond those."""
+    return f"{number:.{digits}f}" if abs(number) < 1e15 else repr(number)
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return a count and what is counted: 1 column, 2 columns."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def require_positive(values: Values) -> None:
@@ -136,7 +151,7 @@ def require_as_many(values: Values, model: Values) -> None:
         )
 
 
-def _words(item: str) -> list[str]:
+def _split_words(item: str) -> list[str]:
     """Return the words of one item between commas; an empty item is an empty word."""
     return [word for word in _BLANKS.split(item) if word] or [""]
 

@@ -1,69 +1,83 @@
-"""Numbers and choices as options of a command: one each, refused by the option's name."""
+"""Options that take a number or one of a few words: parsers for typer, with errors of our words.
+
+typer's own numbers (``min=``) and choices are refused in words that change with its version, never
+name the value as it was typed, and let 1_000, digits of other scripts, nan and inf pass. A parser
+that is handed to typer is called at the same time, and its :class:`InputError` passes through.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
 
-from estep_xp.cli.text.errors import InputError, shown
+from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import parse_number
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _LARGEST = 10**18 - 1
 
 
-def require_choice(option: str, text: str, choices: Sequence[str]) -> None:
-    """Raise InputError unless `text`, given for an option, is one of its choices."""
-    if text not in choices:
-        raise InputError(option, f"is {shown(text)}; must be one of {', '.join(choices)}")
-
-
-def whole_option(option: str, text: str, *, least: int, most: int = _LARGEST) -> int:
-    """Return the whole number that was given for an option.
+def choice_parser(option: str, choices: Collection[str]) -> Callable[[str], str]:
+    """Return a parser of an option that takes one of a few words.
 
     Parameters
     ----------
     option : str
         Its name, for the error.
-    text : str
-        What was given.
+    choices : collection of str
+        The words.
+    """
+
+    def parse_choice(text: str) -> str:
+        if text not in choices:
+            raise InputError(option, f"is {show_token(text)}; must be one of {', '.join(choices)}")
+        return text
+
+    return parse_choice
+
+
+def integer_parser(option: str, *, least: int, most: int = _LARGEST) -> Callable[[str], int]:
+    """Return a parser of an option that takes a whole number.
+
+    Parameters
+    ----------
+    option : str
+        Its name, for the error.
     least, most : int
         The smallest and the largest number that are allowed.
-
-    Raises
-    ------
-    InputError
-        If it is no whole number, or one that is not allowed.
     """
-    word = text.strip()
-    if not _WHOLE.fullmatch(word) or not least <= int(word) <= most:
-        bounds = f" from {least} to {most}"
-        if most == _LARGEST:
-            digits = ", of at most 18 digits" if len(word) > 18 and word.isdecimal() else ""
-            bounds = f", {least} or more{digits}"
-        raise InputError(option, f"is {shown(text)}; must be a whole number{bounds}")
-    return int(word)
+
+    def parse_integer(given: str | int) -> int:
+        text = str(given)  # a default is a number already
+        word = text.strip()
+        if not _WHOLE.fullmatch(word) or not least <= int(word) <= most:
+            bounds = f" from {least} to {most}"
+            if most == _LARGEST:
+                digits = ", of at most 18 digits" if len(word) > 18 and word.isdecimal() else ""
+                bounds = f", {least} or more{digits}"
+            raise InputError(option, f"is {show_token(text)}; must be a whole number{bounds}")
+        return int(word)
+
+    return parse_integer
 
 
-def number_option(option: str, text: str) -> float:
-    """Return the number, 0 or more, that was given for an option.
+def float_parser(option: str) -> Callable[[str], float]:
+    """Return a parser of an option that takes a finite number, 0 or more.
 
     Parameters
     ----------
     option : str
         Its name, for the error.
-    text : str
-        What was given.
-
-    Raises
-    ------
-    InputError
-        If it is no finite number, or a negative one.
     """
-    try:
-        number = parse_number(text)
-    except ValueError as error:
-        raise InputError(option, f"is {shown(text)}; {error}") from None
-    if number < 0:
-        raise InputError(option, f"is {shown(text)}; must not be negative")
-    return number
+
+    def parse_float(given: str | float) -> float:
+        text = str(given)  # a default is a number already
+        try:
+            number = parse_number(text)
+        except ValueError as error:
+            raise InputError(option, f"is {show_token(text)}; {error}") from None
+        if number < 0:
+            raise InputError(option, f"is {show_token(text)}; must not be negative")
+        return number
+
+    return parse_float

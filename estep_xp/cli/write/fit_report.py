@@ -7,25 +7,25 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.fitting import Fit
+from estep_xp.cli.compute.fitting import FitSummary
 from estep_xp.cli.read.model import Model
-from estep_xp.cli.text.errors import shown
-from estep_xp.cli.write.report import Style, decimal, figure_lines, strict_json
+from estep_xp.cli.text.errors import show_token
+from estep_xp.cli.text.numbers import format_decimal
+from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
+from estep_xp.cli.write.report import encode_json
 
-_GAP = "  "
-_ORDER = ("component", "weight", "feature", "mean", "standard deviation")
 _LONGEST_FEATURE = 40
 
 
-def fit_warning(fit: Fit, data: str) -> str | None:
+def fit_warning(fit: FitSummary, data: str) -> str | None:
     """Return what a person should know about a fit that has not converged, or has collapsed."""
-    return f"warning: {data}: {fit.complaint}" if fit.complaint else None
+    return f"warning: {data}: {fit.warning}" if fit.warning else None
 
 
-def fit_json(fit: Fit, names: Sequence[str] | None, output: str) -> str:
+def fit_json(fit: FitSummary, names: Sequence[str] | None, output: str) -> str:
     """Return a fit as one JSON object."""
     model = fit.model
-    return strict_json(
+    return encode_json(
         {
             "n_observations": fit.n_rows,
             "n_components": model.n_components,
@@ -38,21 +38,23 @@ def fit_json(fit: Fit, names: Sequence[str] | None, output: str) -> str:
             "bic": fit.bic,
             "weights": model.weights.tolist(),
             "means": model.means.tolist(),
-            "standard_deviations": _deviations(model).reshape(model.means.shape).tolist(),
+            "standard_deviations": _standard_deviations(model).reshape(model.means.shape).tolist(),
             "output": output,
         }
     )
 
 
-def fit_text(fit: Fit, names: Sequence[str] | None, output: str, style: Style) -> Iterator[str]:
+def fit_text(
+    fit: FitSummary, names: Sequence[str] | None, output: str, style: Style
+) -> Iterator[str]:
     """Yield the lines of a fit, for a person: figures, and a row a component and feature."""
     model = fit.model
     figures = {
         "Rows": str(fit.n_rows),
         "Components": f"{model.n_components} {model.family}",
         "Iterations": f"{fit.n_iter}, {'converged' if fit.converged else 'not converged'}",
-        "Log-likelihood": decimal(fit.log_likelihood),
-        "BIC": decimal(fit.bic),
+        "Log-likelihood": format_decimal(fit.log_likelihood),
+        "BIC": format_decimal(fit.bic),
         "Output": output,
     }
     yield from figure_lines(figures, style)
@@ -63,44 +65,42 @@ def fit_text(fit: Fit, names: Sequence[str] | None, output: str, style: Style) -
 def _table(model: Model, names: Sequence[str] | None, style: Style) -> Iterator[str]:
     """Yield weights, means and standard deviations, one row a component and feature."""
     k, d = model.means.reshape(model.n_components, -1).shape
-    columns = {
-        "component": _once_each(map(str, range(k)), d),
-        "weight": _once_each(map(decimal, model.weights.tolist()), d),
+    cells = {
+        "component": _pad_below(map(str, range(k)), d),
+        "weight": _pad_below(map(format_decimal, model.weights.tolist()), d),
+        "feature": [],
         "mean": [f"{mean:.6g}" for mean in model.means.reshape(-1).tolist()],
-        "standard deviation": [f"{value:.6g}" for value in _deviations(model).reshape(-1).tolist()],
+        "standard deviation": [
+            f"{value:.6g}" for value in _standard_deviations(model).reshape(-1).tolist()
+        ],
     }
-    widths = {heading: max(map(len, [heading, *cells])) for heading, cells in columns.items()}
+    widths = {heading: max(map(len, [heading, *column])) for heading, column in cells.items()}
     if d > 1:
-        features = names or [f"column {index}" for index in range(d)]
         room = _LONGEST_FEATURE
         if style.columns is not None:
-            room = style.columns - sum(widths.values()) - len(_GAP) * len(widths)
-        columns["feature"] = [_cut(shown(name), max(room, len("feature"))) for name in features] * k
-        widths["feature"] = max(map(len, ["feature", *columns["feature"]]))
-    order = [heading for heading in _ORDER if heading in columns]
-    yield style.strong(_line(order, order, widths)) + "\n"
-    for cells in zip(*(columns[heading] for heading in order), strict=True):
-        yield _line(order, cells, widths) + "\n"
+            others = sum(widths.values()) - widths["feature"]
+            room = max(style.columns - others - len(GAP) * (len(widths) - 1), len("feature"))
+        features = names or [f"column {index}" for index in range(d)]
+        cells["feature"] = [_shorten(show_token(name), room) for name in features] * k
+        widths["feature"] = max(map(len, ["feature", *cells["feature"]]))
+    else:
+        del cells["feature"]
+    columns = [
+        TableColumn(heading, widths[heading], is_text=heading == "feature") for heading in cells
+    ]
+    return table_lines(columns, zip(*cells.values(), strict=True), style)
 
 
-def _line(headings: Sequence[str], cells: Sequence[str], widths: dict[str, int]) -> str:
-    """Return one line of the table: words to the left, numbers to the right."""
-    return _GAP.join(
-        f"{cell:{'<' if heading == 'feature' else '>'}{widths[heading]}}"
-        for heading, cell in zip(headings, cells, strict=True)
-    )
-
-
-def _once_each(words: Iterable[str], times: int) -> list[str]:
+def _pad_below(words: Iterable[str], times: int) -> list[str]:
     """Return each word, followed by blanks for the other rows that it is about."""
     return [cell for word in words for cell in (word, *[""] * (times - 1))]
 
 
-def _cut(text: str, length: int) -> str:
+def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def _deviations(model: Model) -> NDArray[np.float64]:
+def _standard_deviations(model: Model) -> NDArray[np.float64]:
     """Return the standard deviation (k, d) of each feature of each component."""
     variances = model.covariances
     if model.family in ("tied", "full"):

@@ -12,24 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.curves import Curves, density_curves
+from estep_xp.cli.compute.curves import WIDEST, Curves, density_curves
+from estep_xp.cli.compute.results import Results
 from estep_xp.cli.system.extras import require
-from estep_xp.cli.system.files import replacing, writing
+from estep_xp.cli.system.files import atomic_write, translate_write_errors
 from estep_xp.cli.text.errors import InputError
-from estep_xp.cli.write.results import Results
+from estep_xp.cli.write.palette import COLOURS, colour_of
 
 _FORMATS = (".png", ".svg")
-# Told apart with any common kind of colour vision, on white: Okabe and Ito's, and Tol's after them.
-_COLOURS = (
-    *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"),
-    *("#332288", "#999933", "#882255", "#888888"),
-)
-_DASHES = ("-", "--", ":", "-.")  # for the components after them
+_DASHES = ("-", "--", ":", "-.")  # one for each round through the colours
 _INK = "#222222"
 _MOST_IN_LEGEND = 13
 _MOST_VECTORS = 1000  # observations that an SVG holds as lines, not as pixels
 _VISIBLE = 1e-4  # of the height of a panel
-_WIDEST = 1e300  # what the drawing library can still reckon with
 _STYLE = {
     "font.size": 10.0,
     "axes.edgecolor": "#888888",
@@ -93,7 +88,7 @@ def write_plot(path: Path, picture: Picture) -> None:
         matplotlib.rcdefaults()  # a picture of ours, not of the user's settings
         matplotlib.rcParams.update(_STYLE)
         figure = _draw(picture)
-        with replacing(path) as file, writing(path):
+        with atomic_write(path) as file, translate_write_errors(path):
             figure.savefig(file, format=suffix[1:], dpi=150, metadata=metadata)
 
 
@@ -104,7 +99,7 @@ def _draw(picture: Picture) -> Any:
     x, responsibilities = picture.x[possible], picture.results.responsibilities[possible]
     curves = density_curves(picture.mixture, x)
     low, high = float(curves.x[0]), float(curves.x[-1])
-    if not max(high, -low) < _WIDEST:
+    if not max(high, -low) < WIDEST:
         raise InputError(
             "--plot", f"the values lie between {low:.3g} and {high:.3g}: too far apart"
         )
@@ -129,9 +124,9 @@ def _draw_densities(axes: Any, curves: Curves) -> list[Any]:
     for j, density in enumerate(curves.weighted):
         part = _where_visible(density, least)
         x, height = curves.x[part], density[part]
-        axes.fill_between(x, height, color=_colour(j), alpha=0.18, linewidth=0)
-        style = _DASHES[j // len(_COLOURS) % len(_DASHES)]
-        handles += axes.plot(x, height, style, color=_colour(j), linewidth=1.6)
+        axes.fill_between(x, height, color=colour_of(j), alpha=0.18, linewidth=0)
+        style = _DASHES[j // len(COLOURS) % len(_DASHES)]
+        handles += axes.plot(x, height, style, color=colour_of(j), linewidth=1.6)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("density")
     axes.tick_params(labelbottom=False)
@@ -158,9 +153,9 @@ def _draw_responsibilities(
     axes: Any, curves: Curves, x: NDArray[np.float64], responsibilities: NDArray[np.float64]
 ) -> None:
     """Draw stacked responsibilities: pale wherever an observation could be, strong where one is."""
-    edges = _stacked(curves.responsibilities)
-    bars = _stacked(responsibilities)
-    for j, colour in enumerate(map(_colour, range(edges.shape[1] - 1))):
+    edges = _stack(curves.responsibilities)
+    bars = _stack(responsibilities)
+    for j, colour in enumerate(map(colour_of, range(edges.shape[1] - 1))):
         part = _where_visible(curves.responsibilities[:, j], _VISIBLE)
         low, high = edges[part, j], edges[part, j + 1]
         axes.fill_between(curves.x[part], low, high, color=colour, alpha=0.3, linewidth=0)
@@ -208,7 +203,7 @@ def _where_visible(heights: NDArray[np.float64], least: float) -> slice:
     return slice(max(visible[0] - 1, 0), visible[-1] + 2) if len(visible) else slice(0)
 
 
-def _stacked(responsibilities: NDArray[np.float64]) -> NDArray[np.float64]:
+def _stack(responsibilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the k + 1 edges of k shares that lie upon each other, for each row."""
     zeros = np.zeros((len(responsibilities), 1))
     return np.concatenate((zeros, np.cumsum(responsibilities, axis=1)), axis=1)
@@ -217,7 +212,3 @@ def _stacked(responsibilities: NDArray[np.float64]) -> NDArray[np.float64]:
 def _line_width(count: int, *, widest: float) -> float:
     """Return how broad lines may be, in points, of which many must find room."""
     return float(np.clip(300 / max(count, 1), 0.5, widest))
-
-
-def _colour(component: int) -> str:
-    return _COLOURS[component % len(_COLOURS)]

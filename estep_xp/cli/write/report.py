@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.evaluate import Evaluation, scaled
-from estep_xp.cli.read.stream import Summary
-from estep_xp.cli.write.results import column_names, csv_lines
-
-_GAP = "  "
-_BOLD = "\x1b[1m{}\x1b[0m"
-
-
-class Style(NamedTuple):
-    """What the place of a text can show.
-
-    Attributes
-    ----------
-    columns : int or None
-        How long a line may be; None for any length.
-    colour : bool
-        Whether it obeys escape sequences.
-    """
-
-    columns: int | None
-    colour: bool
-
-    def strong(self, text: str) -> str:
-        """Return `text` set off from what is around it, where that can be shown."""
-        return _BOLD.format(text) if self.colour else text
+from estep_xp.cli.compute.evaluate import Evaluation, rescale_weights
+from estep_xp.cli.compute.results import csv_heading, csv_lines
+from estep_xp.cli.compute.stream import Summary
+from estep_xp.cli.text.numbers import format_decimal, format_exact
+from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
 
 
 class Calculation(NamedTuple):
@@ -58,7 +37,7 @@ class Calculation(NamedTuple):
     @property
     def normalized_weights(self) -> list[float]:
         """Mixing weights that sum to 1."""
-        weights = scaled(self.weights) + 0.0  # a zero without a sign
+        weights = rescale_weights(self.weights) + 0.0  # a zero without a sign
         return [float(weight) for weight in weights / math.fsum(weights)]
 
     @property
@@ -78,13 +57,13 @@ class Calculation(NamedTuple):
         title = "1 observation" if n == 1 else f"{n} observations"
         if n_possible < n:
             return f"{title}, {n - n_possible} of zero density not shown"
-        total = decimal(self.evaluation.total_log_likelihood).replace("-", "\N{MINUS SIGN}")
+        total = format_decimal(self.evaluation.total_log_likelihood).replace("-", "\N{MINUS SIGN}")
         return f"{title}, log-likelihood {total}"
 
     def json(self) -> str:
         """Return everything as one JSON object."""
         results, mean_max_responsibility, log_likelihood = self.evaluation
-        return strict_json(
+        return encode_json(
             {
                 "n_observations": len(self.x),
                 "n_components": len(self.weights),
@@ -99,13 +78,13 @@ class Calculation(NamedTuple):
 
     def csv(self) -> Iterator[str]:
         """Yield the lines of a CSV file, one an observation."""
-        yield f"{','.join(['x', *column_names(len(self.weights))])}\n"
+        yield csv_heading(len(self.weights), "x")
         yield from csv_lines(self.evaluation.results, self.x)
 
     def text(self, style: Style) -> Iterator[str]:
         """Yield lines for a person: figures, and a table with one row an observation."""
         results, mean_max_responsibility, log_likelihood = self.evaluation
-        weights = _GAP.join(map(decimal, self.normalized_weights))
+        weights = GAP.join(map(format_decimal, self.normalized_weights))
         figures = {
             "Observations": str(len(self.x)),
             "Components": str(len(self.weights)),
@@ -113,14 +92,14 @@ class Calculation(NamedTuple):
         }
         yield from figure_lines(figures, style)
         labels = [str(label) if label >= 0 else "-" for label in results.labels.tolist()]
-        values = [repr(value).removesuffix(".0") for value in self.x.tolist()]
-        for group in _groups(len(self.weights), max(map(len, values)), style.columns):
+        values = list(map(format_exact, self.x.tolist()))
+        for group in _split_components(len(self.weights), max(map(len, values)), style.columns):
             yield "\n"
             yield from _table(values, results.responsibilities, labels, group, style)
         yield "\n"
         figures = {
-            "Average max responsibility": decimal(mean_max_responsibility),
-            "Log-likelihood": decimal(log_likelihood),
+            "Average max responsibility": format_decimal(mean_max_responsibility),
+            "Log-likelihood": format_decimal(log_likelihood),
         }
         yield from figure_lines(figures, style)
 
@@ -135,7 +114,7 @@ def summary_warning(summary: Summary, data: str) -> str | None:
 
 def summary_json(summary: Summary, output: str) -> str:
     """Return the summary of a run as one JSON object."""
-    return strict_json(
+    return encode_json(
         {
             "n_observations": summary.n_rows,
             "n_components": len(summary.rows_per_component),
@@ -152,9 +131,9 @@ def summary_text(summary: Summary, output: str, style: Style) -> Iterator[str]:
     figures = {
         "Rows": str(summary.n_rows),
         "Components": str(len(summary.rows_per_component)),
-        "Rows per component": _GAP.join(map(str, summary.rows_per_component)),
-        "Average max responsibility": decimal(summary.mean_max_responsibility),
-        "Log-likelihood": decimal(summary.log_likelihood),
+        "Rows per component": GAP.join(map(str, summary.rows_per_component)),
+        "Average max responsibility": format_decimal(summary.mean_max_responsibility),
+        "Log-likelihood": format_decimal(summary.log_likelihood),
         "Output": output,
     }
     return figure_lines(figures, style)
@@ -168,24 +147,12 @@ def _density_warning(field: str, count: int, n: int, noun: str, first: str) -> s
     )
 
 
-def figure_lines(figures: dict[str, str], style: Style) -> Iterator[str]:
-    """Yield one figure a line, continued below itself where it is long."""
-    indent = len("Average max responsibility") + len(_GAP)
-    for name, value in figures.items():
-        lines = [value]
-        if style.columns is not None:
-            room = max(style.columns - indent, 10)
-            lines = textwrap.wrap(value, room, break_long_words=False, break_on_hyphens=False)
-        for index, line in enumerate(lines):
-            yield f"{'' if index else name:{indent}}{line}\n"
-
-
-def _groups(k: int, value_width: int, columns: int | None) -> Iterator[range]:
+def _split_components(k: int, value_width: int, columns: int | None) -> Iterator[range]:
     """Yield the components in groups that fit side by side, as many tables as it takes."""
     size = k
     if columns is not None:
-        room = columns - value_width - len(_GAP + "label")
-        size = max(1, room // len(f"{_GAP}{_heading(k - 1)}"))
+        room = columns - value_width - len(GAP + "label")
+        size = max(1, room // len(f"{GAP}{_heading(k - 1)}"))
     for start in range(0, k, size):
         yield range(start, min(start + size, k))
 
@@ -198,36 +165,33 @@ def _table(
     style: Style,
 ) -> Iterator[str]:
     """Yield a table of some components, one row an observation."""
-    value_width = max(map(len, values))
-    width = max(len(_heading(group[-1])), len(decimal(1.0)))
-    headings = [f"{_heading(j):>{width}}" for j in group]
-    yield style.strong(_GAP.join([f"{'x':>{value_width}}", *headings, "label"])) + "\n"
-    rows = responsibilities[:, group].tolist()
-    for value, row, label in zip(values, rows, labels, strict=True):
-        cells = [f"{decimal(number):>{width}}" for number in row]
-        if label != "-" and int(label) in group:
-            winner = int(label) - group[0]
-            cells[winner] = style.strong(cells[winner])
-        yield f"{value:>{value_width}}{_GAP}{_GAP.join(cells)}{_GAP}{label:>5}\n"
+    width = max(len(_heading(group[-1])), len(format_decimal(1.0)))
+    columns = [
+        TableColumn("x", max(map(len, values))),
+        *(TableColumn(_heading(j), width) for j in group),
+        TableColumn("label", len("label")),
+    ]
+    shares = responsibilities[:, group].tolist()
+    rows = (
+        [value, *map(format_decimal, row), label]
+        for value, row, label in zip(values, shares, labels, strict=True)
+    )
+    cells = {str(component): cell for cell, component in enumerate(group, start=1)}
+    return table_lines(columns, rows, style, strong=map(cells.get, labels))
 
 
 def _heading(component: int) -> str:
     return f"component {component}"
 
 
-def decimal(number: float) -> str:
-    """Return `number` with six decimals, or as short as possible if it is beyond those."""
-    return f"{number:.6f}" if abs(number) < 1e15 else repr(number)
-
-
-def strict_json(record: dict[str, Any]) -> str:
+def encode_json(record: dict[str, Any]) -> str:
     """Return `record` as JSON; what JSON cannot write, NaN and infinity, is null."""
-    return json.dumps(_without_nonfinite(record), allow_nan=False) + "\n"
+    return json.dumps(_replace_nonfinite(record), allow_nan=False) + "\n"
 
 
-def _without_nonfinite(value: Any) -> Any:
+def _replace_nonfinite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nonfinite(item) for key, item in value.items()}
+        return {key: _replace_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nonfinite(item) for item in value]
+        return [_replace_nonfinite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

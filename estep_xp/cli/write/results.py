@@ -5,32 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from estep_xp.cli.read.parquet import ParquetWriter
-from estep_xp.cli.system.files import replacing, writing
+from estep_xp.cli.compute.results import (
+    Results,
+    csv_heading,
+    csv_lines,
+    structured_dtype,
+    structured_rows,
+)
+from estep_xp.cli.system.files import atomic_write, translate_write_errors
 from estep_xp.cli.text.errors import InputError
-
-
-class Results(NamedTuple):
-    """What the E-step says about some rows.
-
-    Attributes
-    ----------
-    responsibilities : ndarray of shape (n, k)
-        Responsibilities.
-    labels : ndarray of shape (n,)
-        Most responsible component of each row; -1 where no component has any density.
-    log_likelihood : ndarray of shape (n,)
-        Log-likelihood of each row.
-    """
-
-    responsibilities: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    log_likelihood: NDArray[np.float64]
+from estep_xp.cli.write.parquet import ParquetWriter
 
 
 class Writer(Protocol):
@@ -49,29 +37,6 @@ class Writer(Protocol):
         ...
 
 
-def csv_lines(block: Results, first: NDArray[np.float64] | None = None) -> Iterator[str]:
-    """Yield one line of CSV a row; numbers are written so that they read back exactly.
-
-    Parameters
-    ----------
-    block : Results
-        The rows.
-    first : ndarray of shape (n,), optional
-        What comes before the responsibilities.
-    """
-    columns = block.responsibilities
-    if first is not None:
-        columns = np.column_stack([first, columns])
-    rows = zip(columns.tolist(), block.labels.tolist(), block.log_likelihood.tolist(), strict=True)
-    for numbers, label, log_likelihood in rows:
-        yield f"{','.join(map(repr, numbers))},{label},{log_likelihood!r}\n"
-
-
-def column_names(k: int) -> list[str]:
-    """Return the names of the columns of results on `k` components."""
-    return [*(f"responsibility_{j}" for j in range(k)), "label", "log_likelihood"]
-
-
 @contextmanager
 def open_results(path: Path, k: int) -> Iterator[Writer]:
     """Open a writer of results in the format that the name's ending says.
@@ -86,7 +51,7 @@ def open_results(path: Path, k: int) -> Iterator[Writer]:
         How many components there are.
     """
     make = _WRITERS[path.suffix.lower()]
-    with replacing(path) as file, writing(path):
+    with atomic_write(path) as file, translate_write_errors(path):
         writer = make(path, file, k)
         try:
             yield writer
@@ -107,7 +72,7 @@ class _CsvWriter:
 
     def __init__(self, file: BinaryIO, k: int) -> None:
         self._file = file
-        file.write(f"{','.join(column_names(k))}\n".encode())
+        file.write(csv_heading(k).encode())
 
     def write(self, block: Results) -> None:
         self._file.write("".join(csv_lines(block)).encode())
@@ -125,14 +90,11 @@ class _NpyWriter:
     def __init__(self, file: BinaryIO, k: int) -> None:
         self._file = file
         self._count = 0
-        self._dtype = np.dtype(
-            [("responsibilities", "<f8", (k,)), ("label", "<i8"), ("log_likelihood", "<f8")]
-        )
+        self._dtype = structured_dtype(k)
         self._header_size = self._write_header()
 
     def write(self, block: Results) -> None:
-        rows = np.empty(len(block.labels), dtype=self._dtype)
-        rows["responsibilities"], rows["label"], rows["log_likelihood"] = block
+        rows = structured_rows(block)
         self._file.write(rows.view(np.uint8).data)
         self._count += len(rows)
 
@@ -154,5 +116,5 @@ class _NpyWriter:
 _WRITERS: dict[str, Callable[[Path, BinaryIO, int], Writer]] = {
     ".csv": lambda _, file, k: _CsvWriter(file, k),
     ".npy": lambda _, file, k: _NpyWriter(file, k),
-    ".parquet": lambda path, file, k: ParquetWriter(path, file, column_names(k)),
+    ".parquet": lambda path, file, k: ParquetWriter(path, file, k),
 }

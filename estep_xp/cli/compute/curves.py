@@ -14,6 +14,7 @@ _REACH = 4.0  # standard deviations that are shown on either side of a mean
 _EVEN_POINTS = 512
 _POINTS_AROUND = 65  # about a mean, fewer if there are so many components
 _MOST_POINTS = 8192
+WIDEST = 1e300  # a grid that is wider leaves a drawing library no room within the range of floats
 
 
 class Curves(NamedTuple):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.system.backend import converted, converter
+from estep_xp.cli.compute.backend import array_converter, convert_mixture
+from estep_xp.cli.compute.results import Results
 from estep_xp.cli.text.errors import InputError
-from estep_xp.cli.write.results import Results
 
 
 class Evaluation(NamedTuple):
@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
     total_log_likelihood: float
 
 
-def scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def rescale_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the same weights in other units: their sum neither overflows nor loses digits."""
     _, exponent = np.frexp(weights.max())
     units: NDArray[np.float64] = np.ldexp(weights, -exponent)  # by a power of two, which is exact
@@ -56,11 +56,11 @@ class Evaluator:
     """
 
     def __init__(self, mixture: ex.Mixture, backend: str) -> None:
-        self._convert = converter(backend)
+        self._convert = array_converter(backend)
         components: Any = mixture.components
         self._univariate = components.means.ndim == 1
-        mixture = mixture._replace(weights=scaled(mixture.weights))
-        self._mixture = converted(mixture, self._convert)
+        mixture = mixture._replace(weights=rescale_weights(mixture.weights))
+        self._mixture = convert_mixture(mixture, self._convert)
 
     def __call__(self, x: NDArray[np.float64]) -> Evaluation:
         """Return the E-step on `x`, of shape (n, d), or (n,) if the mixture is univariate.

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.evaluate import Evaluator
-from estep_xp.cli.write.results import Writer
+from estep_xp.cli.compute.evaluate import Evaluator
+from estep_xp.cli.compute.results import Results
 
 _BLOCK = 1 << 24  # bytes of observations and responsibilities worked on at a time
 
@@ -51,7 +51,7 @@ def stream(
     blocks: Iterable[NDArray[np.float64]],
     n_components: int,
     evaluate: Evaluator,
-    writer: Writer,
+    write: Callable[[Results], None],
     advance: Callable[[int], None],
 ) -> Summary:
     """Write the results of all blocks and return their summary.
@@ -64,8 +64,8 @@ def stream(
         How many components the mixture has.
     evaluate : Evaluator
         The E-step.
-    writer : Writer
-        Where the results go.
+    write : callable
+        Takes the results of each block.
     advance : callable
         Called after each block with the number of rows done.
     """
@@ -75,7 +75,7 @@ def stream(
     largest: list[float] = []
     for x in blocks:
         results, mean_max, total = evaluate(x)
-        writer.write(results)
+        write(results)
         impossible = np.flatnonzero(results.labels < 0)
         if len(impossible) and not n_impossible:
             first_impossible = n_rows + int(impossible[0])

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.read.model import Model, components_of
-from estep_xp.cli.system.backend import converted, converter
-from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.compute.backend import array_converter, convert_mixture
+from estep_xp.cli.read.model import Model, components_class
+from estep_xp.cli.text.errors import InputError, show_token
+from estep_xp.cli.text.numbers import format_count
 from estep_xp.em.fit import Options, fitted
 
 
-class Choices(NamedTuple):
+class FitOptions(NamedTuple):
     """How to fit.
 
     Attributes
@@ -48,7 +50,7 @@ class Choices(NamedTuple):
     backend: str
 
 
-class Fit(NamedTuple):
+class FitSummary(NamedTuple):
     """A fitted mixture, in the numbers of its file, and how the fit went.
 
     Attributes
@@ -75,10 +77,17 @@ class Fit(NamedTuple):
     converged: bool
     log_likelihood: float
     bic: float
-    complaint: str
+    warning: str
 
 
-def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progress: bool) -> Fit:
+def fit_rows(
+    rows: NDArray[np.float64],
+    field: str,
+    options: FitOptions,
+    names: Sequence[str] | None = None,
+    *,
+    progress: bool,
+) -> FitSummary:
     """Return the fit of a mixture to `rows`.
 
     Parameters
@@ -87,8 +96,10 @@ def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progres
         The observations; one column if the family is univariate.
     field : str
         What holds them, for errors.
-    choices : Choices
+    options : FitOptions
         How to fit.
+    names : sequence of str, optional
+        The names of the columns, for warnings.
     progress : bool
         Whether to show a bar with the log-likelihood on standard error.
 
@@ -99,35 +110,39 @@ def fit_rows(rows: NDArray[np.float64], field: str, choices: Choices, *, progres
     SystemFailure
         If the backend is not installed.
     """
-    family, k = components_of(choices.family), choices.n_components
+    family, k = components_class(options.family), options.n_components
     if k > len(rows):
-        has = f"{field} has {len(rows)} row{'s' if len(rows) > 1 else ''}"
+        has = f"{field} has {format_count(len(rows), 'row')}"
         raise InputError("--components", f"is {k}; {has}, and there must be one for each")
-    univariate = choices.family == "univariate"
-    convert = converter(choices.backend)
+    univariate = options.family == "univariate"
+    convert = array_converter(options.backend)
     x = convert(rows[:, 0] if univariate else rows)
     try:
-        options = Options(
-            tol=choices.tol,
-            max_iter=choices.max_iter,
-            variance_floor=choices.variance_floor,
-            n_init=choices.n_init,
-            seed=choices.seed,
+        em_options = Options(
+            tol=options.tol,
+            max_iter=options.max_iter,
+            variance_floor=options.variance_floor,
+            n_init=options.n_init,
+            seed=options.seed,
             progress=progress,
         )
-        result, verdict = fitted(x, ex.initialize(x, k, family, seed=choices.seed), None, options)
+        start = ex.initialize(x, k, family, seed=options.seed)
+        result, verdict = fitted(x, start, None, em_options)
     except ValueError as error:
-        raise InputError(field, _in_options(str(error))) from error
+        raise InputError(field, _name_options(str(error))) from error
     model = Model.from_mixture(result.mixture)
-    # What is said about the fit is said about the mixture as the file has it.
-    result = result._replace(mixture=converted(_reread(model, field), convert))
+    # Report figures for the mixture as read back from the file, so that `run` reproduces them.
+    result = result._replace(mixture=convert_mixture(_read_back(model, field), convert))
     total = float(ex.log_likelihood(x, result.mixture))
     bic = float(result.bic(x))
-    complaint = "" if verdict.warning is None else _in_options(str(verdict.warning))
-    return Fit(model, len(rows), int(result.n_iter), bool(result.converged), total, bic, complaint)
+    warning = "" if verdict.warning is None else str(verdict.warning)
+    warning = _name_features(_name_options(warning), names)
+    return FitSummary(
+        model, len(rows), int(result.n_iter), bool(result.converged), total, bic, warning
+    )
 
 
-def _reread(model: Model, field: str) -> ex.Mixture:
+def _read_back(model: Model, field: str) -> ex.Mixture:
     """Return the mixture that a reader of the model's file gets."""
     try:
         mixture: ex.Mixture = model.mixture()
@@ -140,11 +155,20 @@ def _reread(model: Model, field: str) -> ex.Mixture:
     return mixture
 
 
-def _in_options(message: str) -> str:
+def _name_options(message: str) -> str:
     """Return a message of the library with the names that the command has for its arguments."""
-    return re.sub(r"\b(variance_floor|max_iter|n_init|tol|seed)\b", _option, message)
+    return re.sub(r"\b(variance_floor|max_iter|n_init|tol|seed)\b", _option_name, message)
 
 
-def _option(argument: re.Match[str]) -> str:
+def _name_features(warning: str, names: Sequence[str] | None) -> str:
+    """Return a warning of the library with features called by their columns' names."""
+    found = re.match(r"(?:\d+ )?features? (.+?) var", warning)
+    if names is None or found is None:
+        return warning
+    called = re.sub(r"\d+", lambda index: show_token(names[int(index[0])]), found[1])
+    return f"{warning[: found.start(1)]}{called}{warning[found.end(1) :]}"
+
+
+def _option_name(argument: re.Match[str]) -> str:
     name = "init" if argument[0] == "n_init" else argument[0]
     return "--" + name.replace("_", "-")

@@ -1,0 +1,1 @@
+"""The library at work on what was read: E-steps, fits, curves, and their results as records."""

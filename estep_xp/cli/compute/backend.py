@@ -1,0 +1,45 @@
+"""The array libraries that compute, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import estep_xp as ex
+from estep_xp.cli.system.extras import require
+
+
+def _jax_converter() -> Any:
+    jax = require("jax", wanted_by="--backend jax", install='"estep_xp[jax]"')
+    jax.config.update("jax_enable_x64", True)
+    return jax.numpy.asarray
+
+
+# Each gives the function that makes arrays of a library from NumPy's, in 64-bit floats; a library
+# is imported only when it is asked for.
+_CONVERTERS: dict[str, Callable[[], Any]] = {"numpy": lambda: np.asarray, "jax": _jax_converter}
+BACKENDS = tuple(_CONVERTERS)
+
+
+def array_converter(backend: str) -> Any:
+    """Return the function that makes arrays of a backend from NumPy's, in 64-bit floats.
+
+    Parameters
+    ----------
+    backend : str
+        One of `BACKENDS`.
+
+    Raises
+    ------
+    SystemFailure
+        If it is not installed.
+    """
+    return _CONVERTERS[backend]()
+
+
+def convert_mixture(mixture: ex.Mixture, convert: Any) -> ex.Mixture:
+    """Return the same mixture on the arrays that `convert` makes."""
+    components: Any = mixture.components
+    return ex.Mixture(convert(mixture.weights), type(components)(*map(convert, components)))

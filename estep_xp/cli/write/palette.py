@@ -1,0 +1,17 @@
+"""The colours of components, in pictures and on the page."""
+
+from __future__ import annotations
+
+# Told apart with any common kind of colour vision. Okabe and Ito's come first, without black and
+# yellow, so that they show on light and on dark ground; Tol's after them are for white ground.
+COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"),
+    *("#332288", "#999933", "#882255", "#888888"),
+)
+N_ON_ANY_GROUND = 6
+GREY = "#888888"
+
+
+def colour_of(component: int, n_colours: int = len(COLOURS)) -> str:
+    """Return the colour of a component, counted from 0; the first `n_colours` are repeated."""
+    return COLOURS[component % n_colours]
