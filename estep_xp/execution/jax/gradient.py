@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.kernel import TotalKernel
+    from estep_xp.execution.kernel import SlopeKernel, TotalKernel
 
 
 def total(
@@ -27,7 +26,7 @@ def total(
     """Add up a kernel's results for all rows; value and derivative take one pass, in blocks."""
     del space
     if all(is_numeric(leaf) for leaf in jax.tree.leaves(parameters)):
-        result: Array = _compiled_total(kernel, how.block_size, rows, parameters)
+        result: Array = _total(kernel, how.block_size, rows, parameters)
         return result
     return jnp.sum(trace_rows(kernel, rows, parameters)[0])
 
@@ -37,7 +36,12 @@ def _total(
     kernel: TotalKernel, block_size: int | None, rows: tuple[Array, ...], parameters: Any
 ) -> Array:
     del block_size  # the compiler makes a loop of its own
+    result: Array = _compiled_total(kernel, rows, parameters)
+    return result
 
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled_total(kernel: TotalKernel, rows: tuple[Array, ...], parameters: Any) -> Array:
     def of_rows() -> Array:
         return trace_rows(kernel, rows, parameters)[0]
 
@@ -54,23 +58,39 @@ def _total_jvp(
     primals: tuple[Any, ...],
     tangents: tuple[Any, ...],
 ) -> tuple[Array, Array]:
+    # The rule is not compiled with the sum, but called in its place: a program that takes the
+    # derivative does not trace the sum, too.
     (rows, parameters), (by_rows, by_parameters) = primals, tangents
-    by_x, *by_sample_weight = [_is_given(tangent) for tangent in by_rows]
-    slopes = kernel.slopes(by_x=by_x, by_sample_weight=any(by_sample_weight))
-    groups, size = cut_rows(slopes, rows, parameters, block_size)
-    sums, slopes_by_rows = fold_rows(slopes, groups, size, rows, parameters)
-    leaves, directions = jax.tree.leaves(parameters), jax.tree.leaves(by_parameters)
-    pairs = list(zip(filter(_is_given, by_rows), slopes_by_rows, strict=True))
-    if any(map(_is_given, directions)):
-        ops = ops_for(rows, sums=True)
-        slopes_by_parameters = slopes.by_parameters(ops, parameters, sums)
-        real = itertools.compress(directions, map(is_real, leaves))
-        pairs += zip(real, slopes_by_parameters, strict=True)
-    terms = [jnp.sum(slope * along) for along, slope in pairs if _is_given(along)]
-    return sums[0], functools.reduce(operator.add, terms)
+    by_x, *by_sample_weight = map(_is_given, by_rows)
+    gradient = kernel.slopes(by_x=by_x, by_sample_weight=any(by_sample_weight))
+    leaves = zip(jax.tree.leaves(parameters), jax.tree.leaves(by_parameters), strict=True)
+    directions = [tangent for leaf, tangent in leaves if is_real(leaf)]
+    wanted = any(map(_is_given, directions))
+    value, slopes = _compiled_gradient(gradient, block_size, wanted, rows, parameters)
+    pairs = zip(slopes, [*filter(_is_given, by_rows), *directions], strict=False)
+    return value, _inner_product(*zip(*((a, b) for a, b in pairs if _is_given(b)), strict=True))
 
 
-_compiled_total = jax.jit(_total, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _compiled_gradient(
+    kernel: SlopeKernel,
+    block_size: int | None,
+    by_parameters: bool,
+    rows: tuple[Array, ...],
+    parameters: Any,
+) -> tuple[Array, tuple[Array, ...]]:
+    """The sum and its derivatives: by rows those that the kernel gives, then by parameters."""
+    groups, size = cut_rows(kernel, rows, parameters, block_size)
+    sums, slopes = fold_rows(kernel, groups, size, rows, parameters)
+    if by_parameters:
+        slopes += kernel.by_parameters(ops_for(rows, sums=True), parameters, sums)
+    return sums[0], slopes
+
+
+@jax.jit
+def _inner_product(slopes: tuple[Array, ...], directions: tuple[Array, ...]) -> Array:
+    terms = [jnp.sum(slope * one) for slope, one in zip(slopes, directions, strict=True)]
+    return functools.reduce(operator.add, terms)
 
 
 def _is_given(tangent: Any) -> bool:
