@@ -84,7 +84,7 @@ def error_bound(
         return xp.max(slopes, axis=0), xp.max(rest + constants + mean_error * unsigned[2])
 
     count = kind.count(d)
-    sums = _Sums.of(count, d, _MOST_TERMS, _MOST_TERMS)
+    sums = _Sums.of(kind, d, _MOST_TERMS, _MOST_TERMS)
     slopes, least = bound(sums)
     few = count + d + 1 <= _UNSLICED
     if ops.values_visible:
@@ -92,7 +92,7 @@ def error_bound(
         at_means = xp.matmul(slopes + z_slopes, squares) + least
         few = bool(_SPREAD * xp.max(at_means) <= limit)
     if not few:
-        sums = _Sums.of(count, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
+        sums = _Sums.of(kind, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
         slopes, least = bound(sums)
     if rotated:
         return ErrorBound(slopes, z_slopes, least, limit, sums.slices)
@@ -100,22 +100,28 @@ def error_bound(
 
 
 class _Sums(NamedTuple):
-    """How θ · φ is cut: products of features, then the d features and the constant."""
+    """How θ · φ is cut: products of features, then the d features and the constant.
+
+    A single square comes last, in the last sum of features: what it is added to cancels, and it
+    rounds at the size of the log-joint itself.
+    """
 
     slices: list[slice]
     quadratic: int  # terms of the longest sum of products
     linear: int  # and of the longest sum of features
 
     @classmethod
-    def of(cls, count: int, d: int, quadratic: int, linear: int) -> _Sums:
+    def of(cls, kind: Quadratic, d: int, quadratic: int, linear: int) -> _Sums:
         """Sums of so many terms at most."""
+        count = kind.count(d)
         total = count + d + 1
-        if total <= _TINY:
+        if total <= _TINY and not kind.is_last:
             return cls([slice(0, total)], total, total)
         cuts = [0]
-        for terms, most in ((count, quadratic), (d + 1, linear)):
+        for terms, most in ((0 if kind.is_last else count, quadratic), (d + 1, linear)):
             n = -(-terms // most)
             cuts += [cuts[-1] + terms * (i + 1) // n for i in range(n)]
+        cuts[-1] = total
         slices = list(itertools.starmap(slice, itertools.pairwise(cuts)))
         return cls(slices, min(count, quadratic), min(d + 1, linear))
 
