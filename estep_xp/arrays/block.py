@@ -216,8 +216,13 @@ class BlockOps:
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
+        recheck: Callable[[Array, Array], Array],
     ) -> Granted:
-        """Values of a block by `quick` for rows whose bound is below the limit, else by `sure`."""
+        """Values of a block by `quick` for rows whose bound is below the limit, else by `sure`.
+
+        Of some rows whose bound is above the limit, `recheck` tells by their places and values
+        which ones `quick` is good enough for all the same.
+        """
         raise NotImplementedError
 
     def take_rows(self, values: Array, flags: Array) -> Array:

@@ -246,8 +246,9 @@ class NumpyOps(BlockOps):
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
+        recheck: Callable[[Array, Array], Array],
     ) -> Granted:
-        """Values of a block; single rows whose bound is above the limit are mended."""
+        """Values of a block; single rows that are not good enough are mended."""
         largest = float(np.maximum.reduce(bounds, initial=0.0))
         if largest <= limit:
             return Granted(*quick(), None, largest)
@@ -256,7 +257,10 @@ class NumpyOps(BlockOps):
         if len(bad) > _FEW_BAD * len(fine):
             return Granted(sure(x))
         values, by_product = quick()
-        values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
+        fine[bad] = recheck(bad, values[:, bad])
+        bad = np.flatnonzero(~fine)
+        if len(bad) > 0:
+            values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
         return Granted(values, by_product, fine)
 
     def take_rows(self, values: Array, flags: Array) -> Array:

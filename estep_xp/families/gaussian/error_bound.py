@@ -49,6 +49,16 @@ class ErrorBound(NamedTuple):
     least: Array  # (): B at the centre
     limit: float
     slices: list[slice]  # the sums that θ · φ is cut into
+    by_component: ComponentBounds | None  # where a second look at single rows is possible
+
+
+class ComponentBounds(NamedTuple):
+    """Coefficients of B for each component, and what B may be of what is known of T."""
+
+    slopes: Array  # (k, squares)
+    unsigned_slopes: Array | None
+    least: Array  # (k,)
+    share: float
 
 
 def error_bound(
@@ -72,7 +82,7 @@ def error_bound(
     constants = half_norms + xp.abs(log_normalizers) + lost
     z_error, mean_error, share = _shift_errors(ops, d, rotated=rotated)
     z_slopes, _ = kind.bound(xp, xp.abs(unsigned[0]), xp.zeros_like(linear), size)
-    z_slopes = z_error * xp.max(z_slopes, axis=0)
+    z_slopes = z_error * z_slopes
     # The allowance that holds for any T, however small.
     relative = 16.0 * (1.0 + 0.5 * d * math.log(2.0 * math.pi))
     absolute = _ALLOWED / float(limits.eps)  # next to nothing in single precision
@@ -81,7 +91,7 @@ def error_bound(
     def bound(sums: _Sums) -> tuple[Array, Array]:
         products, features = sums.growth(ops, kind, d)
         slopes, rest = kind.bound(xp, products * quadratic, features * linear, size)
-        return xp.max(slopes, axis=0), xp.max(rest + constants + mean_error * unsigned[2])
+        return slopes, rest + constants + mean_error * unsigned[2]
 
     count = kind.count(d)
     sums = _Sums.of(kind, d, _MOST_TERMS, _MOST_TERMS)
@@ -89,14 +99,21 @@ def error_bound(
     few = count + d + 1 <= _UNSLICED
     if ops.values_visible:
         squares = kind.squares(ops, xp.matrix_transpose(means))
-        at_means = xp.matmul(slopes + z_slopes, squares) + least
+        at_means = xp.matmul(slopes + z_slopes, squares) + least[:, None]
         few = bool(_SPREAD * xp.max(at_means) <= limit)
     if not few:
         sums = _Sums.of(kind, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
         slopes, least = bound(sums)
-    if rotated:
-        return ErrorBound(slopes, z_slopes, least, limit, sums.slices)
-    return ErrorBound(slopes + z_slopes, None, least, limit, sums.slices)
+    slopes, z_slopes = (slopes, z_slopes) if rotated else (slopes + z_slopes, None)
+    by_component = ComponentBounds(slopes, z_slopes, least, 16.0 - share)
+    return ErrorBound(
+        xp.max(slopes, axis=0),
+        None if z_slopes is None else xp.max(z_slopes, axis=0),
+        xp.max(least),
+        limit,
+        sums.slices,
+        by_component if ops.values_visible else None,
+    )
 
 
 class _Sums(NamedTuple):

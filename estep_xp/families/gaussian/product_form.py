@@ -11,6 +11,7 @@ But it cancels where components lie many deviations apart. Rows for which a boun
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from estep_xp.arrays import linalg
@@ -183,14 +184,37 @@ def _places(kind: Quadratic, d: int) -> tuple[slice, slice, slice]:
 
 def bounds_of(ops: BlockOps, kind: Quadratic, form: Natural, rows: Rows) -> Array:
     """The bound B of each row (rows,)."""
-    xp = ops.xp
     slopes, unsigned_slopes, least, *_ = form.bound
     bounds = _by_slopes(ops, slopes, rows.squares)
     if unsigned_slopes is not None and form.rotation is not None:
-        d = form.rotation.shape[0]
-        unsigned = linalg.transform(ops, xp.abs(rows.z), xp.abs(form.rotation), d, d)
-        bounds = ops.add_(bounds, _by_slopes(ops, unsigned_slopes, kind.squares(ops, unsigned)))
+        squares = _unsigned_squares(ops, kind, form.rotation, rows.z)
+        bounds = ops.add_(bounds, _by_slopes(ops, unsigned_slopes, squares))
     return ops.add_(bounds, least)
+
+
+def _unsigned_squares(ops: BlockOps, kind: Quadratic, rotation: Array, z: Array) -> Array:
+    """Squares of |z| |P|, for families whose rows are standardised."""
+    d = rotation.shape[0]
+    return kind.squares(ops, linalg.transform(ops, ops.xp.abs(z), ops.xp.abs(rotation), d, d))
+
+
+def are_exact(
+    ops: BlockOps, kind: Quadratic, form: Natural, rows: Rows, values: Array, constants: Array
+) -> Array:
+    """Whether log-joints of rows by features (k, rows) are exact, for each row (rows,).
+
+    The bound of each component by itself is less than that of all of them; and half the squared
+    length of a standardised residual, what a log-joint is less than its constant (k,), is a part of
+    T. B is good enough up to (16 − σ) T, too.
+    """
+    xp, components = ops.xp, form.bound.by_component
+    assert components is not None
+    bounds = xp.matmul(components.slopes, rows.squares) + components.least[:, None]
+    if components.unsigned_slopes is not None and form.rotation is not None:
+        squares = _unsigned_squares(ops, kind, form.rotation, rows.z)
+        bounds = bounds + xp.matmul(components.unsigned_slopes, squares)
+    enough = xp.maximum(components.share * (constants[:, None] - values), form.bound.limit)
+    return xp.all((bounds <= enough) & (bounds < math.inf), axis=0)
 
 
 def _by_slopes(ops: BlockOps, slopes: Array, squares: Array) -> Array:
