@@ -126,12 +126,21 @@ class BlockOps:
         """The sum of each row (rows,) of such a block."""
         return self.sum(values, self.axis)
 
-    def stack_products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
-        """Products a * b (features by rows) of pairs of arrays, or a where b is None, and ones."""
-        products = [a if b is None else a * b for a, b in pairs]
+    def stack_products(
+        self,
+        pairs: list[tuple[Array, Array | None]],
+        after: list[tuple[Array, Array | None]] | None = None,
+    ) -> Array:
+        """Products a * b (features by rows) of pairs of arrays, or a where b is None, and ones.
+
+        After the ones may come products of more pairs.
+        """
+        products, others = (
+            [a if b is None else a * b for a, b in some] for some in (pairs, after or [])
+        )
         last = pairs[-1][0]
         ones = self.xp.ones_like(last[:1, :] if self.axis == 0 else last[:, :1])
-        return self.xp.concat([*products, ones], axis=self.axis)
+        return self.xp.concat([*products, ones, *others], axis=self.axis)
 
     def squared_norms(self, residuals: Array, factor: Array, cuts: list[int]) -> Array:
         """Squared lengths of residuals times large triangular factors, summed between cuts."""
@@ -207,8 +216,13 @@ class BlockOps:
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
+        recheck: Callable[[Array, Array], Array],
     ) -> Granted:
-        """Values of a block by `quick` for rows whose bound is below the limit, else by `sure`."""
+        """Values of a block by `quick` for rows whose bound is below the limit, else by `sure`.
+
+        Of some rows whose bound is above the limit, `recheck` tells by their places and values
+        which ones `quick` is good enough for all the same.
+        """
         raise NotImplementedError
 
     def take_rows(self, values: Array, flags: Array) -> Array:

@@ -147,14 +147,18 @@ class NumpyOps(BlockOps):
         """The largest number of each row (rows,)."""
         return np.maximum.reduce(values, axis=0)
 
-    def stack_products(self, pairs: list[tuple[Array, Array | None]]) -> Array:
-        """Products of pairs of arrays, and ones, written where they belong."""
-        rows = pairs[0][0].shape[1]
-        counts = [len(a) if b is None else max(len(a), len(b)) for a, b in pairs]
-        result = np.empty((sum(counts) + 1, rows), dtype=pairs[0][0].dtype)
-        result[-1] = 1.0
+    def stack_products(
+        self,
+        pairs: list[tuple[Array, Array | None]],
+        after: list[tuple[Array, Array | None]] | None = None,
+    ) -> Array:
+        """Products of pairs of arrays, ones, and more products, written where they belong."""
+        first = pairs[0][0]
+        every = [*pairs, (np.ones_like(first[:1]), None), *(after or [])]
+        counts = [len(a) if b is None else max(len(a), len(b)) for a, b in every]
+        result = np.empty((sum(counts), first.shape[1]), dtype=first.dtype)
         start = 0
-        for (a, b), count in zip(pairs, counts, strict=True):
+        for (a, b), count in zip(every, counts, strict=True):
             piece = result[start : start + count]
             if b is None:
                 piece[...] = a
@@ -243,8 +247,9 @@ class NumpyOps(BlockOps):
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
+        recheck: Callable[[Array, Array], Array],
     ) -> Granted:
-        """Values of a block; single rows whose bound is above the limit are mended."""
+        """Values of a block; single rows that are not good enough are mended."""
         largest = float(np.maximum.reduce(bounds, initial=0.0))
         if largest <= limit:
             return Granted(*quick(), None, largest)
@@ -253,7 +258,10 @@ class NumpyOps(BlockOps):
         if len(bad) > _FEW_BAD * len(fine):
             return Granted(sure(x))
         values, by_product = quick()
-        values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
+        fine[bad] = recheck(bad, values[:, bad])
+        bad = np.flatnonzero(~fine)
+        if len(bad) > 0:
+            values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
         return Granted(values, by_product, fine)
 
     def take_rows(self, values: Array, flags: Array) -> Array:

@@ -26,6 +26,8 @@ from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, defa
 from estep_xp.families.gaussian.parameters import per_component
 from estep_xp.families.gaussian.product_form import (
     Natural,
+    Rows,
+    are_exact,
     bounds_of,
     centred,
     features_of,
@@ -194,7 +196,12 @@ class Gaussian(Family):
             values = log_joint(ops, natural, features)
             return ops.xp.astype(values, dtype, copy=False), features
 
-        values, features, fine, largest = ops.select(bounds, limit, quickly, surely, x)
+        def recheck(some: Array, values: Array) -> Array:
+            z, squares = (ops.xp.take(a, some, axis=1 - ops.axis) for a in (rows.z, rows.squares))
+            constants = residual.log_normalizers
+            return are_exact(ops, kind, natural, Rows(z, z, squares), values, constants)
+
+        values, features, fine, largest = ops.select(bounds, limit, quickly, surely, x, recheck)
         return Evaluated(x, values, largest, None if features is None else Form(features, fine))
 
     def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:

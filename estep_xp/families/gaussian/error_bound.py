@@ -49,6 +49,16 @@ class ErrorBound(NamedTuple):
     least: Array  # (): B at the centre
     limit: float
     slices: list[slice]  # the sums that θ · φ is cut into
+    by_component: ComponentBounds | None  # where a second look at single rows is possible
+
+
+class ComponentBounds(NamedTuple):
+    """Coefficients of B for each component, and what B may be of what is known of T."""
+
+    slopes: Array  # (k, squares)
+    unsigned_slopes: Array | None
+    least: Array  # (k,)
+    share: float
 
 
 def error_bound(
@@ -72,7 +82,7 @@ def error_bound(
     constants = half_norms + xp.abs(log_normalizers) + lost
     z_error, mean_error, share = _shift_errors(ops, d, rotated=rotated)
     z_slopes, _ = kind.bound(xp, xp.abs(unsigned[0]), xp.zeros_like(linear), size)
-    z_slopes = z_error * xp.max(z_slopes, axis=0)
+    z_slopes = z_error * z_slopes
     # The allowance that holds for any T, however small.
     relative = 16.0 * (1.0 + 0.5 * d * math.log(2.0 * math.pi))
     absolute = _ALLOWED / float(limits.eps)  # next to nothing in single precision
@@ -81,41 +91,54 @@ def error_bound(
     def bound(sums: _Sums) -> tuple[Array, Array]:
         products, features = sums.growth(ops, kind, d)
         slopes, rest = kind.bound(xp, products * quadratic, features * linear, size)
-        return xp.max(slopes, axis=0), xp.max(rest + constants + mean_error * unsigned[2])
+        return slopes, rest + constants + mean_error * unsigned[2]
 
     count = kind.count(d)
-    sums = _Sums.of(count, d, _MOST_TERMS, _MOST_TERMS)
+    sums = _Sums.of(kind, d, _MOST_TERMS, _MOST_TERMS)
     slopes, least = bound(sums)
     few = count + d + 1 <= _UNSLICED
     if ops.values_visible:
         squares = kind.squares(ops, xp.matrix_transpose(means))
-        at_means = xp.matmul(slopes + z_slopes, squares) + least
+        at_means = xp.matmul(slopes + z_slopes, squares) + least[:, None]
         few = bool(_SPREAD * xp.max(at_means) <= limit)
     if not few:
-        sums = _Sums.of(count, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
+        sums = _Sums.of(kind, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
         slopes, least = bound(sums)
-    if rotated:
-        return ErrorBound(slopes, z_slopes, least, limit, sums.slices)
-    return ErrorBound(slopes + z_slopes, None, least, limit, sums.slices)
+    slopes, z_slopes = (slopes, z_slopes) if rotated else (slopes + z_slopes, None)
+    by_component = ComponentBounds(slopes, z_slopes, least, 16.0 - share)
+    return ErrorBound(
+        xp.max(slopes, axis=0),
+        None if z_slopes is None else xp.max(z_slopes, axis=0),
+        xp.max(least),
+        limit,
+        sums.slices,
+        by_component if ops.values_visible else None,
+    )
 
 
 class _Sums(NamedTuple):
-    """How θ · φ is cut: products of features, then the d features and the constant."""
+    """How θ · φ is cut: products of features, then the d features and the constant.
+
+    A single square comes last, in the last sum of features: what it is added to cancels, and it
+    rounds at the size of the log-joint itself.
+    """
 
     slices: list[slice]
     quadratic: int  # terms of the longest sum of products
     linear: int  # and of the longest sum of features
 
     @classmethod
-    def of(cls, count: int, d: int, quadratic: int, linear: int) -> _Sums:
+    def of(cls, kind: Quadratic, d: int, quadratic: int, linear: int) -> _Sums:
         """Sums of so many terms at most."""
+        count = kind.count(d)
         total = count + d + 1
-        if total <= _TINY:
+        if total <= _TINY and not kind.is_last:
             return cls([slice(0, total)], total, total)
         cuts = [0]
-        for terms, most in ((count, quadratic), (d + 1, linear)):
+        for terms, most in ((0 if kind.is_last else count, quadratic), (d + 1, linear)):
             n = -(-terms // most)
             cuts += [cuts[-1] + terms * (i + 1) // n for i in range(n)]
+        cuts[-1] = total
         slices = list(itertools.starmap(slice, itertools.pairwise(cuts)))
         return cls(slices, min(count, quadratic), min(d + 1, linear))
 

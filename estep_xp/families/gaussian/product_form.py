@@ -11,6 +11,7 @@ But it cancels where components lie many deviations apart. Rows for which a boun
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from estep_xp.arrays import linalg
@@ -94,7 +95,8 @@ def natural(
         linear, half_norms = _refined(ops, kind, quadratic, precise)
     constants = ops.round_extended(ops.extend(log_normalizers) - half_norms)
     near = factors.ndim == 3 and _are_near(xp, means, factors)
-    theta = xp.concat([quadratic, linear, constants[:, None]], axis=1)
+    theta = [quadratic, linear, constants[:, None]]
+    theta = xp.concat([*theta[1:], quadratic] if kind.is_last else theta, axis=1)
     return Natural(order, centre, means, rotation, theta, bound, near)
 
 
@@ -161,23 +163,58 @@ def rows_of(ops: BlockOps, kind: Quadratic, form: Natural, z: Array) -> Rows:
         y = linalg.transform(ops, z, form.rotation, ROTATED_TERMS, ROTATED_TERMS)
     if kind is PRODUCTS or ops.differentiable:
         return Rows(z, y, kind.squares(ops, y))
-    # Squares are the first of the features, of which there are few others.
+    # Squares are among the features, of which there are few others.
     features = _made(ops, kind, y)
-    count = kind.count(y.shape[ops.axis])
-    squares = features[:count, :] if ops.axis == 0 else features[:, :count]
+    part, *_ = _places(kind, y.shape[ops.axis])
+    squares = features[part, :] if ops.axis == 0 else features[:, part]
     return Rows(z, y, squares, features)
+
+
+def _places(kind: Quadratic, d: int) -> tuple[slice, slice, slice]:
+    """Where squares or products, z, and 1 stand among features.
+
+    A sum is most exact where its largest terms come last: the norm of a row is as large as all
+    products of z and coefficients are together.
+    """
+    count = kind.count(d)
+    if kind.is_last:
+        return slice(d + 1, d + 1 + count), slice(d), slice(d, d + 1)
+    return slice(count), slice(count, count + d), slice(count + d, count + d + 1)
 
 
 def bounds_of(ops: BlockOps, kind: Quadratic, form: Natural, rows: Rows) -> Array:
     """The bound B of each row (rows,)."""
-    xp = ops.xp
     slopes, unsigned_slopes, least, *_ = form.bound
     bounds = _by_slopes(ops, slopes, rows.squares)
     if unsigned_slopes is not None and form.rotation is not None:
-        d = form.rotation.shape[0]
-        unsigned = linalg.transform(ops, xp.abs(rows.z), xp.abs(form.rotation), d, d)
-        bounds = ops.add_(bounds, _by_slopes(ops, unsigned_slopes, kind.squares(ops, unsigned)))
+        squares = _unsigned_squares(ops, kind, form.rotation, rows.z)
+        bounds = ops.add_(bounds, _by_slopes(ops, unsigned_slopes, squares))
     return ops.add_(bounds, least)
+
+
+def _unsigned_squares(ops: BlockOps, kind: Quadratic, rotation: Array, z: Array) -> Array:
+    """Squares of |z| |P|, for families whose rows are standardised."""
+    d = rotation.shape[0]
+    return kind.squares(ops, linalg.transform(ops, ops.xp.abs(z), ops.xp.abs(rotation), d, d))
+
+
+def are_exact(
+    ops: BlockOps, kind: Quadratic, form: Natural, rows: Rows, values: Array, constants: Array
+) -> Array:
+    """Whether log-joints of rows by features (k, rows) are exact, for each row (rows,).
+
+    The bound of each component by itself is less than that of all of them; and half the squared
+    length of a standardised residual, what a log-joint is less than its constant (k,), is a part of
+    T. B is good enough up to (16 − σ) T, too.
+    """
+    xp, components = ops.xp, form.bound.by_component
+    assert components is not None
+    bounds = xp.matmul(components.slopes, rows.squares) + components.least[:, None]
+    if components.unsigned_slopes is not None and form.rotation is not None:
+        squares = _unsigned_squares(ops, kind, form.rotation, rows.z)
+        bounds = bounds + xp.matmul(components.unsigned_slopes, squares)
+    enough = xp.maximum(components.share * (constants[:, None] - values), form.bound.limit)
+    return xp.all((bounds <= enough) & (bounds < math.inf), axis=0)
 
 
 def _by_slopes(ops: BlockOps, slopes: Array, squares: Array) -> Array:
@@ -196,6 +233,8 @@ def features_of(ops: BlockOps, kind: Quadratic, rows: Rows) -> Array:
 def _made(ops: BlockOps, kind: Quadratic, y: Array) -> Array:
     if ops.gathers_products and kind is PRODUCTS:
         return _gathered(ops.xp, ops.stack_products([(y, None)]), ops.axis)
+    if kind.is_last:
+        return ops.stack_products([(y, None)], kind.features(ops, y))
     return ops.stack_products([*kind.features(ops, y), (y, None)])
 
 
@@ -221,12 +260,8 @@ def moments(
     """First and second moments about the means of the components."""
     xp = ops.xp
     sums = sums_over_rows(ops, responsibilities, features)
-    count = kind.count(form.means.shape[1])
-    quadratic, linear, ones = (
-        sums[:count, :],
-        xp.matrix_transpose(sums[count:-1, :]),
-        sums[-1, :][:, None],
-    )
+    quadratic, linear, ones = (sums[part, :] for part in _places(kind, form.means.shape[1]))
+    linear, ones = xp.matrix_transpose(linear), xp.matrix_transpose(ones)
     first = linear - ones * form.means
     second = kind.about(xp, (quadratic, linear, ones), form.means)
     return restored(ops, form, first, 1), restored(ops, form, second, *range(1, second.ndim))

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 class Quadratic(Protocol):
     """The squares or products of z that a kind of covariance needs, and how to use them."""
 
+    @property
+    def is_last(self) -> bool:
+        """Whether it is a single square, which θ · φ adds after features and constant."""
+        ...
+
     def count(self, d: int) -> int:
         """How many there are for d features."""
         ...
@@ -24,7 +29,7 @@ class Quadratic(Protocol):
         ...
 
     def squares(self, ops: BlockOps, y: Array) -> Array:
-        """Those that a bound is linear in; the first of the features, but for products."""
+        """Those that a bound is linear in; these are features themselves, but for products."""
         ...
 
     def norm_terms(self, d: int) -> int:
@@ -63,6 +68,8 @@ class Quadratic(Protocol):
 
 class _Squares:
     """The square of each feature: components whose features are independent."""
+
+    is_last = False
 
     def count(self, d: int) -> int:
         return d
@@ -105,6 +112,8 @@ class _Squares:
 class _Norm:
     """The squared length of a row: components of one variance."""
 
+    is_last = True
+
     def count(self, d: int) -> int:
         del d
         return 1
@@ -146,6 +155,8 @@ class _Norm:
 
 class _Products:
     """The products of all pairs of features: components with a covariance matrix."""
+
+    is_last = False
 
     def count(self, d: int) -> int:
         return d * (d + 1) // 2
