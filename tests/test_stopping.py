@@ -11,7 +11,7 @@ import pytest
 import estep_xp as ex
 from estep_xp import execution
 from estep_xp.arrays.namespace import space_of
-from estep_xp.em.stopping import Course, Height, Rule
+from estep_xp.em.stopping import Convergence, Objective, Rule
 from tests.backends import BACKENDS
 
 libraries = pytest.mark.backends("numpy", "array_api_strict", "jax", "jax_jit", "torch", "dask")
@@ -52,15 +52,15 @@ def totals(x, *, block_size=None):
 def test_totals_in_single_precision_keep_what_rounding_takes(backend, n, block_size):
     """Within a block as between blocks: a plain sum of these is off in its sixth digit."""
     x = np.float32(np.random.default_rng(n).normal(size=n) - 90.9)
-    value, left, count = (
+    value, compensation, count = (
         backend.to_numpy(part)
         for part in backend.call(totals, backend.data(x, "float32"), block_size=block_size)
     )
-    assert value.dtype == left.dtype == np.float32
+    assert value.dtype == compensation.dtype == np.float32
     assert count == n
     expected = math.fsum(x.tolist())
     assert value == np.float32(expected)
-    assert abs(float(value) + float(left) - expected) <= 2.0**-40 * abs(expected)
+    assert abs(float(value) + float(compensation) - expected) <= 2.0**-40 * abs(expected)
 
 
 @pytest.mark.backends("numpy", "jax", "torch", "array_api_strict")
@@ -68,9 +68,9 @@ def test_totals_in_single_precision_keep_what_rounding_takes(backend, n, block_s
 def test_totals_that_are_not_finite(backend, bad):
     """Nothing is left of them: they must not become NaN for being infinite."""
     x = np.float32([1.0, bad, 2.0, 3.0])
-    value, left, _ = (backend.to_numpy(one) for one in totals(backend.data(x, "float32")))
+    value, compensation, _ = (backend.to_numpy(one) for one in totals(backend.data(x, "float32")))
     np.testing.assert_array_equal(value, np.float32(bad))
-    assert np.isfinite(left)
+    assert np.isfinite(compensation)
 
 
 # The rule
@@ -78,12 +78,12 @@ def test_totals_that_are_not_finite(backend, bad):
 
 def followed(heights, tol=1e-6, n_rows=1.0, dtype=np.float64):
     """After how many heights a fit stops, and how; None if it goes on."""
-    first, *others = (Height(dtype(height), dtype(height - dtype(height))) for height in heights)
-    course = Course.begun(np, first)
-    for i, height in enumerate(others, 1):
-        course = course.after(np, height, Rule(tol, n_rows, 1))
-        if course.ended:
-            return i, "converged" if course.converged else "exhausted"
+    first, *others = (Objective(dtype(total), dtype(total - dtype(total))) for total in heights)
+    convergence = Convergence.start(np, first)
+    for i, objective in enumerate(others, 1):
+        convergence = convergence.update(np, objective, Rule(tol, n_rows, 1))
+        if convergence.ended:
+            return i, "converged" if convergence.converged else "exhausted"
     return None
 
 
@@ -91,7 +91,7 @@ def climb(n, rate=0.5):
     return [-3.0 - rate**i for i in range(n)]
 
 
-def test_as_soon_as_it_stands_still():
+def test_as_soon_as_the_change_is_small():
     assert followed(climb(60)) == (20, "converged")
 
 

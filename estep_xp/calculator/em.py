@@ -80,7 +80,7 @@ def _run_em(
 ) -> EMProgress:
     start = ex.Mixture(inputs.weights, ex.UnivariateGaussian(inputs.means, inputs.variances))
     before = float(ex.log_likelihood(inputs.x, start))
-    result, verdict = fitted(inputs.x, start, None, options)
+    result, diagnosis = fitted(inputs.x, start, None, options)
     log_likelihoods = [before, *result.history.tolist()]
     components: Any = result.mixture.components
     parameters = (components.means, components.variances, result.mixture.weights)
@@ -88,11 +88,11 @@ def _run_em(
     summary = (
         f"{describe(result)}: log-likelihood {log_likelihoods[0]:.4f} → {log_likelihoods[-1]:.4f}."
     )
-    for j in verdict.collapse.components:
+    for j in diagnosis.collapse.components:
         summary += (
             f" Component {j} has collapsed onto equal numbers: only the floor under variances, "
             f"{components.variances[j]:.2g}, keeps its density finite."
         )
-    for j in verdict.collapse.lost:
+    for j in diagnosis.collapse.lost:
         summary += f" Component {j} has lost all observations."
     return EMProgress(Fields(fields.x, *texts), log_likelihoods, summary)

@@ -12,14 +12,14 @@ from estep_xp.arrays.array_types import ArrayLike
 from estep_xp.arrays.namespace import is_concrete, to_host
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_number, check_whole
-from estep_xp.em.fit_warnings import Verdict
+from estep_xp.em.fit_warnings import Diagnosis
 from estep_xp.em.initialize import initialize
 from estep_xp.em.iteration import Iteration, best_of
 from estep_xp.em.m_step import check_floor
 from estep_xp.em.progress import progress_bar
 from estep_xp.em.result import EMResult
-from estep_xp.em.statistics import posed
-from estep_xp.mixture.call import Problem
+from estep_xp.em.statistics import prepare_em_call
+from estep_xp.mixture.call import Call
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ def fit(
         block_size,
         workers,
     )
-    result, verdict = fitted(x, mixture, sample_weight, options)
-    if verdict.warning is not None:
-        warnings.warn(verdict.warning, stacklevel=2)
+    result, diagnosis = fitted(x, mixture, sample_weight, options)
+    if diagnosis.warning is not None:
+        warnings.warn(diagnosis.warning, stacklevel=2)
     return result
 
 
@@ -149,10 +149,10 @@ class Options(NamedTuple):
 
 def fitted(
     x: Any, mixture: Mixture, sample_weight: Any, options: Options
-) -> tuple[EMResult, Verdict]:
+) -> tuple[EMResult, Diagnosis]:
     """What `fit` returns, and what it warns of."""
-    problem = posed(x, mixture, sample_weight)
-    _check_rows_given(problem)
+    call = prepare_em_call(x, mixture, sample_weight)
+    _check_rows_given(call)
     em = Iteration(
         execution.check_options(options.block_size, options.workers),
         check_number("tol", options.tol),
@@ -160,20 +160,20 @@ def fitted(
         check_floor(options.variance_floor),
         bool(options.accelerate),
     )
-    if em.accelerate and not problem.family._is_unconstrainable:
+    if em.accelerate and not call.family._is_unconstrainable:
         raise TypeError(
             f"accelerate=True needs parameters that have a form without bounds, and "
-            f"{type(problem.mixture.components).__name__} has none; leave it out"
+            f"{type(call.mixture.components).__name__} has none; leave it out"
         )
     callback = options.callback
     if not (callback is None or callable(callback)):
         raise TypeError(f"callback is {shown(callback)}; callback must be callable or None")
     seed = check_whole("seed", options.seed, 0, most=math.inf)
-    starts = [problem]
+    starts = [call]
     for i in range(1, check_whole("n_init", options.n_init, 1)):
-        k, family = problem.k, problem.mixture.components
+        k, family = call.k, call.mixture.components
         start = initialize(x, k, family, seed=seed + i, sample_weight=sample_weight)
-        starts.append(posed(x, start, sample_weight))
+        starts.append(prepare_em_call(x, start, sample_weight))
     with ExitStack() as stack:
         callbacks = [] if callback is None else [callback]
         if options.progress:
@@ -181,13 +181,9 @@ def fitted(
         return best_of(em, starts, callbacks)
 
 
-def _check_rows_given(problem: Problem) -> None:
+def _check_rows_given(call: Call) -> None:
     """Raise unless there is a row, as far as that can be told."""
-    if problem.rows[0].shape[0] == 0:
-        raise ValueError(f"{problem.name} has no rows; fit needs at least one")
-    if (
-        len(problem.rows) == 2
-        and is_concrete(problem.rows[1])
-        and not to_host(problem.rows[1]).any()
-    ):
+    if call.rows[0].shape[0] == 0:
+        raise ValueError(f"{call.name} has no rows; fit needs at least one")
+    if len(call.rows) == 2 and is_concrete(call.rows[1]) and not to_host(call.rows[1]).any():
         raise ValueError("sample_weight sums to 0; at least one row must have a positive weight")

@@ -91,14 +91,14 @@ class Collapse(NamedTuple):
         return "; ".join(texts)
 
 
-class Verdict(NamedTuple):
+class Diagnosis(NamedTuple):
     """What there is to say of a fit besides its result."""
 
     collapse: Collapse = Collapse([], [], [])
     warning: RuntimeWarning | None = None
 
 
-def collapse_of(start: Mixture, end: Mixture, floor: Array, *, given: bool) -> Collapse:
+def find_collapse(start: Mixture, end: Mixture, floor: Array, *, given: bool) -> Collapse:
     """What has collapsed between the start and the end of a fit.
 
     `floor` is that of the variances at the end: one number, or one a feature; `given` by the user.
@@ -107,17 +107,17 @@ def collapse_of(start: Mixture, end: Mixture, floor: Array, *, given: bool) -> C
     weights = to_host(end.weights)
     components: Any = end.components
     components = type(components)(*map(to_host, components))
-    alive = weights > 0
+    nonempty = weights > 0
     largest, shares = quietly(family_of(components)._floor_shares, numpy_namespace, to_host(floor))
     collapsed = largest >= limit
     flat = np.zeros(0, dtype=bool)
     if shares.ndim == 2:
         low = shares >= limit
-        flat = low[alive].all(axis=0)
+        flat = low[nonempty].all(axis=0)
         if flat.any():
             collapsed = low[:, ~flat].any(axis=1)
-    lost = ~alive & (to_host(start.weights) > 0)
-    return Collapse(*(np.flatnonzero(one).tolist() for one in (collapsed & alive, flat, lost)))
+    lost = ~nonempty & (to_host(start.weights) > 0)
+    return Collapse(*(np.flatnonzero(one).tolist() for one in (collapsed & nonempty, flat, lost)))
 
 
 def unfinished_text(n_iter: int, change: float, tol: float) -> str:

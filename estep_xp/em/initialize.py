@@ -22,8 +22,8 @@ from estep_xp.arrays.validation import (
     shape_text,
     suspects,
 )
-from estep_xp.em.m_step import maximize
-from estep_xp.em.statistics import posed, sums_of
+from estep_xp.em.m_step import m_step_formula
+from estep_xp.em.statistics import accumulate_statistics, prepare_em_call
 from estep_xp.families import DiagonalGaussian, contract
 from estep_xp.families.hints import described, hint_for_family
 from estep_xp.mixture.mixture import Mixture
@@ -92,7 +92,7 @@ def initialize(
     k = check_whole("n_components", n_components, 1)
     _check_family(family)
     random = _random(seed)
-    space, rows = _posed(x, sample_weight, family)
+    space, rows = _prepare_rows(x, sample_weight, family)
     rows = execution.driver_for(space).sample_rows(rows, _SAMPLE, random)
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
     if rows[0].shape[0] < k:
@@ -115,7 +115,7 @@ def initialize(
         mixture = _from_shares(space, family, whole, shares)
         values = shares
     if is_concrete(values) and not np.isfinite(to_host(values)).all():
-        _explain(space, column_names(x), *rows)
+        _raise_for_bad_rows(space, column_names(x), *rows)
     return mixture
 
 
@@ -126,7 +126,7 @@ def _from_shares(space: Space, family: Any, x: Array, shares: Array) -> Mixture:
     if not isinstance(family, type):  # components of the wished shapes
         own = contract.estimable(family)
         sums = own._moments(*driver.compute(_Statistics(), space, family, x, shares))
-        mixture: Mixture = driver.compute(maximize, space, family, counts, sums, None)
+        mixture: Mixture = driver.compute(m_step_formula, space, family, counts, sums, None)
         return mixture
     if issubclass(family, contract.Family):
         components = driver.compute(_FromShares(family), space, x, shares)
@@ -179,7 +179,7 @@ def _random(seed: Any) -> np.random.Generator:
         ) from None
 
 
-def _posed(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array, ...]]:
+def _prepare_rows(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array, ...]]:
     """The space of a call, and its rows (x,) or (x, sample_weight)."""
     named = {"x": x} if sample_weight is None else {"x": x, "sample_weight": sample_weight}
     space = space_of(named)
@@ -212,7 +212,9 @@ def _check_rows(x: Array, family: Any) -> None:
     check_shape("x", x, ("n", "d")[:n_axes], f" for {family.__name__} components{hint}")
 
 
-def _explain(space: Space, columns: tuple[Any, ...], x: Array, weight: Array | None = None) -> None:
+def _raise_for_bad_rows(
+    space: Space, columns: tuple[Any, ...], x: Array, weight: Array | None = None
+) -> None:
     """Raise for the first row that is not finite, unless its weight is 0; or for all of them."""
     xp = space.xp
     finite = xp.isfinite(x) if len(x.shape) == 1 else xp.all(xp.isfinite(x), axis=1)
@@ -279,9 +281,9 @@ class _Start:
         for _ in range(2):  # the second time about the mean, where nothing cancels
             one = DiagonalGaussian(means[None, :], xp.ones_like(means)[None, :] * width)
             mixture = Mixture(xp.ones_like(means[:1]), one)
-            statistics = sums_of(posed(x, mixture, weight), self.options)
+            statistics = accumulate_statistics(prepare_em_call(x, mixture, weight), self.options)
             components: Any = statistics.mixture.components
-            fitted: Any = maximize(
+            fitted: Any = m_step_formula(
                 xp, components, statistics.counts, statistics.moments, 0.0
             ).components
             means = fitted.means[0, :]

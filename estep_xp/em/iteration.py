@@ -1,4 +1,4 @@
-"""Iterations of EM: E-steps and M-steps in turn from some starts, here or in a compiled loop."""
+"""Iterations of EM: E-steps and M-steps in turn, in a Python loop or a compiled one."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ from estep_xp.arrays.validation import has_zeros
 from estep_xp.em.fit_warnings import (
     CollapseWarning,
     ConvergenceWarning,
-    Verdict,
-    collapse_of,
+    Diagnosis,
     exhausted_text,
+    find_collapse,
     unfinished_text,
 )
-from estep_xp.em.m_step import default_floor, maximized
+from estep_xp.em.m_step import default_floor, run_m_step
 from estep_xp.em.result import EMResult
-from estep_xp.em.squarem import extrapolated
-from estep_xp.em.statistics import Statistics, arrays_of, check_rows_of, sums_in_full
-from estep_xp.em.stopping import Course, Height, Rule
-from estep_xp.mixture.call import Problem, padded
+from estep_xp.em.squarem import squarem_step
+from estep_xp.em.statistics import (
+    Statistics,
+    accumulate_in_two_parts,
+    arrays_of,
+    raise_for_bad_rows_of,
+)
+from estep_xp.em.stopping import Convergence, Objective, Rule
+from estep_xp.mixture.call import Call, pad_call
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -38,25 +43,25 @@ if TYPE_CHECKING:
 
 
 class _State(NamedTuple):
-    """Where a fit stands: a pytree, which a compiled loop carries along."""
+    """The state of a fit: a pytree, which a compiled loop carries."""
 
     previous: Mixture
     statistics: Statistics  # under the current mixture
-    left: Array  # of its log-likelihood, by rounding
+    compensation: Array  # what rounding the total log-likelihood has lost
     n_iter: Any
-    course: Course
+    convergence: Convergence
 
     @property
-    def height(self) -> Height:
-        return Height(self.statistics.log_likelihood, self.left)
+    def objective(self) -> Objective:
+        return Objective(self.statistics.log_likelihood, self.compensation)
 
     def result(self, history: Array) -> EMResult:
         mixture, log_likelihood = self.statistics[:2]
-        return EMResult(mixture, log_likelihood, self.n_iter, self.course.converged, history)
+        return EMResult(mixture, log_likelihood, self.n_iter, self.convergence.converged, history)
 
 
 class Iteration(NamedTuple):
-    """How to go on: the choices that are the same for all iterations."""
+    """One iteration, and the options that are the same for all of them."""
 
     options: execution.Options
     tol: Any
@@ -64,37 +69,47 @@ class Iteration(NamedTuple):
     floor: Any
     accelerate: bool
 
-    def expected(self, problem: Problem, mixture: Mixture) -> tuple[Statistics, Array]:
-        """The E-step, in full. Bad rows show in its log-likelihood; nothing is raised."""
-        problem = problem._replace(mixture=mixture, zeros=has_zeros(mixture.weights))
-        driver = execution.driver_for(problem.space)
-        sums: tuple[Statistics, Array] = driver.materialize(sums_in_full(problem, self.options))
+    def take_statistics(self, call: Call, mixture: Mixture) -> tuple[Statistics, Array]:
+        """Run the E-step. Bad rows show as a non-finite log-likelihood; nothing raises."""
+        call = call._replace(mixture=mixture, zeros=has_zeros(mixture.weights))
+        driver = execution.driver_for(call.space)
+        sums: tuple[Statistics, Array] = driver.materialize(
+            accumulate_in_two_parts(call, self.options)
+        )
         return sums
 
-    def begun(self, problem: Problem) -> _State:
-        """Before the first iteration."""
-        statistics, left = self.expected(problem, problem.mixture)
-        return self._reached(problem, None, statistics, left)
+    def start(self, call: Call) -> _State:
+        """Run the E-step at the starting mixture."""
+        statistics, compensation = self.take_statistics(call, call.mixture)
+        return self._state_after(call, None, statistics, compensation)
 
     @quiet
-    def advanced(self, problem: Problem, state: _State) -> _State:
-        """One iteration: an M-step, and the E-step at its mixture."""
+    def step(self, call: Call, state: _State) -> _State:
+        """Run one iteration: an M-step, and the E-step at the new mixture."""
         step = self._accelerated if self.accelerate else self._plain
-        return self._reached(problem, state, *step(problem, state))
+        return self._state_after(call, state, *step(call, state))
 
-    def _reached(
-        self, problem: Problem, before: _State | None, statistics: Statistics, left: Array
+    def _state_after(
+        self, call: Call, before: _State | None, statistics: Statistics, compensation: Array
     ) -> _State:
-        """Where a fit stands after an E-step."""
-        rule = Rule(self.tol, statistics.n_rows, math.prod(problem.rows[0].shape[1:]))
-        height = Height(statistics.log_likelihood, left)
+        """Build the state after an E-step; `before` is None at the start."""
+        rule = Rule(self.tol, statistics.n_rows, math.prod(call.rows[0].shape[1:]))
+        objective = Objective(statistics.log_likelihood, compensation)
         if before is None:
-            return _State(problem.mixture, statistics, left, 0, _followed(None, height, rule))
-        course = _followed(before.course, height, rule)
-        return _State(before.statistics.mixture, statistics, left, before.n_iter + 1, course)
+            return _State(
+                call.mixture,
+                statistics,
+                compensation,
+                0,
+                _update_convergence(None, objective, rule),
+            )
+        convergence = _update_convergence(before.convergence, objective, rule)
+        return _State(
+            before.statistics.mixture, statistics, compensation, before.n_iter + 1, convergence
+        )
 
     def variance_floor(self, statistics: Statistics) -> Any:
-        """The floor of variances, whose default follows from the rows."""
+        """Return the variance floor, by default the one that follows from the rows."""
         if self.floor is not None:
             return self.floor
         components, moments = statistics.mixture.components, statistics.moments
@@ -102,39 +117,38 @@ class Iteration(NamedTuple):
         driver = execution.driver_for(space)
         return driver.compute(default_floor, space, components, statistics.counts, moments)
 
-    def _plain(self, problem: Problem, state: _State) -> tuple[Statistics, Array]:
+    def _plain(self, call: Call, state: _State) -> tuple[Statistics, Array]:
         old = state.statistics
-        return self.expected(problem, maximized(_space(old), old, self.floor))
+        return self.take_statistics(call, run_m_step(_space(old), old, self.floor))
 
-    def _accelerated(self, problem: Problem, state: _State) -> tuple[Statistics, Array]:
-        """Extrapolate every second step, if that leads uphill; the first has nothing to go by."""
+    def _accelerated(self, call: Call, state: _State) -> tuple[Statistics, Array]:
+        """Run SQUAREM on every second step, plain EM where extrapolation gains nothing."""
         old = state.statistics
         space, floor = _space(old), self.variance_floor(old)
         driver = execution.driver_for(space)
-        mixtures = (state.previous, old.mixture, maximized(space, old, floor))
-        bold, usable = driver.compute(extrapolated, space, *mixtures, floor)
+        mixtures = (state.previous, old.mixture, run_m_step(space, old, floor))
+        extrapolated, usable = driver.compute(squarem_step, space, *mixtures, floor)
 
         def at_plain() -> tuple[Statistics, Array]:
-            return self.expected(problem, mixtures[-1])
+            return self.take_statistics(call, mixtures[-1])
 
-        def at_bold() -> tuple[Statistics, Array]:
-            statistics, left = self.expected(problem, bold)
-            # By so much that it can't end the fit: an extrapolation may come out no higher where EM
-            # still has far to climb.
-            rise = Height(statistics.log_likelihood, left).above(state.height)
+        def at_extrapolated() -> tuple[Statistics, Array]:
+            statistics, compensation = self.take_statistics(call, extrapolated)
+            # A gain below tol would end the fit, where plain EM may still gain more.
+            rise = Objective(statistics.log_likelihood, compensation).minus(state.objective)
             risen = rise >= self.tol * old.n_rows
             better: tuple[Statistics, Array] = driver.cond(
-                risen, lambda: (statistics, left), at_plain
+                risen, lambda: (statistics, compensation), at_plain
             )
             return better
 
         is_second = state.n_iter % 2 == 1
-        sums: tuple[Statistics, Array] = driver.cond(usable & is_second, at_bold, at_plain)
+        sums: tuple[Statistics, Array] = driver.cond(usable & is_second, at_extrapolated, at_plain)
         return sums
 
 
 class _Outcome(NamedTuple):
-    """Where a fit came to from one start."""
+    """The fit from one start."""
 
     result: EMResult
     start: Mixture
@@ -142,68 +156,70 @@ class _Outcome(NamedTuple):
 
 
 def best_of(
-    em: Iteration, starts: list[Problem], callbacks: list[Callable[[EMResult], Any]]
-) -> tuple[EMResult, Verdict]:
-    """The fit with the highest log-likelihood, the first of several at a tie."""
+    em: Iteration, starts: list[Call], callbacks: list[Callable[[EMResult], Any]]
+) -> tuple[EMResult, Diagnosis]:
+    """Fit from each start; return the fit with the highest log-likelihood, the first at a tie."""
     outcomes: list[_Outcome] = []
     stopped = False
-    for problem in starts:
-        whole = padded(problem)
-        first = em.begun(whole)
+    for call in starts:
+        whole = pad_call(call)
+        first = em.start(whole)
         space = _space(first.statistics)
         eager = not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor))
         if eager:
-            _check_weight_of_rows(problem, first.statistics)
-            check_rows_of(problem, first.statistics, em.options)
-            outcome, stopped = _climbed(em, problem, whole, first, callbacks)
+            _check_weight_of_rows(call, first.statistics)
+            raise_for_bad_rows_of(call, first.statistics, em.options)
+            outcome, stopped = _run_eager(em, call, whole, first, callbacks)
         else:
-            outcome = _compiled(em, whole, first, callbacks)
+            outcome = _run_traced(em, whole, first, callbacks)
         outcomes.append(outcome)
         if stopped:
             break
     best = outcomes[0]
     for other in outcomes[1:]:
-        best = _higher(best, other)
-    return best.result, _judged(em, best, stopped=stopped) if eager else Verdict()
+        best = _better(best, other)
+    return best.result, _diagnose(em, best, stopped=stopped) if eager else Diagnosis()
 
 
-def _higher(one: _Outcome, other: _Outcome) -> _Outcome:
-    better = other.end.height.above(one.end.height) > 0
+def _better(one: _Outcome, other: _Outcome) -> _Outcome:
+    better = other.end.objective.minus(one.end.objective) > 0
     space = _space(one.end.statistics)
     higher: _Outcome = execution.driver_for(space).cond(better, lambda: other, lambda: one)
     return higher
 
 
-def _judged(em: Iteration, outcome: _Outcome, *, stopped: bool) -> Verdict:
-    """What there is to say of a fit besides its result."""
+def _diagnose(em: Iteration, outcome: _Outcome, *, stopped: bool) -> Diagnosis:
+    """Find what a fit warns of."""
     result, start, end = outcome
-    course, n_iter = end.course, end.n_iter
+    convergence, n_iter = end.convergence, end.n_iter
     if n_iter == 0:
-        return Verdict()
+        return Diagnosis()
     text = ""
-    if course.exhausted:
-        fall = float(course.best.above(course.height)) / float(to_host(end.statistics.n_rows))
+    if convergence.exhausted:
+        fall = float(convergence.best.minus(convergence.objective)) / float(
+            to_host(end.statistics.n_rows)
+        )
         text = exhausted_text(n_iter, fall, _space(end.statistics).dtype)
     elif not (result.converged or stopped):
-        text = unfinished_text(n_iter, abs(float(course.rise)), em.tol)
+        text = unfinished_text(n_iter, abs(float(convergence.rise)), em.tol)
     floor = em.variance_floor(end.statistics)
-    collapse = collapse_of(start, result.mixture, floor, given=em.floor is not None)
+    collapse = find_collapse(start, result.mixture, floor, given=em.floor is not None)
     if any(collapse):
         said = "; ".join(filter(None, (collapse.text(), text)))
-        return Verdict(collapse, CollapseWarning(said))
-    return Verdict(collapse, ConvergenceWarning(text) if text else None)
+        return Diagnosis(collapse, CollapseWarning(said))
+    return Diagnosis(collapse, ConvergenceWarning(text) if text else None)
 
 
-def _climbed(
+def _run_eager(
     em: Iteration,
-    problem: Problem,
-    whole: Problem,
+    call: Call,
+    whole: Call,
     state: _State,
     callbacks: list[Callable[[EMResult], Any]],
 ) -> tuple[_Outcome, bool]:
-    """Iterate here and now; whether somebody has stopped it comes with the outcome.
+    """Run EM in a Python loop. Returns the outcome, and whether the user interrupted it.
 
-    Sums are those of the `whole` of a problem, with its padding.
+    `whole` is the call with padded rows, over which sums run.
     """
     heights: list[Array] = []
 
@@ -211,14 +227,14 @@ def _climbed(
         xp, total = _space(state.statistics).xp, state.statistics.log_likelihood
         # Ctrl-C may have come between the two lines below that end an iteration.
         history = xp.stack([total, *heights[: state.n_iter]])[1:]
-        return state.result(history)._replace(converged=bool(state.course.converged))
+        return state.result(history)._replace(converged=bool(state.convergence.converged))
 
     stopped = False
     try:
-        while not state.course.ended and state.n_iter < em.max_iter:
-            new = em.advanced(whole, state)
-            check_rows_of(
-                problem._replace(mixture=new.statistics.mixture), new.statistics, em.options
+        while not state.convergence.ended and state.n_iter < em.max_iter:
+            new = em.step(whole, state)
+            raise_for_bad_rows_of(
+                call._replace(mixture=new.statistics.mixture), new.statistics, em.options
             )
             heights.append(new.statistics.log_likelihood)
             state = new
@@ -226,13 +242,13 @@ def _climbed(
                 callback(result())
     except (KeyboardInterrupt, StopIteration):
         stopped = True
-    return _Outcome(result(), problem.mixture, state), stopped
+    return _Outcome(result(), call.mixture, state), stopped
 
 
-def _compiled(
-    em: Iteration, problem: Problem, state: _State, callbacks: list[Callable[[EMResult], Any]]
+def _run_traced(
+    em: Iteration, call: Call, state: _State, callbacks: list[Callable[[EMResult], Any]]
 ) -> _Outcome:
-    """Iterate as a part of a larger compiled program."""
+    """Run EM as a loop inside a compiled program."""
     if callbacks:
         raise TypeError(
             "callback and progress need numbers, and under jit there are none yet; leave them out, "
@@ -241,38 +257,44 @@ def _compiled(
 
     def going(state: _State) -> Array:
         finite = abs(state.statistics.log_likelihood) < math.inf
-        return ~state.course.ended & finite
+        return ~state.convergence.ended & finite
 
     state, history = execution.driver_for(_space(state.statistics)).while_loop(
-        lambda state: em.advanced(problem, state),
+        lambda state: em.step(call, state),
         going,
         lambda state: state.statistics.log_likelihood,
         state,
         em.max_iter,
     )
-    return _Outcome(state.result(history), problem.mixture, state)
+    return _Outcome(state.result(history), call.mixture, state)
 
 
 @quiet
-def _followed(course: Course | None, height: Height, rule: Rule) -> Course:
-    """The course of a fit that has come to a height; of one that begins there if it has none."""
-    xp = space_of({"log_likelihood": height.value}).xp
-    if all(map(is_concrete, (*height, rule.n_rows))) and not is_tracer(rule.tol):
-        # Numbers that are looked at in each iteration are quicker to look at here.
-        xp, height = numpy_namespace, Height(*map(to_host, height))
+def _update_convergence(
+    convergence: Convergence | None, objective: Objective, rule: Rule
+) -> Convergence:
+    """Add a log-likelihood to the record of a fit, or begin the record."""
+    xp = space_of({"log_likelihood": objective.value}).xp
+    if all(map(is_concrete, (*objective, rule.n_rows))) and not is_tracer(rule.tol):
+        # Scalars that Python inspects in each iteration: NumPy's are cheaper than JAX's.
+        xp, objective = numpy_namespace, Objective(*map(to_host, objective))
         rule = rule._replace(n_rows=to_host(rule.n_rows))
-    return Course.begun(xp, height) if course is None else course.after(xp, height, rule)
+    return (
+        Convergence.start(xp, objective)
+        if convergence is None
+        else convergence.update(xp, objective, rule)
+    )
 
 
 def _space(statistics: Statistics) -> Space:
     return space_of(arrays_of("statistics", statistics))
 
 
-def _check_weight_of_rows(problem: Problem, statistics: Statistics) -> None:
+def _check_weight_of_rows(call: Call, statistics: Statistics) -> None:
     """Raise unless there is a row, now that also lazy ones have been counted."""
     n_rows = float(to_host(statistics.n_rows))
     if math.isnan(n_rows):
         raise ValueError("sample_weight must be non-negative and finite; an entry is not")
     if n_rows == 0:
-        least = "one row" if len(problem.rows) == 1 else "one row of positive sample_weight"
-        raise ValueError(f"{problem.name} has no rows; fit needs at least {least}")
+        least = "one row" if len(call.rows) == 1 else "one row of positive sample_weight"
+        raise ValueError(f"{call.name} has no rows; fit needs at least {least}")

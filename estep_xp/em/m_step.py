@@ -63,7 +63,7 @@ def m_step(statistics: Statistics, *, variance_floor: float | None = None) -> Mi
     if not space.lazy:
         _check_sums(space, statistics)
     mixture: Mixture = execution.driver_for(space).call_lazily(
-        maximized, space, (statistics, floor), statistics.mixture
+        run_m_step, space, (statistics, floor), statistics.mixture
     )
     return mixture
 
@@ -73,13 +73,13 @@ def check_floor(variance_floor: Any) -> Any:
     return None if variance_floor is None else check_number("variance_floor", variance_floor)
 
 
-def maximized(space: Space, statistics: Statistics, floor: Any) -> Mixture:
+def run_m_step(space: Space, statistics: Statistics, floor: Any) -> Mixture:
     """Run the M-step on statistics that are good."""
     components: Any = statistics.mixture.components
     contract.estimable(components)
     arguments = (components, statistics.counts, statistics.moments, floor)
     try:
-        new: Mixture = execution.driver_for(space).compute(maximize, space, *arguments)
+        new: Mixture = execution.driver_for(space).compute(m_step_formula, space, *arguments)
     except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
         _raise_if_degenerate(space, arguments)
         raise
@@ -94,7 +94,9 @@ def _is_usable(components: Any) -> bool:
     return bool(quietly(contract.family_of(host)._is_usable))
 
 
-def maximize(xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any) -> Mixture:
+def m_step_formula(
+    xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any
+) -> Mixture:
     """The mathematics of the M-step, which raises nothing of its own."""
     weights, counts, lost = _shares(xp, counts)
     family = contract.family_of(components)

@@ -11,7 +11,7 @@ from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.families import contract
-from estep_xp.mixture.call import Problem, pose
+from estep_xp.mixture.call import Call, prepare_call
 from estep_xp.mixture.estep import e_step, log_likelihood
 from estep_xp.mixture.mixture import Mixture
 
@@ -91,7 +91,7 @@ class EMResult(NamedTuple):
             p log n − 2 log L, with p free parameters (Schwarz 1978).
         """
         total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
-        n = _n_rows(pose(x, self.mixture, sample_weight=sample_weight), total)
+        n = _n_rows(prepare_call(x, self.mixture, sample_weight=sample_weight), total)
         return self._n_parameters * namespace_of(total).log(n) - 2.0 * total
 
     @quiet
@@ -111,7 +111,7 @@ class EMResult(NamedTuple):
             The BIC plus twice the entropy of the responsibilities (Biernacki, Celeux and Govaert
             2000): components that overlap count against a mixture.
         """
-        rows, *weight = pose(x, self.mixture, sample_weight=sample_weight).rows
+        rows, *weight = prepare_call(x, self.mixture, sample_weight=sample_weight).rows
         if weight:  # rows of weight 0 may hold anything
             rows = execution.driver_of(rows).map_each_row(_filled, rows, *weight)
         entropy = e_step(rows, self.mixture).entropy
@@ -128,10 +128,10 @@ class EMResult(NamedTuple):
         return float(k - 1 + contract.estimable(self.mixture.components)._n_parameters())
 
 
-def _n_rows(problem: Problem, like: Array) -> Array:
+def _n_rows(call: Call, like: Array) -> Array:
     """The weighted number of rows, as an array () like another."""
-    xp = problem.space.xp
-    rows, *weight = problem.rows
+    xp = call.space.xp
+    rows, *weight = call.rows
     if weight:
         return execution.driver_of(weight[0]).sum_values(weight[0])
     n = rows.shape[0]

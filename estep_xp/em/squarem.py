@@ -15,7 +15,7 @@ from estep_xp.families.contract import family_of
 from estep_xp.mixture.mixture import Mixture
 
 
-def extrapolated(
+def squarem_step(
     xp: Namespace, start: Mixture, once: Mixture, twice: Mixture, floor: Any
 ) -> tuple[Mixture, Array]:
     """The mixture beyond `twice`, where `once` and `twice` are one and two steps from `start`.
@@ -23,8 +23,8 @@ def extrapolated(
     And whether it may be used at all: it must be finite, and no variance below the floor, where a
     spike on a single row would look like progress.
     """
-    alive = twice.weights > 0
-    a, b, c = (_free(xp, mixture, alive) for mixture in (start, once, twice))
+    nonempty = twice.weights > 0
+    a, b, c = (_free(xp, mixture, nonempty) for mixture in (start, once, twice))
     steps = [y - x for x, y in zip(a, b, strict=True)]
     turns = [z - 2.0 * y + x for x, y, z in zip(a, b, c, strict=True)]
     # Means are measured in deviations: a change of units changes nothing.
@@ -38,19 +38,19 @@ def extrapolated(
         x + 2.0 * factor * step + factor * factor * turn
         for x, step, turn in zip(a, steps, turns, strict=True)
     ]
-    mixture = _mixture(xp, moved, start.components, alive)
+    mixture = _mixture(xp, moved, start.components, nonempty)
     return mixture, _is_usable(xp, mixture, floor)
 
 
-def _free(xp: Namespace, mixture: Mixture, alive: Array) -> list[Array]:
-    logits = xp.log(xp.where(alive, mixture.weights, 1.0))
+def _free(xp: Namespace, mixture: Mixture, nonempty: Array) -> list[Array]:
+    logits = xp.log(xp.where(nonempty, mixture.weights, 1.0))
     return [logits, *family_of(mixture.components)._to_unconstrained(xp)]
 
 
-def _mixture(xp: Namespace, free: list[Array], like: Any, alive: Array) -> Mixture:
+def _mixture(xp: Namespace, free: list[Array], like: Any, nonempty: Array) -> Mixture:
     """The mixture of these numbers; components that are lost stay lost."""
     logits, *others = free
-    logits = xp.where(alive, logits, -math.inf)
+    logits = xp.where(nonempty, logits, -math.inf)
     weights = xp.exp(logits - xp.max(logits))
     return Mixture(weights / xp.sum(weights), family_of(like)._from_unconstrained(xp, *others))
 

@@ -15,7 +15,14 @@ from estep_xp.arrays.record_repr import sizes, summarized
 from estep_xp.arrays.validation import check_array, shape_text
 from estep_xp.families import contract
 from estep_xp.families.hints import described
-from estep_xp.mixture.call import Problem, log_likelihoods, padded, pose, refuse_bad_rows, run
+from estep_xp.mixture.call import (
+    Call,
+    log_likelihood_kernel,
+    pad_call,
+    prepare_call,
+    raise_for_impossible_rows,
+    run_kernel,
+)
 from estep_xp.mixture.kernels import ExpectedStatistics
 from estep_xp.mixture.mixture import Mixture
 
@@ -107,51 +114,53 @@ def expected_statistics(
     >>> round(float(statistics.log_likelihood), 4), float(statistics.n_rows)
     (-5.9815, 3.0)
     """
-    problem = posed(x, mixture, sample_weight)
+    call = prepare_em_call(x, mixture, sample_weight)
     options = execution.check_options(block_size, workers)
-    statistics = sums_of(padded(problem), options)
-    check_rows_of(problem, statistics, options)
+    statistics = accumulate_statistics(pad_call(call), options)
+    raise_for_bad_rows_of(call, statistics, options)
     return statistics
 
 
-def posed(x: Any, mixture: Any, sample_weight: Any) -> Problem:
+def prepare_em_call(x: Any, mixture: Any, sample_weight: Any) -> Call:
     """Pose the arguments of a call whose components can be estimated."""
-    problem = pose(x, mixture, sample_weight=sample_weight)
-    contract.estimable(problem.mixture.components)
-    return problem
+    call = prepare_call(x, mixture, sample_weight=sample_weight)
+    contract.estimable(call.mixture.components)
+    return call
 
 
-def sums_of(problem: Problem, options: execution.Options) -> Statistics:
-    """Take the statistics of a problem, whatever its rows are."""
-    return sums_in_full(problem, options)[0]
+def accumulate_statistics(call: Call, options: execution.Options) -> Statistics:
+    """Take the statistics of a call, whatever its rows are."""
+    return accumulate_in_two_parts(call, options)[0]
 
 
-def sums_in_full(problem: Problem, options: execution.Options) -> tuple[Statistics, Array]:
-    """Statistics of a problem, and what rounding has left of their log-likelihood."""
-    space, mixture = problem.space, problem.mixture
-    flags = (problem.zeros, space.lazy, problem.masks)
-    kernel = ExpectedStatistics(problem.k, *flags, pads=problem.pads)
-    log_likelihood, left, n_rows, counts, *sums = execution.driver_for(problem.space).sum_rows(
-        kernel, space, problem.rows, mixture, options
+def accumulate_in_two_parts(call: Call, options: execution.Options) -> tuple[Statistics, Array]:
+    """Statistics of a call, and what rounding has left of their log-likelihood."""
+    space, mixture = call.space, call.mixture
+    flags = (call.zeros, space.lazy, call.masks)
+    kernel = ExpectedStatistics(call.k, *flags, pads=call.pads)
+    log_likelihood, left, n_rows, counts, *sums = execution.driver_for(call.space).sum_rows(
+        kernel, space, call.rows, mixture, options
     )
     moments = contract.estimable(mixture.components)._moments(*sums)
     return Statistics(mixture, log_likelihood, n_rows, counts, moments), left
 
 
-def check_rows_of(problem: Problem, statistics: Statistics, options: execution.Options) -> None:
+def raise_for_bad_rows_of(call: Call, statistics: Statistics, options: execution.Options) -> None:
     """Raise for a bad row, if the sum over all tells that there is one."""
     total = statistics.log_likelihood
     if not is_concrete(total) or math.isfinite(to_host(total)):
         return
-    if not is_within_reach(problem.rows[0]):
+    if not is_within_reach(call.rows[0]):
         raise ValueError(
-            f"the log-likelihood is {to_host(total)!s}: among the rows of {problem.name} with all "
+            f"the log-likelihood is {to_host(total)!s}: among the rows of {call.name} with all "
             "processes is one that is not finite, or has zero density under every component"
         )
     # Only now a pass that keeps a number for each row.
-    problem = problem._replace(space=problem.space._replace(lazy=False))
-    (contributions,) = run(problem, log_likelihoods(problem), options.block_size, options.workers)
-    refuse_bad_rows(problem, contributions)
+    call = call._replace(space=call.space._replace(lazy=False))
+    (contributions,) = run_kernel(
+        call, log_likelihood_kernel(call), options.block_size, options.workers
+    )
+    raise_for_impossible_rows(call, contributions)
 
 
 @quiet

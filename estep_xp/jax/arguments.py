@@ -9,26 +9,26 @@ import numpy as np
 
 from estep_xp.arrays.quiet import quiet
 from estep_xp.em.statistics import Statistics, expected_statistics
-from estep_xp.mixture.call import Problem, pose
+from estep_xp.mixture.call import Call, prepare_call
 from estep_xp.mixture.mixture import Mixture, check_mixture
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
 
 
-def prepare_jax_call(x: Any, mixture: Any, sample_weight: Any = None) -> Problem:
+def prepare_jax_call(x: Any, mixture: Any, sample_weight: Any = None) -> Call:
     """Pose a call on JAX arrays; those of NumPy become such."""
     check_mixture(mixture, x)
     mixture = Mixture(to_jax(mixture.weights), components_to_jax(mixture.components))
-    problem = pose(to_jax(x), mixture, sample_weight=to_jax(sample_weight))
-    if problem.space.library == "jax":
-        return problem
+    call = prepare_call(to_jax(x), mixture, sample_weight=to_jax(sample_weight))
+    if call.space.library == "jax":
+        return call
     # Nothing but lists and numbers.
-    weights = problem.mixture.weights
-    components: Any = problem.mixture.components
+    weights = call.mixture.weights
+    components: Any = call.mixture.components
     mixture = Mixture(jnp.asarray(weights), type(components)(*map(jnp.asarray, components)))
-    rows = [jnp.asarray(array) for array in problem.rows]
-    return pose(rows[0], mixture, sample_weight=rows[1] if len(rows) == 2 else None)
+    rows = [jnp.asarray(array) for array in call.rows]
+    return prepare_call(rows[0], mixture, sample_weight=rows[1] if len(rows) == 2 else None)
 
 
 @quiet  # casts to single precision
@@ -44,10 +44,10 @@ def components_to_jax(components: Any) -> Any:
     return type(components)(*map(to_jax, components))
 
 
-def run_statistics(problem: Problem) -> Statistics:
+def run_statistics(call: Call) -> Statistics:
     """Return the expected statistics of a checked call; raise for bad rows."""
-    x, *weight = problem.rows
-    return expected_statistics(x, problem.mixture, sample_weight=weight[0] if weight else None)
+    x, *weight = call.rows
+    return expected_statistics(x, call.mixture, sample_weight=weight[0] if weight else None)
 
 
 def eps_of(array: Array) -> float:

@@ -16,7 +16,7 @@ from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.validation import check_number, check_whole
 from estep_xp.em import fit as em_fit
 from estep_xp.em.m_step import check_floor, m_step
-from estep_xp.mixture.call import Problem, padded
+from estep_xp.mixture.call import Call, pad_call
 from estep_xp.mixture.estep import log_likelihood
 from estep_xp.mixture.mixture import Mixture
 
@@ -71,8 +71,8 @@ def em_step(
     >>> print("{:.4f} {:.4f}".format(*new.components.means))
     1.7746 5.9816
     """
-    problem = prepare_jax_call(x, mixture, sample_weight)
-    return m_step(run_statistics(problem), variance_floor=variance_floor)
+    call = prepare_jax_call(x, mixture, sample_weight)
+    return m_step(run_statistics(call), variance_floor=variance_floor)
 
 
 @summarized
@@ -179,15 +179,15 @@ def fit(
     >>> print(*(f"{slope:.3f}" for slope in abs(gradient)))
     0.333 0.333 0.333 0.000 0.000 0.000
     """
-    problem = prepare_jax_call(x, mixture, sample_weight)
-    tol = eps_of(problem.rows[0]) ** 0.8 if tol is None else check_number("tol", tol)
+    call = prepare_jax_call(x, mixture, sample_weight)
+    tol = eps_of(call.rows[0]) ** 0.8 if tol is None else check_number("tol", tol)
     floor = check_floor(variance_floor)
     max_iter = check_whole("max_iter", max_iter, 1)
     settings = _Settings(max_iter, bool(accelerate))
-    rows = padded(problem).rows
-    result: ImplicitFit = _fit(settings, rows, problem.mixture, tol, floor)
+    rows = pad_call(call).rows
+    result: ImplicitFit = _fit(settings, rows, call.mixture, tol, floor)
     if is_concrete(result.log_likelihood) and not math.isfinite(result.log_likelihood):
-        _explain(problem, tol, settings, floor)
+        _explain(call, tol, settings, floor)
     return result
 
 
@@ -293,13 +293,13 @@ def _looked_at(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[Arr
     return jnp.max(jnp.abs(vector)), regular
 
 
-def _explain(problem: Problem, tol: Any, settings: _Settings, floor: Any) -> None:
+def _explain(call: Call, tol: Any, settings: _Settings, floor: Any) -> None:
     """Raise for what made a fit fail, which is named where iterations are looked at one by one."""
-    x, *weight = problem.rows
+    x, *weight = call.rows
     options = em_fit.Options(
         tol=tol,
         variance_floor=floor,
         max_iter=settings.max_iter,
         accelerate=settings.accelerate,
     )
-    em_fit.fitted(x, problem.mixture, weight[0] if weight else None, options)
+    em_fit.fitted(x, call.mixture, weight[0] if weight else None, options)

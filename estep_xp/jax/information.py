@@ -15,7 +15,7 @@ from jax.scipy.linalg import solve_triangular
 from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.validation import check_whole
 from estep_xp.execution.jax.sizes import by_rows
-from estep_xp.mixture.call import check_density, padded
+from estep_xp.mixture.call import pad_call, warn_of_impossible_rows
 from estep_xp.mixture.estep import log_likelihood
 from estep_xp.mixture.mixture import Mixture
 
@@ -69,14 +69,14 @@ def scores(x: ArrayLike, mixture: Mixture, *, block_size: int = _ROWS) -> Mixtur
     0.0000 0.6667
     """
     block_size = check_whole("block_size", block_size, 1)
-    problem = prepare_jax_call(x, mixture)
-    mixture = problem.mixture
+    call = prepare_jax_call(x, mixture)
+    mixture = call.mixture
 
     def of_rows(x: Array) -> tuple[Array, ...]:
         return tuple(jax.tree.leaves(_scores(block_size, x, mixture)))
 
-    totals, *slopes = by_rows(of_rows, problem.rows)
-    check_density(problem, totals)
+    totals, *slopes = by_rows(of_rows, call.rows)
+    warn_of_impossible_rows(call, totals)
     scores: Mixture = jax.tree.unflatten(jax.tree.structure(mixture), slopes)
     return scores
 
@@ -132,9 +132,9 @@ def observed_information(
     0.7500 0.0000
     0.0000 0.0312
     """
-    problem = prepare_jax_call(x, mixture, sample_weight)
-    run_statistics(problem)  # raises for bad rows
-    information: Array = _information(padded(problem).rows, problem.mixture)
+    call = prepare_jax_call(x, mixture, sample_weight)
+    run_statistics(call)  # raises for bad rows
+    information: Array = _information(pad_call(call).rows, call.mixture)
     return information
 
 
@@ -200,9 +200,9 @@ def standard_errors(
     >>> print(f"{errors.components.means[0]:.4f}")  # the root of 4 / 3
     1.1547
     """
-    problem = prepare_jax_call(x, mixture, sample_weight)
-    run_statistics(problem)  # raises for bad rows
-    errors, definite = _standard_errors(of or _itself, padded(problem).rows, problem.mixture)
+    call = prepare_jax_call(x, mixture, sample_weight)
+    run_statistics(call)  # raises for bad rows
+    errors, definite = _standard_errors(of or _itself, pad_call(call).rows, call.mixture)
     if is_concrete(definite) and not bool(definite):
         raise ValueError(
             "the observed information at this mixture is not positive definite, so there are no "

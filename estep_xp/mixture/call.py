@@ -1,4 +1,4 @@
-"""A call over rows: its arguments brought to one space and checked, run, its results looked at."""
+"""A call over rows: arguments brought to one space and checked, and results inspected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from estep_xp.mixture.kernels import LogJoint, LogLikelihood
 from estep_xp.mixture.mixture import Mixture, check_mixture
 
 
-class Problem(NamedTuple):
+class Call(NamedTuple):
     """A call whose arguments have been brought to one space and checked."""
 
     space: Space
@@ -37,7 +37,7 @@ class Problem(NamedTuple):
     zeros: bool  # some mixing weight is zero, or may be
     masks: bool  # some sample weight is
     columns: tuple[Any, ...] = ()  # names of features, if the rows were a data frame
-    pads: bool = False  # the last rows are padding, see `padded`
+    pads: bool = False  # the last rows are padding, see `pad_call`
 
     @property
     def family(self) -> contract.Family:
@@ -50,7 +50,7 @@ class Problem(NamedTuple):
         return int(self.mixture.weights.shape[0])
 
 
-def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> Problem:
+def prepare_call(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> Call:
     """Bring the arguments of a call to one space and check them."""
     check_mixture(mixture, x)
     weights, components = mixture
@@ -76,76 +76,76 @@ def pose(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) ->
         rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
     checked = Mixture(weights, components)
-    return Problem(space, name, rows, checked, has_zeros(weights), masks, columns)
+    return Call(space, name, rows, checked, has_zeros(weights), masks, columns)
 
 
-def run(
-    problem: Problem, kernel: RowKernel, block_size: int | None, workers: int | None
+def run_kernel(
+    call: Call, kernel: RowKernel, block_size: int | None, workers: int | None
 ) -> tuple[Array, ...]:
     """Results of all rows, one array for each of the kernel's `tails`."""
-    options = _options(problem, block_size, workers)
-    return execution.driver_for(problem.space).map_rows(
-        kernel, problem.space, problem.rows, problem.mixture, options
+    options = _options(call, block_size, workers)
+    return execution.driver_for(call.space).map_rows(
+        kernel, call.space, call.rows, call.mixture, options
     )
 
 
-def padded(problem: Problem) -> Problem:
-    """The same problem with rows of weight 0 appended, if the library gains by it.
+def pad_call(call: Call) -> Call:
+    """The same call with rows of weight 0 appended, if the library gains by it.
 
     It is for sums alone: what is said about rows must be said about those that were given.
     """
-    rows = execution.driver_for(problem.space).pad_rows(problem.rows)
-    return problem if rows is None else problem._replace(rows=rows, pads=True)
+    rows = execution.driver_for(call.space).pad_rows(call.rows)
+    return call if rows is None else call._replace(rows=rows, pads=True)
 
 
 def total_log_likelihood(
-    problem: Problem, block_size: int | None, workers: int | None
+    call: Call, block_size: int | None, workers: int | None
 ) -> tuple[Array, Array | None]:
     """Log-likelihood of all rows; and those of rows, if they may tell of bad ones."""
-    options = _options(problem, block_size, workers)
-    space, mixture, whole = problem.space, problem.mixture, padded(problem)
-    kernel = log_likelihoods(whole)
+    options = _options(call, block_size, workers)
+    space, mixture, whole = call.space, call.mixture, pad_call(call)
+    kernel = log_likelihood_kernel(whole)
     total, results = execution.driver_for(space).total(kernel, space, whole.rows, mixture, options)
     if results is None and is_concrete(total) and not math.isfinite(to_host(total)):
-        (results,) = run(problem, log_likelihoods(problem), block_size, workers)
+        (results,) = run_kernel(call, log_likelihood_kernel(call), block_size, workers)
     return total, results
 
 
-def log_likelihoods(problem: Problem) -> LogLikelihood:
+def log_likelihood_kernel(call: Call) -> LogLikelihood:
     """The kernel of rows' log-likelihoods."""
-    space = problem.space
-    return LogLikelihood(problem.k, problem.zeros, space.lazy, problem.masks, pads=problem.pads)
+    space = call.space
+    return LogLikelihood(call.k, call.zeros, space.lazy, call.masks, pads=call.pads)
 
 
-def _options(problem: Problem, block_size: int | None, workers: int | None) -> execution.Options:
+def _options(call: Call, block_size: int | None, workers: int | None) -> execution.Options:
     options = execution.check_options(block_size, workers)
-    if options.workers is None and not problem.family._is_builtin:
+    if options.workers is None and not call.family._is_builtin:
         options = options._replace(workers=1)  # code by others may not expect several threads
     return options
 
 
-def check_rows(problem: Problem, results: Array) -> Suspects | None:
+def raise_for_bad_rows(call: Call, results: Array) -> Suspects | None:
     """Raise for a bad row, told by a result (n,) of its own; return rows of no density at all."""
-    found = suspects(problem.space, problem.rows[0], results)
+    found = suspects(call.space, call.rows[0], results)
     if found is None:
         return None
-    if isinstance(problem.mixture.components, contract.Given):
+    if isinstance(call.mixture.components, contract.Given):
         good = ~np.isnan(found.rows) & (found.rows < math.inf)
-        found.check(problem.name, good, "must not be NaN or +inf", problem.columns)
+        found.check(call.name, good, "must not be NaN or +inf", call.columns)
     else:
-        found.check(problem.name, np.isfinite(found.rows), "must be finite", problem.columns)
-        family = problem.family
-        found.check(problem.name, family._supports(found.rows), family._support, problem.columns)
+        found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
+        family = call.family
+        found.check(call.name, family._supports(found.rows), family._support, call.columns)
         invalid = found.indices[~(found.results == -math.inf)]
         if len(invalid):
-            _explain(problem, int(invalid[0]))
+            _raise_for_bad_density(call, int(invalid[0]))
     return found
 
 
-def _explain(problem: Problem, row: int) -> None:
+def _raise_for_bad_density(call: Call, row: int) -> None:
     """Raise for the component that gives a good row a density that is NaN or infinite."""
-    one = problem._replace(rows=(problem.rows[0][row : row + 1, ...],))
-    joint, _ = run(one, LogJoint(problem.k, problem.zeros, lazy=False), None, None)
+    one = call._replace(rows=(call.rows[0][row : row + 1, ...],))
+    joint, _ = run_kernel(one, LogJoint(call.k, call.zeros, lazy=False), None, None)
     host = to_host(joint)
     good = ~np.isnan(host) & (host < math.inf)
     Suspects(np.asarray([row]), host, host[:, 0]).check(
@@ -155,28 +155,28 @@ def _explain(problem: Problem, row: int) -> None:
     )
 
 
-def check_density(problem: Problem, log_likelihood: Array) -> None:
+def warn_of_impossible_rows(call: Call, log_likelihood: Array) -> None:
     """Warn of rows that have zero density under every component."""
-    found = check_rows(problem, log_likelihood)
+    found = raise_for_bad_rows(call, log_likelihood)
     if found is not None:
         warnings.warn(
-            f"{_counted(found)}: log_likelihood is -inf and responsibilities are NaN there",
+            f"{_count_text(found)}: log_likelihood is -inf and responsibilities are NaN there",
             RuntimeWarning,
             stacklevel=3,
         )
 
 
-def refuse_bad_rows(problem: Problem, log_likelihood: Array) -> None:
+def raise_for_impossible_rows(call: Call, log_likelihood: Array) -> None:
     """Raise for the first row that no sum over rows may hold: a bad one, or one of no density."""
-    found = check_rows(problem, log_likelihood)
+    found = raise_for_bad_rows(call, log_likelihood)
     if found is not None:
         raise ValueError(
-            f"{_counted(found)}; drop such rows, give them sample_weight 0, or start from wider "
+            f"{_count_text(found)}; drop such rows, give them sample_weight 0, or start from wider "
             "components"
         )
 
 
-def _counted(found: Suspects) -> str:
+def _count_text(found: Suspects) -> str:
     count = len(found.indices)
     rows = "1 row has" if count == 1 else f"{count} rows have"
     return f"{rows} zero density under every component; the first is row {found.indices[0]}"

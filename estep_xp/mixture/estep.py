@@ -12,7 +12,13 @@ from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized, total
 from estep_xp.arrays.validation import check_shape
 from estep_xp.families import contract
-from estep_xp.mixture.call import check_density, check_rows, pose, run, total_log_likelihood
+from estep_xp.mixture.call import (
+    prepare_call,
+    raise_for_bad_rows,
+    run_kernel,
+    total_log_likelihood,
+    warn_of_impossible_rows,
+)
 from estep_xp.mixture.kernels import LogJoint, Posterior
 from estep_xp.mixture.mixture import Mixture
 
@@ -154,10 +160,10 @@ def e_step(
     >>> step.log_likelihood.round(4)
     array([-1.8236, -2.6378, -1.8005])
     """
-    problem = pose(x, mixture)
-    kernel = Posterior(problem.k, problem.zeros, problem.space.lazy)
-    responsibilities, log_likelihood = run(problem, kernel, block_size, workers)
-    check_density(problem, log_likelihood)
+    call = prepare_call(x, mixture)
+    kernel = Posterior(call.k, call.zeros, call.space.lazy)
+    responsibilities, log_likelihood = run_kernel(call, kernel, block_size, workers)
+    warn_of_impossible_rows(call, log_likelihood)
     return EStep(responsibilities, log_likelihood)
 
 
@@ -200,12 +206,12 @@ def posterior(
     >>> ex.posterior([[-1000.0, -1001.0]], [0.5, 0.5]).responsibilities.round(4)
     array([[0.7311, 0.2689]])
     """
-    problem = pose(log_prob, Mixture(weights, contract.Given()), name="log_prob")
-    check_shape("log_prob", problem.rows[0], ("n", problem.k), ": one column a weight")
-    responsibilities, log_likelihood = run(
-        problem, Posterior(problem.k, problem.zeros, lazy=False), block_size, workers
+    call = prepare_call(log_prob, Mixture(weights, contract.Given()), name="log_prob")
+    check_shape("log_prob", call.rows[0], ("n", call.k), ": one column a weight")
+    responsibilities, log_likelihood = run_kernel(
+        call, Posterior(call.k, call.zeros, lazy=False), block_size, workers
     )
-    check_density(problem, log_likelihood)
+    warn_of_impossible_rows(call, log_likelihood)
     return EStep(responsibilities, log_likelihood)
 
 
@@ -244,10 +250,10 @@ def log_joint(
     >>> ex.log_joint([4.0], mixture).round(4)
     array([[-3.7174, -3.0528]])
     """
-    problem = pose(x, mixture)
-    kernel = LogJoint(problem.k, problem.zeros, problem.space.lazy)
-    joint, largest = run(problem, kernel, block_size, workers)
-    check_rows(problem, largest)
+    call = prepare_call(x, mixture)
+    kernel = LogJoint(call.k, call.zeros, call.space.lazy)
+    joint, largest = run_kernel(call, kernel, block_size, workers)
+    raise_for_bad_rows(call, largest)
     return joint
 
 
@@ -295,8 +301,8 @@ def log_likelihood(
     >>> round(float(ex.log_likelihood([2.5, 4.0, 5.5], mixture)), 4)
     -6.2618
     """
-    problem = pose(x, mixture, sample_weight=sample_weight)
-    total, contributions = total_log_likelihood(problem, block_size, workers)
+    call = prepare_call(x, mixture, sample_weight=sample_weight)
+    total, contributions = total_log_likelihood(call, block_size, workers)
     if contributions is not None:
-        check_density(problem, contributions)
+        warn_of_impossible_rows(call, contributions)
     return total

@@ -127,7 +127,7 @@ def fit_rows(
             progress=progress,
         )
         start = ex.initialize(x, k, family, seed=options.seed)
-        result, verdict = fitted(x, start, None, em_options)
+        result, diagnosis = fitted(x, start, None, em_options)
     except ValueError as error:
         raise InputError(field, _name_options(str(error))) from error
     model = Model.from_mixture(result.mixture)
@@ -135,7 +135,7 @@ def fit_rows(
     result = result._replace(mixture=convert_mixture(_read_back(model, field), convert))
     total = float(ex.log_likelihood(x, result.mixture))
     bic = float(result.bic(x))
-    warning = "" if verdict.warning is None else str(verdict.warning)
+    warning = "" if diagnosis.warning is None else str(diagnosis.warning)
     warning = _name_features(_name_options(warning), names)
     return FitSummary(
         model, len(rows), int(result.n_iter), bool(result.converged), total, bic, warning
