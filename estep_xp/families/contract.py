@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from estep_xp.arrays.block import expand_components, expand_rows
 from estep_xp.arrays.namespace import library_of
 from estep_xp.arrays.validation import check_shape
-from estep_xp.families.family import Evaluated, Family, Forms
+from estep_xp.families.family import Evaluated, Family
 from estep_xp.families.open_family import OpenFamily
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
 
-__all__ = ["Evaluated", "Family", "Forms", "Given", "GivenFamily", "family_of"]
+__all__ = ["Evaluated", "Family", "Given", "GivenFamily", "family_of"]
 
 
 class Given(NamedTuple):

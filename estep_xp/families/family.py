@@ -33,14 +33,6 @@ class Evaluated(NamedTuple):
     form: Any = None
 
 
-class Forms(NamedTuple):
-    """What all rows share, for two forms of the densities of a block."""
-
-    exact: Array  # (): whether the fast form is exact for this block
-    quick: Any
-    sure: Any
-
-
 class Family(abc.ABC):
     """The questions to a family. Components are a NamedTuple of arrays with a leading axis k.
 
@@ -102,11 +94,6 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def _evaluated(self, ops: BlockOps, prepared: Any, x: Array) -> Evaluated:
         """Evaluate the log-joint of a block in the layout of `ops`."""
-
-    def _forms(self, ops: BlockOps, prepared: Any, x: Array) -> Forms | None:
-        """Return two ways to evaluate a block and to take its statistics, if one is faster."""
-        del ops, prepared, x
-        return None
 
     # --- estimation ------------------------------------------------------------------------------
 

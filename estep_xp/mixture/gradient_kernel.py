@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from estep_xp.arrays.logsumexp import mixing_weights
 from estep_xp.families.contract import family_of
 from estep_xp.families.family import Evaluated
-from estep_xp.mixture.masking import Masked, WeightedKernel
+from estep_xp.mixture.masking import WeightedKernel
 from estep_xp.mixture.prepared import Prepared, log_likelihood_of
 
 if TYPE_CHECKING:
@@ -42,16 +42,6 @@ class Slopes(WeightedKernel):
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Sums over a block of rows (x,) or (x, sample_weight), and derivatives by these."""
         masked = self.masked(ops, prepared, rows)
-
-        def differentiated(prepared: Prepared) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-            return self._differentiated(ops, prepared, masked)
-
-        sums, by_rows = prepared.by_form(ops, masked.rows[0], differentiated)
-        return sums, by_rows
-
-    def _differentiated(
-        self, ops: BlockOps, prepared: Prepared, masked: Masked
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         xp = ops.xp
         block, pull = self._pulled(ops, prepared, masked.rows[0])
         normalized = self.normalized(ops, prepared, block, masked.zero)

@@ -95,15 +95,11 @@ class ExpectedStatistics(WeightedKernel):
         masked = self.masked(ops, prepared, rows)
         x = masked.rows[0]
 
-        def summed(prepared: Prepared) -> tuple[Array, ...]:
-            block = self.evaluated(ops, prepared, x)
-            normalized = self.normalized(ops, prepared, block, masked.zero)
-            log_likelihood = ops.sum_rows(masked.contributions(ops, normalized))
-            n_rows = xp.sum(masked.weights(ops, normalized.total))
-            responsibilities = masked.responsibilities(ops, normalized)
-            counts = xp.sum(responsibilities, axis=1 - ops.axis)
-            moments = prepared.family._moments_block(ops, prepared.shared, block, responsibilities)
-            return (*log_likelihood, n_rows, counts, *moments)
-
-        sums: tuple[Array, ...] = prepared.by_form(ops, x, summed)
-        return sums
+        block = self.evaluated(ops, prepared, x)
+        normalized = self.normalized(ops, prepared, block, masked.zero)
+        log_likelihood = ops.sum_rows(masked.contributions(ops, normalized))
+        n_rows = xp.sum(masked.weights(ops, normalized.total))
+        responsibilities = masked.responsibilities(ops, normalized)
+        counts = xp.sum(responsibilities, axis=1 - ops.axis)
+        moments = prepared.family._moments_block(ops, prepared.shared, block, responsibilities)
+        return (*log_likelihood, n_rows, counts, *moments)

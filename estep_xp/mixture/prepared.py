@@ -37,14 +37,6 @@ class Prepared(NamedTuple):
         flag = ops.xp.all(self.weights.gain == 1.0)
         return ops.cond(flag, lambda: function(positive), lambda: function(self))
 
-    def by_form(self, ops: BlockOps, x: Array, function: Callable[[Prepared], Any]) -> Any:
-        """What `function` makes of it for a block, by the quicker form if that is exact."""
-        forms = self.family._forms(ops, self.shared, x) if ops.decides_per_block else None
-        if forms is None:
-            return function(self)
-        quick, sure = (self._replace(shared=shared) for shared in (forms.quick, forms.sure))
-        return ops.cond(forms.exact, lambda: function(quick), lambda: function(sure))
-
 
 @dataclass(frozen=True)
 class MixtureKernel:

@@ -102,11 +102,12 @@ def _fold(
             shapes[:] = [one.shape for one in sums]
             return _packed(sums), by_rows
 
-        block = _in_groups(groups, packed)
+        # Compiled, so that it is traced once for all blocks of a size.
+        block = jax.jit(_in_groups(groups, packed))
         grouped = [a.reshape(groups, a.shape[0] // groups, *a.shape[1:]) for a in rows]
         n = grouped[0].shape[1]
         n_blocks = n // size if n > size else 0  # a single block takes no loop to compile
-        rest, by_rows = _of_rest(block, [array[:, n_blocks * size :] for array in grouped])
+        rest, by_rows = _of_rest(block, grouped, n_blocks * size, size)
         whole = Sum.of(jnp, rest)
         if n_blocks:
             whole, pieces = looped(block, whole, n_blocks, size, grouped)
@@ -131,13 +132,15 @@ def _over_groups(whole: Sum) -> tuple[Array, Sum]:
     return vector[:numbers], Sum(total, lost).added_up(jnp)
 
 
-def _of_rest(block: Callable[..., Any], rest: list[Array]) -> Any:
-    """What a function gives of the rows that are left over, which may be none."""
+def _of_rest(block: Callable[..., Any], grouped: list[Array], start: int, size: int) -> Any:
+    """What a function of a block gives of the rows from `start` on, which may be none."""
+    rest = [array[:, start:] for array in grouped]
     if rest[0].shape[1]:
         return block(*rest)
     nothing = jnp.sum(rest[0])  # zero, and as the rows are within `shard_map`
-    shapes = jax.eval_shape(block, *rest)
-    return jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype) + nothing, shapes)
+    sums, by_rows = jax.eval_shape(block, *(array[:, :size] for array in grouped))
+    none = (jnp.zeros((one.shape[0], 0, *one.shape[2:]), one.dtype) + nothing for one in by_rows)
+    return jnp.zeros(sums.shape, sums.dtype) + nothing, tuple(none)
 
 
 def _joined(pieces: Array, rest: Array) -> Array:

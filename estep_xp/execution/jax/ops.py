@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from estep_xp.arrays.array_types import Array
 
-# Components are written out one after the other for the compiler to fuse; far more of them would
-# take long to compile, so they are looped over.
-_UNROLLED = 64
+# Components that are written out one after the other: every one more takes as long to compile as
+# the loop that stands for any number of them.
+_UNROLLED = 1
 
 # Rows from which on more may be prepared than the plainest form of a density. For sums that means
 # to compile two forms and all that follows from each, which takes some seconds.

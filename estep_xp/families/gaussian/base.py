@@ -21,7 +21,7 @@ from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.validation import (
     check_array,
 )
-from estep_xp.families.family import Evaluated, Family, Forms
+from estep_xp.families.family import Evaluated, Family
 from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, default_floor
 from estep_xp.families.gaussian.parameters import per_component
 from estep_xp.families.gaussian.product_form import (
@@ -46,6 +46,8 @@ from estep_xp.families.gaussian.residual import (
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from estep_xp.arrays.block import BlockOps
 
 
@@ -54,8 +56,6 @@ class Shared(NamedTuple):
 
     residual: Standardizer
     natural: Natural | None
-    certain: Array | None = None  # (): features are good for all rows, nobody need look again
-    joint: bool = True  # for log-joints, too, not for moments alone
 
 
 class Form(NamedTuple):
@@ -63,6 +63,13 @@ class Form(NamedTuple):
 
     features: Array
     fine: Array | None
+
+
+class BlockForm(NamedTuple):
+    """A block that has one form for all of its rows, which the compiled program chooses."""
+
+    exact: Array  # (): whether the product form is exact
+    features: Array  # finite, whether it is or not
 
 
 @summarized
@@ -150,36 +157,18 @@ class Gaussian(Family):
             return max(features, self._n_components() * d)  # residuals
         return features
 
-    def _forms(self, ops: BlockOps, prepared: Shared, x: Array) -> Forms | None:
-        if prepared.natural is None:
-            return None
-        z = centred(ops, prepared.natural, x)
-        rows = rows_of(ops, self._quadratic, prepared.natural, z)
-        bounds = bounds_of(ops, self._quadratic, prepared.natural, rows)
-        joint = ops.uses_product_form_for_density(products=self._quadratic is PRODUCTS)
-        if joint:
-            exact = ops.xp.all(bounds <= prepared.natural.bound.limit)
-        else:  # what is finite is as exact as the others
-            exact = ops.xp.all(bounds < math.inf) & prepared.natural.near
-        quick = prepared._replace(certain=exact, joint=joint)
-        return Forms(exact, quick, prepared._replace(natural=None))
-
     def _evaluated(self, ops: BlockOps, prepared: Shared, x: Array) -> Evaluated:
-        residual, natural, certain, _ = prepared
+        residual, natural = prepared
 
         def surely(x: Array) -> Array:
             return self._log_joint(ops, residual, x)
 
         if natural is None:
             return Evaluated(x, surely(x))
+        if ops.decides_per_block:
+            return self._evaluated_by_block(ops, natural, x, surely)
         kind, dtype = self._quadratic, x.dtype
         z = centred(ops, natural, x)
-        if certain is not None:
-            # Finite, for derivatives where both forms are computed.
-            finite = ops.xp.where(certain, z, 0.0)
-            features = features_of(ops, kind, rows_of(ops, kind, natural, finite))
-            joint = log_joint(ops, natural, features) if prepared.joint else surely(x)
-            return Evaluated(x, joint, form=Form(features, None))
         rows = rows_of(ops, kind, natural, z)
         bounds = bounds_of(ops, kind, natural, rows)
         limit = natural.bound.limit
@@ -203,6 +192,23 @@ class Gaussian(Family):
 
         values, features, fine, largest = ops.select(bounds, limit, quickly, surely, x, recheck)
         return Evaluated(x, values, largest, None if features is None else Form(features, fine))
+
+    def _evaluated_by_block(
+        self, ops: BlockOps, natural: Natural, x: Array, surely: Callable[[Array], Array]
+    ) -> Evaluated:
+        xp, kind = ops.xp, self._quadratic
+        z = centred(ops, natural, x)
+        if not ops.uses_product_form_for_density(products=kind is PRODUCTS):
+            # Moments alone, of which what is finite is as exact as the others.
+            exact = xp.all(z * z < math.inf) & natural.near
+            features = features_of(ops, kind, rows_of(ops, kind, natural, xp.where(exact, z, 0.0)))
+            return Evaluated(x, surely(x), form=BlockForm(exact, features))
+        rows = rows_of(ops, kind, natural, z)
+        exact = xp.all(bounds_of(ops, kind, natural, rows) <= natural.bound.limit)
+        # Finite, for derivatives where both forms are computed.
+        features = features_of(ops, kind, rows_of(ops, kind, natural, xp.where(exact, z, 0.0)))
+        joint = ops.cond(exact, lambda: log_joint(ops, natural, features), lambda: surely(x))
+        return Evaluated(x, joint, form=BlockForm(exact, features))
 
     def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
         """Log-joints by the residual form."""
@@ -231,10 +237,17 @@ class Gaussian(Family):
     def _moments_block(
         self, ops: BlockOps, prepared: Shared, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
-        residual, natural = prepared[:2]
+        residual, natural = prepared
         x, form = block.x, block.form
         if form is None or natural is None:
             return self._moments_of(ops, residual, x, responsibilities)
+        if isinstance(form, BlockForm):
+            sums: tuple[Array, ...] = ops.cond(
+                form.exact,
+                lambda: self._moments_by_features(ops, natural, x, form.features, responsibilities),
+                lambda: self._moments_of(ops, residual, x, responsibilities),
+            )
+            return sums
         features, fine = form
         if fine is None:
             return self._moments_by_features(ops, natural, x, features, responsibilities)

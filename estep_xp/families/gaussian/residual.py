@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from estep_xp.arrays.array_types import Array
+from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.summation import add_pairwise
 
@@ -60,27 +60,30 @@ def log_density(ops: BlockOps, squared_norms: Array, log_normalizers: Array) -> 
 def norms_by_features(ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
     """Squared lengths of standardised residuals, feature by feature for all components at once."""
     means, factors, _ = prepared
-    features, d = ops.axis, means.shape[1]
+    xp, features, d = ops.xp, ops.axis, means.shape[1]
 
-    def columns() -> tuple[Any, ...]:
-        centres = [means[:, j] for j in range(d)]
-        if factors.ndim == 3:
-            return centres, [[factors[:, i, j] for i in range(j + 1)] for j in range(d)]
-        return centres, [factors[:, j] if factors.ndim == 2 else factors for j in range(d)]
+    def by_feature() -> tuple[Array, Array]:
+        # (d, k), (d, d, k): numbers of all components side by side, as loops over components read
+        # them.
+        return _components_last(xp, means), _components_last(xp, factors)
 
-    # Numbers of all components side by side: that is how loops over components read them.
-    centres, scales = ops.materialize(columns, means)
+    centres, scales = ops.materialize(by_feature, means)
     rows = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
-    residuals = [
-        row - expand_components(centre, features) for row, centre in zip(rows, centres, strict=True)
-    ]
+    residuals = [row - expand_components(centres[j, :], features) for j, row in enumerate(rows)]
     squares: list[Array] = []
-    for j, scale in enumerate(scales):
+    for j in range(d):
         if factors.ndim == 3:
-            pairs = zip(residuals[: j + 1], scale, strict=True)
-            terms = [residual * expand_components(factor, features) for residual, factor in pairs]
+            terms = [
+                residual * expand_components(scales[i, j, :], features)
+                for i, residual in enumerate(residuals[: j + 1])
+            ]
             standardized = add_pairwise(terms, operator.add)
         else:
+            scale = scales[j, :] if factors.ndim == 2 else scales
             standardized = standardize(ops, residuals[j], expand_components(scale, features))
         squares.append(standardized * standardized)
     return add_pairwise(squares, operator.add)
+
+
+def _components_last(xp: Namespace, array: Array) -> Array:
+    return xp.permute_dims(array, (*range(1, array.ndim), 0))
