@@ -102,7 +102,7 @@ def recognise_delimiter(
     candidates = _CANDIDATES if preferred == "," else (";", preferred)
     if decimal == "," and not any('"' in line for line in lines):
         candidates = (";", "\t")
-        preferred = ";" if preferred == "," else preferred  # one column, without any separator
+        preferred = ";" if preferred == "," else preferred  # a single column has no separator
     fits = {
         candidate: fit
         for candidate in candidates
@@ -196,7 +196,7 @@ def refuse_row_names(
         n_names = len(first)
         if (
             n_names
-            and len(others) > 1  # or else it may be a bad row
+            and len(others) > 1  # a single line may just be a bad row
             and candidate != decimal
             and not any(map(_is_number, first))
             and {len(record) for record in others} == {n_names + 1}
