@@ -242,17 +242,10 @@ def is_heading(
 def may_be_heading(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
     """Return whether a first line of numbers looks like names: 0, 1, 2 ..., or years.
 
-    Where the lines below go on in the same way, it is a row: whole numbers as large as these, or a
-    column that counts.
-
-    Parameters
-    ----------
-    first : sequence of str
-        The first line's fields.
-    others : sequence of sequences of str
-        Those of the lines below.
+    It is a row where the lines below continue it: by whole numbers as large, or by counting on.
+    The arguments are those of :func:`is_heading`.
     """
-    words = [field.strip() for field in first]
+    words = list(map(str.strip, first))
     rows = [record for record in others if len(record) == len(words)]
     if not rows or not all(map(_WHOLE.fullmatch, words)):
         return False
