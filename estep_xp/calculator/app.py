@@ -273,7 +273,7 @@ async def _answer_http_error(_: Request, error: Exception) -> Response:
 
 
 async def _ignore_disconnect(*_: Any) -> Response:
-    """End a request whose client disconnected while sending it; nobody reads the answer."""
+    """End a request whose client disconnected before it was sent completely."""
     return Response(status_code=400)
 
 

@@ -29,7 +29,7 @@ class EMProgress(NamedTuple):
     ----------
     fields : Fields
         The same observations and the new parameters.
-    heights : list of float
+    log_likelihoods : list of float
         The log-likelihood before the first iteration and after each.
     summary : str
         What has happened, in a sentence or two.

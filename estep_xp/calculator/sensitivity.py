@@ -22,7 +22,7 @@ class Gradient(NamedTuple):
     ----------
     means, variances, weights : ndarray of shape (k,)
         With respect to each parameter as it stands in its field.
-    how : str
+    method : str
         How they were computed.
     """
 

@@ -38,7 +38,7 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
     port : int or None
         The port; None for the usual one, or the next that is free.
     browser : bool
-        Open the page in a browser: in $BROWSER, which somebody set by hand, or else in the usual
+        Open the page in a browser: in $BROWSER if that is set, or else in the usual
         one if there is a display to show it on.
 
     Raises

@@ -67,7 +67,7 @@ class FitSummary(NamedTuple):
         Log-likelihood of all rows.
     bic : float
         Bayesian information criterion; lower is better.
-    complaint : str
+    warning : str
         The library's warning, in terms of options and column names; "" if there is none.
     """
 

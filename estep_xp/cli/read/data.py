@@ -42,7 +42,7 @@ def open_data(
     stack : ExitStack
         Closes the file.
     dialect : Dialect, optional
-        What a person has said of how a text is written.
+        The format of a text, as far as options give it.
     features : sequence of str, optional
         The names of a model's features: a text whose first line holds them has a heading.
     place : Path, optional

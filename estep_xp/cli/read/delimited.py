@@ -82,7 +82,7 @@ class DelimitedFile:
     file : BufferedReader or BufferedRandom
         The file.
     dialect : Dialect, optional
-        What a person has said of it.
+        Its format, as far as options give it.
     preferred : str, optional
         What separates the fields of a line by the name's ending.
     features : sequence of str, optional
@@ -303,7 +303,7 @@ class DelimitedFile:
         raise InputError(str(self._path), "holds no rows")
 
     def _recognise(self, lines: Sequence[str], dialect: Dialect) -> None:
-        """Keep what separates values and decimals: what a person said, or else what lines tell."""
+        """Set delimiter and decimal: as given by options, or else recognised from the lines."""
         delimiter, decimal = dialect.delimiter, dialect.decimal
         given = delimiter is not None
         if delimiter is None:

@@ -20,7 +20,7 @@ _YEARS = range(1800, 2101)
 
 
 class Dialect(NamedTuple):
-    """What a person has said of a text file; None where the file is to tell.
+    """The format of a text file as given by options; None where it is to be recognised.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ def recognise_delimiter(
     preferred : str
         What its name's ending says.
     decimal : str or None
-        What a person has said of its decimals.
+        What separates decimals, if an option gives it.
 
     Raises
     ------
@@ -135,8 +135,8 @@ def recognise_decimal(
         The fields of its first lines.
     delimiter : str
         What separates its values.
-    said : bool
-        Whether a person said so.
+    given : bool
+        Whether an option gives the delimiter.
 
     Raises
     ------
@@ -185,8 +185,8 @@ def refuse_row_names(
         What separates its values, or the best guess.
     decimal : str
         What separates the digits of its numbers.
-    said : bool
-        Whether a person said what separates the values.
+    given : bool
+        Whether an option gives the delimiter.
     """
     if _score_delimiter(sample_records(lines, delimiter), delimiter) is not None:
         return

@@ -25,7 +25,7 @@ class Source(Protocol):
     n_columns : int
         How many columns there are.
     total : int or None
-        How much there is to read, in units of its own; None where nobody knows.
+        How much there is to read, in units of its own; None where that is unknown.
     notes : list of str
         What a person should know of how the file was read.
     index : list of int
