@@ -13,9 +13,9 @@ _MIN_BYTES = 64  # bytes by which a body must grow within the time, or it counts
 class PatientProtocol(H11Protocol):
     """uvicorn's protocol for one connection, with a time limit on waiting for the client.
 
-    A client has `patience` for each heading of a request, and as long for
-    every `_LEAST` bytes of its body, and for reading anything of an answer that waits to be sent.
-    While an answer is computed, time does not count.
+    A client has `patience` for each heading of a request, as long for every `_MIN_BYTES` bytes of
+    its body, and for reading anything of an answer that waits to be sent. The time in which an
+    answer is computed does not count.
 
     Attributes
     ----------
