@@ -22,7 +22,7 @@ def read(path: Path, columns=None, d=2, n_rows=3, array=None):
     with ExitStack() as stack:
         source = open_data(path, array, stack)
         chosen = choose_columns(source, path, columns, d)
-        blocks = list(rows.good_blocks(source, chosen, path, n_rows))
+        blocks = list(rows.read_blocks(source, chosen, path, n_rows))
         assert all(len(block) == n_rows for block in blocks[:-1])
         assert source.position == source.total
     return np.concatenate(blocks).tolist(), source.names

@@ -212,7 +212,7 @@ def test_broken_arrays_are_refused(file, name):
 
 def test_many_packed_rows_of_parquet_are_refused():
     content = parquet(x=np.zeros(1_000_000))
-    assert len(content) < upload.MOST_BYTES
+    assert len(content) < upload.MAX_BYTES
     error = "f.parquet: has 1000000 rows; the page takes 20000 observations"
     assert upload.read_upload(content, "f.parquet", None).error == error
 

@@ -28,7 +28,7 @@ from tests.data_files import X, read
     ids=["rows", "columns", "big-endian", "float32", "long double", "integers"],
 )
 def test_arrays_are_read(tmp_path, monkeypatch, array, expected, block):
-    monkeypatch.setattr(arrays, "_BLOCK", block)
+    monkeypatch.setattr(arrays, "_BLOCK_SIZE", block)
     np.save(tmp_path / "x.npy", array)
     assert read(tmp_path / "x.npy")[0] == expected.tolist()
     assert read(tmp_path / "x.npy", "1", d=1)[0] == expected[:, 1:].tolist()
@@ -67,7 +67,7 @@ def test_bad_arrays(tmp_path, array, message):
 
 
 def test_bad_rows_of_arrays_count_from_0(tmp_path, monkeypatch):
-    monkeypatch.setattr(arrays, "_BLOCK", 50)
+    monkeypatch.setattr(arrays, "_BLOCK_SIZE", 50)
     array = X.copy()
     array[[3, 5, 6, 7, 8, 9], 1] = math.nan
     array[4, 0] = -math.inf

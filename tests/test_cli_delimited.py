@@ -38,7 +38,7 @@ def test_texts_are_read(tmp_path, monkeypatch, name, block):
     path = tmp_path / "data.csv"
     path.write_bytes(text.encode())
     if '"' not in text.partition("1")[0] or block > 20:  # a quoted heading must be in one block
-        monkeypatch.setattr(delimited, "_BLOCK", block)
+        monkeypatch.setattr(delimited, "_BLOCK_SIZE", block)
     assert read(path) == ([[1.0, 2.0], [3.0, 4.0]], names)
 
 
@@ -55,7 +55,7 @@ def test_tab_separated(tmp_path):
 
 
 def test_text_in_columns_that_nobody_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_BLOCK", 8)
+    monkeypatch.setattr(delimited, "_BLOCK_SIZE", 8)
     path = tmp_path / "data.csv"
     path.write_bytes(b'a,t,b\n1,x,2\n3,"two\nlines, ""quoted""",4\n5,\xe9,6\n')
     assert read(path, "a,b") == ([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], ("a", "t", "b"))
@@ -63,8 +63,8 @@ def test_text_in_columns_that_nobody_asked_for(tmp_path, monkeypatch):
 
 
 def test_every_way_of_reading_gives_the_same_floats(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_BLOCK", 1000)
-    monkeypatch.setattr(delimited, "_ROWS", 7)
+    monkeypatch.setattr(delimited, "_BLOCK_SIZE", 1000)
+    monkeypatch.setattr(delimited, "_BLOCK_ROWS", 7)
     rng = np.random.default_rng(5)
     x = rng.normal(size=(200, 3)) * 10.0 ** rng.integers(-300, 300, size=(200, 3))
     path = tmp_path / "data.csv"
@@ -106,7 +106,7 @@ def test_bad_rows_are_named_by_line(tmp_path, monkeypatch, name, block):
     path = tmp_path / "data.csv"
     path.write_bytes(text.encode())
     if '"a' not in text:  # a quoted heading must be in one block
-        monkeypatch.setattr(delimited, "_BLOCK", block)
+        monkeypatch.setattr(delimited, "_BLOCK_SIZE", block)
     with pytest.raises(InputError) as error:
         read(path)
     assert str(error.value).startswith(f"{path} {message}")
@@ -121,7 +121,7 @@ def test_an_empty_quoted_field_is_a_missing_value_not_a_blank_line(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 2, 100])
 def test_blank_lines_in_a_single_column(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(delimited, "_BLOCK", block)
+    monkeypatch.setattr(delimited, "_BLOCK_SIZE", block)
     path = tmp_path / "data.csv"
     path.write_text("\n1\n\n\n\n2\n\n")
     assert read(path, d=1)[0] == [[1.0], [2.0]]
@@ -131,13 +131,13 @@ def test_blank_lines_in_a_single_column(tmp_path, monkeypatch, block):
 
 
 def test_nothing_is_computed_after_a_bad_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_BLOCK", 1)
+    monkeypatch.setattr(delimited, "_BLOCK_SIZE", 1)
     path = tmp_path / "data.csv"
     path.write_text("1,2\n3,4\nx,5\n6,7\ny,8\n")
     seen = []
     with ExitStack() as stack:
         source = open_data(path, None, stack)
-        blocks = rows.good_blocks(source, [0, 1], path, 1)
+        blocks = rows.read_blocks(source, [0, 1], path, 1)
         with pytest.raises(InputError, match=r"\(2 bad rows: line 3, line 5\)"):
             seen.extend(block.tolist() for block in blocks)
         assert source.position == source.total
@@ -165,8 +165,8 @@ def test_bad_texts(tmp_path, content, message):
 
 
 def test_an_endless_line_is_refused_early(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_BLOCK", 10)
-    monkeypatch.setattr(delimited, "_LONGEST_LINE", 100)
+    monkeypatch.setattr(delimited, "_BLOCK_SIZE", 10)
+    monkeypatch.setattr(delimited, "_MAX_LINE_LENGTH", 100)
     path = tmp_path / "data.csv"
     path.write_text("1," * 1000)
     with pytest.raises(InputError, match="line of over 100 characters"):

@@ -119,7 +119,7 @@ def test_tokens_are_shown_safely(token, expected):
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3), (" +3 ", 3), ("0", 0), ("007", 7)])
 def test_whole_numbers_as_options(text, expected):
-    assert integer_parser("--seed", least=0)(text) == expected
+    assert integer_parser("--seed", minimum=0)(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_options_that_are_no_whole_number(text):
     at_most = ", of at most 18 digits" if len(text) > 18 else ""
     message = rf"^--seed: is .*; must be a whole number, 0 or more{at_most}$"
     with pytest.raises(InputError, match=message):
-        integer_parser("--seed", least=0)(text)
+        integer_parser("--seed", minimum=0)(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("0", 0.0), ("1e-6", 1e-6), (" .5 ", 0.5)])

@@ -42,7 +42,7 @@ def table_of(path, columns=None, array=None):
 def test_tables_of_arrays_are_mapped_where_they_can_be(
     tmp_path, monkeypatch, stored, columns, is_mapped, block
 ):
-    monkeypatch.setattr(table, "_BLOCK", block)
+    monkeypatch.setattr(table, "_BLOCK_SIZE", block)
     expected = stored.reshape(10, -1)
     if columns is not None:
         expected = expected[:, list(map(int, columns.split(",")))]

@@ -128,7 +128,7 @@ def test_a_file_of_nothing_but_an_index(cli):
 @pytest.mark.parametrize("last", ["7", "-1", "41.5", "5000"])
 def test_an_index_is_one_to_the_end(cli, monkeypatch, last):
     monkeypatch.setattr(delimited, "_SAMPLE_LINES", 11)
-    monkeypatch.setattr(delimited, "_BLOCK", 64)
+    monkeypatch.setattr(delimited, "_BLOCK_SIZE", 64)
     index = [*range(39), last]
     write("x.csv", {"": index, **of("a", "b")})
     write("y.csv", of("a", "b"))

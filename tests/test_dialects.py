@@ -13,7 +13,7 @@ import pytest
 from estep_xp.cli.read import delimited
 from estep_xp.cli.read.data import open_data
 from estep_xp.cli.read.dialect import dialect_options, may_be_heading
-from estep_xp.cli.read.rows import good_blocks
+from estep_xp.cli.read.rows import read_blocks
 from estep_xp.cli.text.errors import InputError
 from tests.column_files import fit, run
 from tests.commands import assert_refused
@@ -26,7 +26,7 @@ def read(path, **options):
     said = dialect_options(options.get("delimiter"), options.get("decimal"), options.get("header"))
     with ExitStack() as stack:
         source = open_data(path, None, stack, dialect=said)
-        blocks = list(good_blocks(source, range(source.n_columns), path, 1000))
+        blocks = list(read_blocks(source, range(source.n_columns), path, 1000))
     return np.concatenate(blocks).tolist(), source.names, source.notes
 
 
@@ -64,7 +64,7 @@ READ = {
 @pytest.mark.parametrize("block", [1 << 21, 40])
 @pytest.mark.parametrize("name", READ)
 def test_what_is_unambiguous_is_read(tmp_path, monkeypatch, name, block):
-    monkeypatch.setattr(delimited, "_BLOCK", block)
+    monkeypatch.setattr(delimited, "_BLOCK_SIZE", block)
     text, names, rows = READ[name]
     assert read(write(tmp_path / "x.csv", text)) == (rows, names, [])
 
@@ -80,7 +80,7 @@ def test_text_beside_numbers(tmp_path):
         with ExitStack() as stack:
             source = open_data(path, None, stack)
             assert source.names == ("name", "x")
-            blocks = list(good_blocks(source, [1], path, 10))
+            blocks = list(read_blocks(source, [1], path, 10))
             assert np.concatenate(blocks).tolist() == [[0.5], [1.5]]
     path = write(tmp_path / "x.csv", "x,tags;all\n1,a;b\n2,c;d\n")
     with ExitStack() as stack:
@@ -377,4 +377,4 @@ def test_a_file_that_lies_elsewhere_is_called_by_its_name(tmp_path):
         source = open_data(Path("mine.csv"), None, stack, place=place)
         assert source.names == AB
         with pytest.raises(InputError, match=r"^mine\.csv line 3: value 2 is x"):
-            list(good_blocks(source, [0, 1], Path("mine.csv"), 10))
+            list(read_blocks(source, [0, 1], Path("mine.csv"), 10))

@@ -217,7 +217,7 @@ def test_many_columns_stored_one_by_one(cli, compressed):
 def test_columns_stored_one_by_one_are_read_block_by_block(cli, monkeypatch):
     from estep_xp.cli.read import arrays
 
-    monkeypatch.setattr(arrays, "_BLOCK", 100)
+    monkeypatch.setattr(arrays, "_BLOCK_SIZE", 100)
     x = np.random.default_rng(1).normal(size=(1000, 5))
     np.save("x.npy", np.asfortranarray(x))
     np.save("y.npy", x)

@@ -42,14 +42,14 @@ from estep_xp.calculator.presets import presets
 from estep_xp.calculator.recipe import FILE
 from estep_xp.calculator.sensitivity import gradient_by_autodiff, gradient_by_statistics
 from estep_xp.calculator.sliders import make_sliders
-from estep_xp.calculator.upload import MOST_BYTES, read_upload
+from estep_xp.calculator.upload import MAX_BYTES, read_upload
 from estep_xp.calculator.view import calculate, read_order, results_context, sensitivity_context
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.system.terminal import write_stderr
 from estep_xp.cli.text.errors import InputError, format_line
 
 _STATIC = Path(__file__).parent / "static"
-_MOST_FORM_BYTES = 2_000_000
+_MAX_FORM_BYTES = 2_000_000
 _LABELS = (
     ("x", "Observations", "Numbers, separated by commas, spaces or new lines."),
     ("means", "Means", "One for each component."),
@@ -59,12 +59,12 @@ _LABELS = (
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
-        # The page evaluates no text, but tools that drive a browser do, in the page's name.
+        # The page itself evaluates no text, but browser automation does, on its behalf.
         "script-src 'self' 'unsafe-eval'; "
-        "style-src 'self' 'unsafe-inline'; "  # the picture, and lengths of bars, are styled inline
+        "style-src 'self' 'unsafe-inline'; "  # plotly's picture and the bars of the table
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "referrer-policy": "no-referrer",  # the address holds what was typed
+    "referrer-policy": "no-referrer",  # the address holds all inputs
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
 }
@@ -88,7 +88,7 @@ def create_app() -> Starlette:
             Route("/static/{name:str}", _static),
         ],
         middleware=[
-            # Another site's name that leads here must not make a browser talk to us.
+            # Against DNS rebinding: other names that resolve to this computer are refused.
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
             Middleware(_SafeHeaders),
         ],
@@ -103,7 +103,7 @@ def create_app() -> Starlette:
 
 
 async def _page(request: Request) -> Response:
-    """The whole page, filled in: a link shows its results at once."""
+    """Answer with the whole page, filled in."""
     fields = read_fields(request.query_params)
     return HTMLResponse(await run_in_threadpool(_page_html, fields), headers=_NO_STORE)
 
@@ -116,7 +116,7 @@ def _page_html(fields: Fields) -> str:
         errors=dict.fromkeys(Fields._fields, "") | errors,
         labels=_LABELS,
         presets=presets(),
-        limit=MOST_BYTES,
+        limit=MAX_BYTES,
         initial={"picture": picture},
         version=ex.__version__,
         plotly_version=version("plotly"),
@@ -124,7 +124,7 @@ def _page_html(fields: Fields) -> str:
 
 
 async def _answer(request: Request) -> Response:
-    """What belongs on the page beside the fields, or what is wrong with them."""
+    """Answer with results for the fields, or with their errors."""
     form = await _read_form(request)
     return JSONResponse(await run_in_threadpool(_answer_record, form))
 
@@ -140,7 +140,7 @@ def _answer_record(form: Mapping[str, str]) -> dict[str, Any]:
 def _evaluate(
     fields: Fields, form: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
-    """Return what the templates show, what there is to draw, and a message a bad field."""
+    """Return the context of the templates, the picture, and the errors by field."""
     inputs, errors = check_fields(fields)
     nothing: dict[str, Any] = {"results": None, "sliders": [], "colours": []}
     if inputs is None:
@@ -159,11 +159,11 @@ def _evaluate(
 
 
 async def _sensitivity(request: Request) -> Response:
-    """The derivatives by JAX, on their own: it may take a second to come up."""
+    """Answer with the derivatives by JAX, whose import and compilation take a second or more."""
     form = await _read_form(request)
     if not find_spec("jax"):
         return JSONResponse({})
-    async with request.app.state.jax:  # 20 people who wait for one program need it compiled once
+    async with request.app.state.jax:  # concurrent requests wait for one compilation
         return JSONResponse(await run_in_threadpool(_sensitivity_record, form))
 
 
@@ -176,7 +176,7 @@ def _sensitivity_record(form: Mapping[str, str]) -> dict[str, Any]:
 
 
 async def _em(request: Request) -> Response:
-    """New parameters, and how the log-likelihood has risen."""
+    """Answer with new parameters and the log-likelihoods of the iterations."""
     run_em = _EM_ACTIONS.get(request.path_params["kind"])
     if run_em is None:
         raise HTTPException(404)
@@ -205,8 +205,8 @@ def _em_record(
 
 
 async def _upload(request: Request) -> Response:
-    """A column of a file, as text for the field."""
-    content = await _read_body(request, MOST_BYTES)
+    """Answer with a column of an uploaded file, as text for the field."""
+    content = await _read_body(request, MAX_BYTES)
     query = request.query_params
     column = query.get("column", "")
     chosen = int(column) if re.fullmatch(r"[0-9]{1,9}", column) else None
@@ -215,7 +215,7 @@ async def _upload(request: Request) -> Response:
 
 
 async def _csv(request: Request) -> Response:
-    """The table as a file, all of its digits."""
+    """Answer with the table as a CSV file, with all digits."""
     text = await run_in_threadpool(_csv_text, read_fields(request.query_params))
     headers = {"content-disposition": f'attachment; filename="{FILE}"'} | _NO_STORE
     return Response(text, media_type="text/csv", headers=headers)
@@ -238,19 +238,19 @@ async def _static(request: Request) -> Response:
 
 
 def _plotly_script() -> Path:
-    """Return where the package plotly keeps its script; importing it would take a while."""
+    """Return the path of the script in the package plotly, without importing the package."""
     spec = find_spec("plotly")
     (folder, *_) = (spec and spec.submodule_search_locations) or [""]
     return Path(folder, "package_data", "plotly.min.js")
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    content = await _read_body(request, _MOST_FORM_BYTES)
+    content = await _read_body(request, _MAX_FORM_BYTES)
     return dict(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 async def _read_body(request: Request, most: int) -> bytes:
-    """Return the body of a request; of one that is too long the rest is not read."""
+    """Return the body of a request; stop reading one that is too long."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -273,7 +273,7 @@ async def _answer_http_error(_: Request, error: Exception) -> Response:
 
 
 async def _ignore_disconnect(*_: Any) -> Response:
-    """End a request whose client left before it had sent all of it: no error, and no answer."""
+    """End a request whose client disconnected before it was sent completely."""
     return Response(status_code=400)
 
 
@@ -284,7 +284,7 @@ async def _report_internal_error(_: Request, error: Exception) -> Response:
 
 
 class _SafeHeaders:
-    """Adds the headers to every response by which a browser keeps the page to itself."""
+    """Adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -16,20 +16,20 @@ from estep_xp.em.fit import Options, fitted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_DIGITS = 8  # significant ones that go into the fields
+_DIGITS = 8  # significant digits of new parameters in the fields
 _TOLERANCE = 1e-9
-_MOST_ITERATIONS = 10_000
-_PATIENCE = 2.0  # seconds; a longer run goes on with the next press
+_MAX_ITERATIONS = 10_000
+_PATIENCE = 2.0  # seconds until a run stops; the next press continues it
 
 
 class EMProgress(NamedTuple):
-    """Where EM has arrived.
+    """The state of EM after some iterations.
 
     Attributes
     ----------
     fields : Fields
         The same observations and the new parameters.
-    heights : list of float
+    log_likelihoods : list of float
         The log-likelihood before the first iteration and after each.
     summary : str
         What has happened, in a sentence or two.
@@ -40,7 +40,7 @@ class EMProgress(NamedTuple):
     summary: str
 
 
-@np.errstate(all="ignore")  # numbers that overflow are refused, not warned of
+@np.errstate(all="ignore")  # overflow is an error of the library, not a warning
 def take_step(fields: Fields, inputs: Inputs) -> EMProgress:
     """Return the parameters after one E-step and one M-step.
 
@@ -54,7 +54,7 @@ def take_step(fields: Fields, inputs: Inputs) -> EMProgress:
 
 @np.errstate(all="ignore")
 def run_to_convergence(fields: Fields, inputs: Inputs) -> EMProgress:
-    """Return the parameters when the log-likelihood stands still, or patience is at an end.
+    """Return the parameters at convergence, or after the time that a press may take.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def run_to_convergence(fields: Fields, inputs: Inputs) -> EMProgress:
         steps = format_count(result.n_iter, "step")
         return f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"
 
-    options = Options(tol=_TOLERANCE, max_iter=_MOST_ITERATIONS, callback=stop_when_late)
+    options = Options(tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, callback=stop_when_late)
     return _run_em(fields, inputs, options, describe)
 
 

@@ -10,8 +10,8 @@ from estep_xp.cli.read.inputs import Inputs, check_inputs
 from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.text.numbers import format_exact
 
-MOST_OBSERVATIONS = 20_000
-MOST_COMPONENTS = 50
+MAX_OBSERVATIONS = 20_000
+MAX_COMPONENTS = 50
 _ELSEWHERE = "the command line and the library take any number"
 
 
@@ -45,18 +45,18 @@ def read_fields(query: Mapping[str, str]) -> Fields:
     Only weights that are left out beside means are equal: those of the example would not be meant.
     """
     example = WORKED._replace(weights="") if "means" in query else WORKED
-    # A browser's text fields have one kind of line end; so has what comes by a link.
+    # A browser's text fields normalise line ends; do the same for what comes by a link.
     texts = (query.get(name, text) for name, text in example._asdict().items())
     return Fields(*(text.replace("\r\n", "\n") for text in texts))
 
 
 def check_fields(fields: Fields) -> tuple[Inputs | None, dict[str, str]]:
-    """Return what the fields say, or else what is wrong: a message a bad field."""
+    """Return the parsed fields, or else one message for each bad field."""
     weights = fields.weights if fields.weights.strip() else None
     inputs, errors = check_inputs(fields.x, fields.means, fields.variances, weights)
     if inputs is not None:
-        errors = _excess_errors("x", len(inputs.x), MOST_OBSERVATIONS, "observations")
-        errors += _excess_errors("means", len(inputs.means), MOST_COMPONENTS, "components")
+        errors = _excess_errors("x", len(inputs.x), MAX_OBSERVATIONS, "observations")
+        errors += _excess_errors("means", len(inputs.means), MAX_COMPONENTS, "components")
     return (None if errors else inputs), {error.field: error.reason for error in errors}
 
 

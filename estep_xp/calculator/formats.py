@@ -10,7 +10,7 @@ from estep_xp.cli.read.delimited import require_text
 from estep_xp.cli.text.errors import InputError
 
 _SIGNATURES = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet"}
-_SAMPLE = 1000  # bytes that tell whether a file is text
+_SAMPLE_SIZE = 1000  # bytes that tell whether a file is text
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x19\x1b-\x1f]")
 
 
@@ -30,7 +30,7 @@ def recognise_format(path: Path, place: Path) -> str:
         If it has a format that is not read; the error says which.
     """
     with place.open("rb") as file:
-        sample = file.read(_SAMPLE)
+        sample = file.read(_SAMPLE_SIZE)
     for signature, suffix in _SIGNATURES.items():
         if sample.startswith(signature):
             return suffix

@@ -7,15 +7,15 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_MIN_BYTES = 64  # bytes: a request's body that grows by less, within the time, does not grow
+_MIN_BYTES = 64  # bytes by which a body must grow within the time, or it counts as stuck
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's side of one connection, which waits for its client only so long.
+    """uvicorn's protocol for one connection, with a time limit on waiting for the client.
 
-    A client has `patience` for each heading of a request, which nobody types, and as long for
-    every `_LEAST` bytes of its body, and for reading anything of an answer that waits to be sent.
-    While an answer is computed, time does not count.
+    A client has `patience` for each heading of a request, as long for every `_MIN_BYTES` bytes of
+    its body, and for reading anything of an answer that waits to be sent. The time in which an
+    answer is computed does not count.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class PatientProtocol(H11Protocol):
         self._wait_anew()
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent: a new request, or enough of a body, buys new time."""
+        """Receive data; a new request, or enough of a body, restarts the time limit."""
         before = self.cycle
         super().data_received(data)
         self._received += len(data)
@@ -51,7 +51,7 @@ class PatientProtocol(H11Protocol):
         self._wait_anew()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timer."""
         super().connection_lost(exc)
         if self._timer is not None:
             self._timer.cancel()

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.compute.curves import WIDEST, density_curves
+from estep_xp.cli.compute.curves import MAX_SPAN, density_curves
 from estep_xp.cli.compute.results import Results
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.write.palette import GREY, N_ON_ANY_GROUND, colour_of
 
-_MOST_POINTS = 2000
-_NAMED = 3  # components that the text at a point names
+_MAX_POINTS = 2000
+_MAX_NAMED = 3  # components named in the text at a point
 
 
 def component_colours(k: int) -> list[str]:
@@ -23,7 +23,7 @@ def component_colours(k: int) -> list[str]:
 
 
 def make_picture(inputs: Inputs, results: Results) -> dict[str, Any] | None:
-    """Return what there is to draw, in JSON's types; None where the numbers lie too far apart.
+    """Return the picture as JSON types; None where the numbers lie too far apart.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ def make_picture(inputs: Inputs, results: Results) -> dict[str, Any] | None:
     with np.errstate(all="ignore"):
         try:
             curves = density_curves(mixture, inputs.x)
-        except ValueError:  # a grid over these numbers overflows
+        except ValueError:  # the grid overflows
             return None
         span = curves.x[-1] - curves.x[0]
-    if not span < WIDEST or not np.isfinite(curves.total).all():
+    if not span < MAX_SPAN or not np.isfinite(curves.total).all():
         return None
     k = len(inputs.means)
     return {
@@ -54,10 +54,10 @@ def make_picture(inputs: Inputs, results: Results) -> dict[str, Any] | None:
 
 
 def _place_points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
-    """Return where observations are, their colours, and the texts that belong to them."""
+    """Return places, colours and texts of the observations, a sample if there are many."""
     order = np.argsort(x, kind="stable")
-    if len(x) > _MOST_POINTS:
-        order = order[np.linspace(0, len(x) - 1, _MOST_POINTS).astype(np.int64)]
+    if len(x) > _MAX_POINTS:
+        order = order[np.linspace(0, len(x) - 1, _MAX_POINTS).astype(np.int64)]
     responsibilities = results.responsibilities[order]
     return {
         "points": x[order].tolist(),
@@ -68,7 +68,7 @@ def _place_points(x: NDArray[np.float64], results: Results) -> dict[str, Any]:
 
 
 def _blend_colours(responsibilities: NDArray[np.float64]) -> list[str]:
-    """Return one colour a row: those of the components, mixed as it belongs to them."""
+    """Return one colour per row: the components' colours weighted by responsibilities."""
     k = responsibilities.shape[1]
     palette = np.asarray(list(map(_channels, component_colours(k))))
     possible = np.isfinite(responsibilities).all(axis=1, keepdims=True)
@@ -84,9 +84,9 @@ def _channels(colour: str) -> list[float]:
 def _point_text(row: NDArray[np.float64]) -> str:
     if np.isnan(row).any():
         return "zero density under every component"
-    largest = np.argsort(-row, kind="stable")[:_NAMED]
+    largest = np.argsort(-row, kind="stable")[:_MAX_NAMED]
     parts = [f"component {j}: {row[j]:.4f}" for j in largest]
-    return "<br>".join([*parts, "..."] if len(row) > _NAMED else parts)
+    return "<br>".join([*parts, "..."] if len(row) > _MAX_NAMED else parts)
 
 
 def _round(numbers: NDArray[np.float64], digits: int) -> list[float]:

@@ -7,7 +7,7 @@ import textwrap
 from estep_xp.calculator.fields import format_list
 from estep_xp.cli.read.inputs import Inputs
 
-_MOST_NUMBERS = 1000  # longer lists come from the file that the page hands out
+_MAX_NUMBERS = 1000  # longer lists are loaded from the downloaded file
 _WIDTH = 88
 FILE = "responsibilities.csv"
 
@@ -16,7 +16,7 @@ def write_recipe(inputs: Inputs) -> str:
     """Return a script: observations and mixture, the E-step, and the figures of the page."""
     imports = ["import estep_xp as ex"]
     x, means, variances, weights = (_python_list(values.tolist()) for values in inputs)
-    if len(inputs.x) > _MOST_NUMBERS:
+    if len(inputs.x) > _MAX_NUMBERS:
         imports = ["import numpy as np", "", *imports]
         x = f'np.loadtxt("{FILE}", delimiter=",", skiprows=1, usecols=0)  # the page\'s download'
     lines = [

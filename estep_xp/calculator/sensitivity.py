@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import estep_xp as ex
 from estep_xp.cli.read.inputs import Inputs
 
-_FEWEST_ROWS = 64
+_MIN_ROWS = 64
 
 
 class Gradient(NamedTuple):
@@ -22,7 +22,7 @@ class Gradient(NamedTuple):
     ----------
     means, variances, weights : ndarray of shape (k,)
         With respect to each parameter as it stands in its field.
-    how : str
+    method : str
         How they were computed.
     """
 
@@ -42,14 +42,14 @@ def gradient_by_statistics(inputs: Inputs) -> Gradient:
     mixture = ex.Mixture(weights, ex.UnivariateGaussian(means, variances))
     method = "closed form, from the expected statistics"
     try:
-        with np.errstate(all="ignore"):  # what overflows is shown as such
+        with np.errstate(all="ignore"):  # overflow is shown as infinity or NaN
             statistics = ex.expected_statistics(x, mixture)
-    except ValueError:  # an observation of zero density: the log-likelihood has no slope there
+    except ValueError:  # zero density: the log-likelihood is -inf
         none = np.full(len(means), np.nan)
         return Gradient(none, none, none, method)
     counts, moments = statistics.counts, statistics.moments
     with np.errstate(all="ignore"):
-        # A weight of 0 has a slope, too, to one side; a count over the weight would be 0 / 0.
+        # Not counts / weights: that is 0 / 0 at a zero weight, whose one-sided derivative exists.
         log_p = ex.e_step(x, mixture).log_likelihood
         ratios = np.exp(mixture.components.log_prob(x) - log_p[:, None]).sum(axis=0)
         return Gradient(
@@ -63,8 +63,8 @@ def gradient_by_statistics(inputs: Inputs) -> Gradient:
 def gradient_by_autodiff(inputs: Inputs) -> Gradient:
     """Return the derivatives by ``jax.grad`` of :func:`estep_xp.log_likelihood`."""
     x, *parameters = inputs
-    # Rows of weight 0 fill up to a power of two: few shapes, so few programs to compile.
-    size = max(_FEWEST_ROWS, 1 << (len(x) - 1).bit_length())
+    # Pad to a power of two with rows of zero weight: fewer shapes, fewer compilations.
+    size = max(_MIN_ROWS, 1 << (len(x) - 1).bit_length())
     padded = np.concatenate((x, np.full(size - len(x), x[0])))
     sample_weight = (np.arange(size) < len(x)).astype(np.float64)
     means, variances, weights = map(
@@ -75,7 +75,7 @@ def gradient_by_autodiff(inputs: Inputs) -> Gradient:
 
 @cache
 def _compiled_gradient() -> Any:
-    jax: Any = import_module("jax")  # takes a second or so: only for those who ask
+    jax: Any = import_module("jax")  # imported on first use: it takes a second
     jax.config.update("jax_enable_x64", True)
 
     def total(means: Any, variances: Any, weights: Any, x: Any, sample_weight: Any) -> Any:

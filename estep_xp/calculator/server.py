@@ -24,8 +24,8 @@ from estep_xp.cli.text.errors import SystemFailure
 HOST = "127.0.0.1"
 _USUAL_PORT = 8765
 _NEIGHBOURS = 20
-_LONGEST_ADDRESS = 2_000_000  # bytes: a link carries all observations that the page takes
-_GRACE = 1  # seconds for answers under way
+_MAX_ADDRESS_LENGTH = 2_000_000  # bytes; a link carries up to MAX_OBSERVATIONS numbers
+_GRACE = 1  # seconds to finish running requests
 
 
 def serve(app: Any, port: int | None, *, browser: bool) -> None:
@@ -38,7 +38,7 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
     port : int or None
         The port; None for the usual one, or the next that is free.
     browser : bool
-        Open the page in a browser: in $BROWSER, which somebody set by hand, or else in the usual
+        Open the page in a browser: in $BROWSER if that is set, or else in the usual
         one if there is a display to show it on.
 
     Raises
@@ -46,10 +46,9 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
     SystemFailure
         If there is no such port to be had.
     """
-    # Once, and for all threads: where filters are changed for a moment, threads get in each
-    # other's way.
+    # Set once: warnings.catch_warnings is not thread-safe.
     warnings.filterwarnings("ignore", ".*zero density", RuntimeWarning)
-    # Where more connections come than files may be open, asyncio would trace each of them.
+    # asyncio would log a traceback for each connection beyond the limit of open files.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
@@ -59,7 +58,7 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
         log_level="critical",
         access_log=False,
         server_header=False,
-        h11_max_incomplete_event_size=_LONGEST_ADDRESS,
+        h11_max_incomplete_event_size=_MAX_ADDRESS_LENGTH,
         timeout_graceful_shutdown=_GRACE,
     )
     with open_listener(port) as listener:
@@ -73,9 +72,9 @@ def serve(app: Any, port: int | None, *, browser: bool) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server which goes on ignoring the signals that its process was started to ignore.
+    """A server that keeps ignoring the signals that were ignored when its process started.
 
-    uvicorn handles them all; nohup and shells' background jobs rely on the opposite.
+    uvicorn would handle all signals; nohup and background jobs of shells rely on the opposite.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -106,7 +105,7 @@ def open_listener(port: int | None) -> socket.socket:
     for number in wanted:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            if os.name == "posix":  # take over from connections that are still being closed
+            if os.name == "posix":  # reuse a port in TIME_WAIT
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((HOST, number))
             listener.listen(128)
@@ -123,8 +122,8 @@ def open_listener(port: int | None) -> socket.socket:
 
 def _open_browser(address: str) -> None:
     """Show the page; where that fails, the address has been printed."""
-    if _has_display():  # in $BROWSER first
-        with suppress(Exception):  # whatever is wrong with a browser
+    if _has_display():  # webbrowser tries $BROWSER first
+        with suppress(Exception):  # a broken browser is no error of ours
             webbrowser.open(address)
         return
     for command in filter(None, os.environ.get("BROWSER", "").split(os.pathsep)):

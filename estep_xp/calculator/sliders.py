@@ -10,7 +10,7 @@ import numpy as np
 from estep_xp.calculator.fields import format_list
 from estep_xp.cli.read.inputs import Inputs
 
-_STEPS = 200  # at least so many from end to end
+_STEPS = 200  # minimum number of steps of a slider
 
 
 class Slider(NamedTuple):
@@ -57,7 +57,7 @@ def make_sliders(inputs: Inputs) -> list[list[Slider]]:
 
 
 def _round_step(span: float) -> float | None:
-    """Return a power of ten, or two or five of it; None if the span is no use."""
+    """Return 1, 2 or 5 times a power of ten; None if the span is too small or too large."""
     if not 1e-300 < span < 1e300:
         return None
     unit = 10.0 ** math.floor(math.log10(span / _STEPS))
@@ -69,7 +69,7 @@ def _make_slider(
 ) -> Slider:
     first = math.floor(lowest / step)
     if field == "variances":
-        first = 1  # zero is none
+        first = 1  # variances are positive
     last = math.ceil(highest / step)
     ends = (first * step, last * step, step, value)
     return Slider(field, j, *(format_list([number], 6) for number in ends))

@@ -8,18 +8,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from estep_xp.calculator.fields import MOST_OBSERVATIONS, format_list
+from estep_xp.calculator.fields import MAX_OBSERVATIONS, format_list
 from estep_xp.calculator.formats import list_arrays, recognise_format
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.delimited import DelimitedFile
-from estep_xp.cli.read.rows import Source, good_blocks
+from estep_xp.cli.read.rows import Source, read_blocks
 from estep_xp.cli.text.errors import FaceError, InputError, escape, format_line
 
-MOST_BYTES = 2_000_000
-_MOST_COLUMNS = 1000
-_MOST_TRIED = 10  # columns that are tried for numbers if none was chosen
-_LONGEST_NAME = 60
-# "; choose others, say --columns a,b": the page has no options.
+MAX_BYTES = 2_000_000
+_MAX_COLUMNS = 1000
+_MAX_TRIED = 10  # columns tried if none was chosen
+_MAX_NAME_LENGTH = 60
+# Hints at options, which the page lacks: "; choose others, say --columns a,b".
 _OPTION = re.compile(r"; [^;(]*--[a-z]+[^;(]*?(?= \(|;|$)")
 
 
@@ -55,7 +55,7 @@ class _File(NamedTuple):
     suffix: str
 
     def open(self, array: str | None, stack: ExitStack) -> Source:
-        """Open it anew: it is read in one direction, once."""
+        """Open the file; a source can be read only once."""
         return open_data(self.path, array, stack, place=self.place, suffix=self.suffix)
 
 
@@ -79,7 +79,7 @@ def read_upload(content: bytes, name: str, column: int | None) -> Upload:
     column : int or None
         Which column, counted from 0.
     """
-    path = Path(name[-_LONGEST_NAME:] or "file")
+    path = Path(name[-_MAX_NAME_LENGTH:] or "file")
     columns: list[_Column] = []
     tried = column or 0
     error = ""
@@ -94,7 +94,7 @@ def read_upload(content: bytes, name: str, column: int | None) -> Upload:
             )
         except FaceError as trouble:
             return Upload(_shown_names(columns), 0, "", _without_options(str(trouble)))
-        for tried in choices[:_MOST_TRIED]:
+        for tried in choices[:_MAX_TRIED]:
             try:
                 numbers, more = _read_numbers(file, columns, tried)
             except FaceError as trouble:
@@ -116,7 +116,7 @@ def _list_columns(file: _File) -> list[_Column]:
             except InputError:
                 if len(arrays) < 2:
                     raise
-                continue  # another array may do
+                continue  # try the other arrays
             _require_at_most(file, source.n_columns, "columns")
             names = source.names or [""] * source.n_columns
             for j, name in enumerate(names):
@@ -143,10 +143,12 @@ def _read_numbers(file: _File, columns: list[_Column], tried: int) -> tuple[list
     _, array, number = columns[tried]
     with ExitStack() as stack:
         source = file.open(array, stack)
-        if not isinstance(source, DelimitedFile):  # in other formats few bytes may be many rows
+        if not isinstance(
+            source, DelimitedFile
+        ):  # compressed formats may hold many rows in few bytes
             _require_at_most(file, source.total or 0, "rows")
         numbers: list[float] = []
-        for block in good_blocks(source, [number], file.path, MOST_OBSERVATIONS):
+        for block in read_blocks(source, [number], file.path, MAX_OBSERVATIONS):
             numbers += block[:, 0].tolist()
         _require_at_most(file, len(numbers), "rows")
         return numbers, _join_notes(source)
@@ -155,9 +157,9 @@ def _read_numbers(file: _File, columns: list[_Column], tried: int) -> tuple[list
 def _require_at_most(file: _File, count: int, noun: str) -> None:
     """Raise InputError if there is more than the page takes."""
     if noun == "rows":
-        most, expectation = MOST_OBSERVATIONS, f"the page takes {MOST_OBSERVATIONS} observations"
+        most, expectation = MAX_OBSERVATIONS, f"the page takes {MAX_OBSERVATIONS} observations"
     else:
-        most, expectation = _MOST_COLUMNS, f"at most {_MOST_COLUMNS} are taken"
+        most, expectation = _MAX_COLUMNS, f"at most {_MAX_COLUMNS} are taken"
     if count > most:
         raise InputError(str(file.path), f"has {count} {noun}; {expectation}")
 
@@ -171,5 +173,5 @@ def _join_notes(source: Source) -> str:
 
 
 def _without_options(message: str) -> str:
-    """Return a message of the command line for the page."""
+    """Return a message of the command line without its hints at options."""
     return format_line(_OPTION.sub("", message))

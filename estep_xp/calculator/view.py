@@ -20,8 +20,8 @@ from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.text.numbers import format_decimal
 from estep_xp.cli.write.report import Calculation
 
-_MOST_ROWS = 1000
-_MOST_FAILURES = 5
+_MAX_ROWS = 1000
+_MAX_FAILURES = 5
 _DASH = "–"
 
 
@@ -65,7 +65,7 @@ def calculate(inputs: Inputs) -> Calculation:
     """
     components = ex.UnivariateGaussian(inputs.means, inputs.variances)
     evaluate = Evaluator(ex.Mixture(inputs.weights, components), "numpy")
-    with np.errstate(over="ignore"):  # a total beyond all floats is shown as infinite
+    with np.errstate(over="ignore"):  # an overflowing total is shown as infinite
         return Calculation(inputs.x, inputs.weights, evaluate(inputs.x))
 
 
@@ -122,7 +122,7 @@ def _format_derivative(number: float) -> str:
 
 
 def _headings(k: int, order: Order) -> list[dict[str, str]]:
-    """Return for each column its text, the order that a press on it asks for, and its state."""
+    """Return text, sort state and the order after a press of each column's heading."""
     names = {"position": "#", "x": "x"} | {str(j): f"Component {j}" for j in range(k)}
     names |= {"label": "Label", "log_likelihood": "log p(x)"}
     headings = []
@@ -130,7 +130,7 @@ def _headings(k: int, order: Order) -> list[dict[str, str]]:
         state = "none"
         if key == order.key:
             state = "descending" if order.descending else "ascending"
-        # Large responsibilities are what one looks for; all else begins with the smallest.
+        # Sort responsibilities from the largest first, everything else from the smallest.
         first, second = (f"-{key}", key) if key.isdigit() else (key, f"-{key}")
         current = f"-{key}" if order.descending else key
         ask = second if state != "none" and current == first else first
@@ -142,7 +142,7 @@ def _rows(inputs: Inputs, calculation: Calculation, order: Order) -> list[dict[s
     """Return the table's first rows, in that order."""
     results = calculation.evaluation.results
     rows = []
-    for i in _sort_positions(inputs, calculation, order)[:_MOST_ROWS].tolist():
+    for i in _sort_positions(inputs, calculation, order)[:_MAX_ROWS].tolist():
         label = int(results.labels[i])
         cells = results.responsibilities[i].tolist()
         rows.append(
@@ -172,7 +172,7 @@ def _sort_positions(inputs: Inputs, calculation: Calculation, order: Order) -> N
 def _find_textbook_failures(
     inputs: Inputs, responsibilities: NDArray[np.float64]
 ) -> dict[str, Any] | None:
-    """Return where the textbook's formula fails and we do not, if it does anywhere."""
+    """Return the rows where the textbook formula gives NaN and the library does not, if any."""
     textbook = textbook_responsibilities(inputs)
     failed = np.flatnonzero(
         ~np.isfinite(textbook).all(axis=1) & np.isfinite(responsibilities).all(axis=1)
@@ -185,7 +185,7 @@ def _find_textbook_failures(
             "textbook": [_format_share(share) for share in textbook[i].tolist()],
             "here": [_format_share(share) for share in responsibilities[i].tolist()],
         }
-        for i in failed[:_MOST_FAILURES].tolist()
+        for i in failed[:_MAX_FAILURES].tolist()
     ]
     return {"count": len(failed), "rows": rows}
 

@@ -15,14 +15,14 @@ import estep_xp as ex
 from estep_xp.cli.compute.backend import BACKENDS
 from estep_xp.cli.compute.evaluate import Evaluator
 from estep_xp.cli.compute.fitting import FitOptions, fit_rows
-from estep_xp.cli.compute.stream import rows_per_block, stream
+from estep_xp.cli.compute.stream import rows_per_block, stream_results
 from estep_xp.cli.read.columns import require_distinct
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
 from estep_xp.cli.read.model import FAMILIES, ModelFile
 from estep_xp.cli.read.progress import reading_progress
-from estep_xp.cli.read.rows import good_blocks
+from estep_xp.cli.read.rows import read_blocks
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.extras import require
@@ -214,12 +214,12 @@ def run(
     with ExitStack() as stack:
         source = open_data(source_path, array, stack, dialect=dialect, features=names or ())
         chosen = choose_columns(source, source_path, columns, d, features=names)
-        # Only now: to factorise a million covariances takes a while.
+        # After the cheap checks: factorising a million covariances takes a while.
         evaluate = Evaluator(description.read().mixture(), backend)
-        blocks = good_blocks(source, chosen, source_path, rows_per_block(d, k))
+        blocks = read_blocks(source, chosen, source_path, rows_per_block(d, k))
         writer = stack.enter_context(open_results(output_path, k))
         advance = stack.enter_context(reading_progress(source, quiet=quiet))
-        summary = stream(blocks, k, evaluate, writer.write, advance)
+        summary = stream_results(blocks, k, evaluate, writer.write, advance)
     warning = summary_warning(summary, data)
     _write_notes([*source.notes, warning], quiet=quiet)
     if as_json:
@@ -238,7 +238,7 @@ def fit(
         typer.Option(
             metavar="K",
             help="Number of components.",
-            parser=integer_parser("--components", least=1),
+            parser=integer_parser("--components", minimum=1),
         ),
     ],
     family: Annotated[
@@ -263,7 +263,7 @@ def fit(
         typer.Option(
             metavar="N",
             help="Seed of the start: the same gives the same model.",
-            parser=integer_parser("--seed", least=0),
+            parser=integer_parser("--seed", minimum=0),
         ),
     ] = 0,
     init: Annotated[
@@ -271,7 +271,7 @@ def fit(
         typer.Option(
             metavar="N",
             help="Number of starts, the best of which counts.",
-            parser=integer_parser("--init", least=1),
+            parser=integer_parser("--init", minimum=1),
         ),
     ] = 1,
     tol: Annotated[
@@ -287,7 +287,7 @@ def fit(
         typer.Option(
             metavar="N",
             help="Stop after so many iterations in any case.",
-            parser=integer_parser("--max-iter", least=1),
+            parser=integer_parser("--max-iter", minimum=1),
         ),
     ] = 1000,
     variance_floor: Annotated[
@@ -319,14 +319,14 @@ def fit(
         chosen = choose_columns(source, source_path, columns, d, f"--family {family}")
         names = None if source.names is None else [source.names[column] for column in chosen]
         require_distinct(source_path, names or ())
-        # The output is opened first: where that fails, no fit is lost.
+        # Open the output first, so that an unwritable one costs no fit.
         partial = stack.enter_context(atomic_write(output_path))
         with reading_progress(source, quiet=quiet) as advance:
             rows = read_table(source, chosen, source_path, advance)
         fitted = fit_rows(rows, data, options, names, progress=terminal.shows_progress(quiet=quiet))
         with translate_write_errors(output_path):
             partial.write(encode_model(fitted.model._replace(feature_names=names)))
-    # That a file may have been read in another way than it was meant shows nowhere else.
+    # Warnings are printed even with --quiet: a misread file shows nowhere else.
     _write_notes([note for note in source.notes if not quiet or _is_warning(note)], quiet=False)
     _write_notes([fit_warning(fitted, data)], quiet=quiet)
     if as_json:
@@ -344,7 +344,7 @@ def calculator(
         typer.Option(
             metavar="P",
             help="Port; 0 or left out for one that is free.",
-            parser=integer_parser("--port", least=0, most=65535),
+            parser=integer_parser("--port", minimum=0, maximum=65535),
         ),
     ] = None,
     no_browser: Annotated[
@@ -367,7 +367,7 @@ def main() -> int:
 
 def _parse_and_run() -> int:
     command: Any = typer.main.get_command(app)
-    for parameter in command.params:  # their long names would spoil the help on a narrow terminal
+    for parameter in command.params:  # their long names overflow a narrow terminal
         parameter.hidden = parameter.name in ("install_completion", "show_completion")
     result = command.main(sys.argv[1:], prog_name="estep-xp", standalone_mode=False)
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit

@@ -17,14 +17,14 @@ def _jax_converter() -> Any:
     return jax.numpy.asarray
 
 
-# Each gives the function that makes arrays of a library from NumPy's, in 64-bit floats; a library
-# is imported only when it is asked for.
+# Each entry imports its library and returns the function that converts NumPy arrays to it, in
+# 64-bit floats.
 _CONVERTERS: dict[str, Callable[[], Any]] = {"numpy": lambda: np.asarray, "jax": _jax_converter}
 BACKENDS = tuple(_CONVERTERS)
 
 
 def array_converter(backend: str) -> Any:
-    """Return the function that makes arrays of a backend from NumPy's, in 64-bit floats.
+    """Return the function that converts NumPy arrays to a backend, in 64-bit floats.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def array_converter(backend: str) -> Any:
     Raises
     ------
     SystemFailure
-        If it is not installed.
+        If the library is not installed.
     """
     return _CONVERTERS[backend]()
 
 
 def convert_mixture(mixture: ex.Mixture, convert: Any) -> ex.Mixture:
-    """Return the same mixture on the arrays that `convert` makes."""
+    """Return `mixture` with its arrays passed through `convert`."""
     components: Any = mixture.components
     return ex.Mixture(convert(mixture.weights), type(components)(*map(convert, components)))

@@ -15,12 +15,12 @@ from estep_xp.cli.text.errors import InputError
 
 
 class Evaluation(NamedTuple):
-    """The E-step on some rows.
+    """The E-step on some rows, with its totals.
 
     Attributes
     ----------
     results : Results
-        What it says about each row.
+        The results of each row.
     mean_max_responsibility : float
         Average of each row's largest responsibility.
     total_log_likelihood : float
@@ -33,9 +33,12 @@ class Evaluation(NamedTuple):
 
 
 def rescale_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the same weights in other units: their sum neither overflows nor loses digits."""
+    """Return the weights scaled so that the largest lies in [0.5, 1).
+
+    Their sum then cannot overflow, and JAX does not flush them to zero.
+    """
     _, exponent = np.frexp(weights.max())
-    units: NDArray[np.float64] = np.ldexp(weights, -exponent)  # by a power of two, which is exact
+    units: NDArray[np.float64] = np.ldexp(weights, -exponent)  # exact: a power of two
     return units
 
 
@@ -65,7 +68,7 @@ class Evaluator:
     def __call__(self, x: NDArray[np.float64]) -> Evaluation:
         """Return the E-step on `x`, of shape (n, d), or (n,) if the mixture is univariate.
 
-        Rows of zero density are for the caller to report: only it knows their names.
+        Rows of zero density are left to the caller, who knows what the rows are called.
         """
         if self._univariate:
             x = x.reshape(-1)
@@ -73,7 +76,7 @@ class Evaluator:
             warnings.filterwarnings("ignore", ".*zero density", RuntimeWarning)
             try:
                 step = ex.e_step(self._convert(x), self._mixture, workers=-1)
-            except ValueError as error:  # a number that only this backend refuses
+            except ValueError as error:  # only this backend refuses the number
                 raise InputError("mixture", str(error)) from error
         results = Results(
             np.asarray(step.responsibilities),

@@ -27,13 +27,13 @@ class FitOptions(NamedTuple):
     n_components : int
         Number of components.
     seed : int
-        Seed of the first start; the others have those that follow.
+        Seed of the first start; the others use the seeds after it.
     n_init : int
-        Number of starts, the best of which counts.
+        Number of starts; the best fit is kept.
     tol : float
-        Stop when the log-likelihood per row rises by less.
+        Stop when the log-likelihood per row changes by less.
     max_iter : int
-        Most iterations of a start.
+        Maximum number of iterations from each start.
     variance_floor : float or None
         Added to all variances; None for the library's default.
     backend : str
@@ -51,7 +51,7 @@ class FitOptions(NamedTuple):
 
 
 class FitSummary(NamedTuple):
-    """A fitted mixture, in the numbers of its file, and how the fit went.
+    """A fitted mixture as its file holds it, and figures about the fit.
 
     Attributes
     ----------
@@ -62,13 +62,13 @@ class FitSummary(NamedTuple):
     n_iter : int
         Number of iterations.
     converged : bool
-        Whether the log-likelihood stood still in the end.
+        Whether EM converged.
     log_likelihood : float
         Log-likelihood of all rows.
     bic : float
         Bayesian information criterion; lower is better.
-    complaint : str
-        What the library warns of, in the names of the command's options; "" if all is well.
+    warning : str
+        The library's warning, in terms of options and column names; "" if there is none.
     """
 
     model: Model
@@ -143,7 +143,7 @@ def fit_rows(
 
 
 def _read_back(model: Model, field: str) -> ex.Mixture:
-    """Return the mixture that a reader of the model's file gets."""
+    """Return the mixture as read back from its file."""
     try:
         mixture: ex.Mixture = model.mixture()
     except ValueError as error:
@@ -156,12 +156,12 @@ def _read_back(model: Model, field: str) -> ex.Mixture:
 
 
 def _name_options(message: str) -> str:
-    """Return a message of the library with the names that the command has for its arguments."""
+    """Replace argument names of the library in `message` by the command's options."""
     return re.sub(r"\b(variance_floor|max_iter|n_init|tol|seed)\b", _option_name, message)
 
 
 def _name_features(warning: str, names: Sequence[str] | None) -> str:
-    """Return a warning of the library with features called by their columns' names."""
+    """Replace feature indices at the beginning of `warning` by column names."""
     found = re.match(r"(?:\d+ )?features? (.+?) var", warning)
     if names is None or found is None:
         return warning

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Results(NamedTuple):
-    """What the E-step says about some rows.
+    """The E-step's results for some rows.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Column(NamedTuple):
     values: Callable[[Results], NDArray[Any]]
 
 
-# All that CSV, .npy and Parquet files hold, in this order: a line more here is a column more.
+# The schema that the CSV, .npy and Parquet writers read: one record is one column, or one block.
 COLUMNS = (
     Column("responsibility", "responsibilities", "<f8", True, lambda r: r.responsibilities),
     Column("label", "label", "<i8", False, lambda r: r.labels),

@@ -1,4 +1,4 @@
-"""The E-step over a file: block by block, in constant memory."""
+"""The E-step over a file, block by block in constant memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from estep_xp.cli.compute.evaluate import Evaluator
 from estep_xp.cli.compute.results import Results
 
-_BLOCK = 1 << 24  # bytes of observations and responsibilities worked on at a time
+_BLOCK_SIZE = 1 << 24  # bytes of observations and responsibilities per block
 
 
 class Summary(NamedTuple):
-    """What the E-step says about a whole file.
+    """Totals of the E-step over a whole file.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class Summary(NamedTuple):
 
 
 def rows_per_block(n_features: int, n_components: int) -> int:
-    """Return how many rows to work on at a time."""
-    return max(1, _BLOCK // (8 * (n_features + n_components)))
+    """Return how many rows a block has."""
+    return max(1, _BLOCK_SIZE // (8 * (n_features + n_components)))
 
 
-def stream(
+def stream_results(
     blocks: Iterable[NDArray[np.float64]],
     n_components: int,
     evaluate: Evaluator,

@@ -26,10 +26,10 @@ from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.errors import InputError, SystemFailure, show_token
 from estep_xp.cli.text.numbers import format_count
 
-_BLOCK = 1 << 22  # bytes read at a time
+_BLOCK_SIZE = 1 << 22  # bytes
 _INCOMPLETE = "ends before its last row: the file is incomplete"
 _NO_HEADER = "is not a .npy file: it ends within its header"
-_LONGEST_HEADER = 10_000  # bytes, which NumPy reads; an array of numbers needs a hundred
+_MAX_HEADER_SIZE = 10_000  # bytes, NumPy's own limit; an array of numbers needs a hundred
 _HEADERS = {
     (1, 0): ("<H", np.lib.format.read_array_header_1_0),
     (2, 0): ("<I", np.lib.format.read_array_header_2_0),
@@ -78,7 +78,7 @@ class ArrayFile:
             raise InputError(str(path), f"is an array of {dtype}; must hold real numbers")
         if not shape[0]:
             raise InputError(str(path), "holds no rows")
-        # Nothing is made room for that the file cannot hold.
+        # Check before allocating: a damaged header may claim any size.
         if size is not None and math.prod(shape) * self._dtype.itemsize > size - self._start:
             columns = format_count(math.prod(shape[1:]), "column")
             rows = format_count(shape[0], "row")
@@ -97,7 +97,7 @@ class ArrayFile:
     def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
         """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
         read = self._read_columns if self._by_column else self._read_rows
-        with np.errstate(over="ignore"):  # a long double beyond float64 is reported as infinite
+        with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, a bad row
             for piece in read(columns):
                 block = piece.astype(np.float64)
                 bad.add_not_finite(block, columns, self.position)
@@ -108,12 +108,12 @@ class ArrayFile:
         """Return no columns: an array has no names."""
         return {}
 
-    def mapped(self, columns: Sequence[int]) -> NDArray[np.float64] | None:
-        """Return the chosen columns of all rows, mapped into memory.
+    def map_columns(self, columns: Sequence[int]) -> NDArray[np.float64] | None:
+        """Return the chosen columns of all rows as a memory map.
 
         None where that cannot be: in an archive, for numbers other than 64-bit floats, and for
-        columns that would have to be copied. The price of it: the system ends a process whose
-        mapped file is cut short.
+        columns that would have to be copied. If the mapped file is truncated meanwhile, the
+        system kills the process.
         """
         file = self._file
         if not (self._is_file and isinstance(file, io.BufferedReader)):
@@ -125,7 +125,7 @@ class ArrayFile:
         try:
             with translate_read_errors(self._path):
                 return np.memmap(file, np.float64, "r", self._start, shape, order)
-        except ValueError:  # nothing to map, or less than there should be: reading it says what
+        except ValueError:  # empty or truncated: reading it will say so
             return None
         finally:
             file.seek(self._start)
@@ -140,7 +140,7 @@ class ArrayFile:
     def _read_columns(self, columns: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Yield blocks of an array that is stored column by column."""
         size = self._dtype.itemsize
-        # A file may jump between columns; to jump back in an archive is to unpack it anew.
+        # A file can seek between columns; an archive member would be unpacked anew each time.
         with self._translate_errors():
             files = [self._file if self._is_file else self._open() for _ in columns]
         done = 0
@@ -155,15 +155,15 @@ class ArrayFile:
 
     def _block_sizes(self, row_size: int) -> Iterator[int]:
         """Yield the sizes of the blocks that make up the whole array."""
-        count = max(1, _BLOCK // max(1, row_size))
+        count = max(1, _BLOCK_SIZE // max(1, row_size))
         for start in range(0, self._n_rows, count):
             yield min(count, self._n_rows - start)
 
     def _read(self, file: IO[bytes], size: int) -> NDArray[Any]:
-        pieces: list[bytes] = []  # a pipe may hold less than its header says
+        pieces: list[bytes] = []  # a pipe may end early
         while size > 0:
             with self._translate_errors():
-                pieces.append(file.read(min(_BLOCK, size)))
+                pieces.append(file.read(min(_BLOCK_SIZE, size)))
             size -= len(pieces[-1])
             if not pieces[-1]:
                 raise InputError(str(self._path), _INCOMPLETE)
@@ -178,7 +178,7 @@ class ArrayFile:
                 yield
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise InputError(str(self._path), f"is damaged: {error}") from error
-        except (NotImplementedError, RuntimeError) as error:  # encrypted, or packed otherwise
+        except (NotImplementedError, RuntimeError) as error:  # encrypted, or an unknown compression
             raise InputError(str(self._path), f"cannot be unpacked: {error}") from error
         except SystemFailure as error:
             if getattr(error.__cause__, "errno", None) != errno.EINVAL:
@@ -233,23 +233,23 @@ def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np
     if len(prefix) < struct.calcsize(form):
         raise InputError(str(path), _NO_HEADER)
     (length,) = struct.unpack(form, prefix)
-    if length > _LONGEST_HEADER:
+    if length > _MAX_HEADER_SIZE:
         raise InputError(str(path), f"is not a .npy file: its header has {length} bytes")
     header = file.read(length)
     if len(header) < length:
         raise InputError(str(path), _NO_HEADER)
     try:
-        with warnings.catch_warnings():  # of how old, or how odd, a header is
+        with warnings.catch_warnings():  # about old or odd headers
             warnings.simplefilter("ignore")
             shape, by_column, dtype = read(io.BytesIO(prefix + header))
-    except Exception as error:  # a header is Python source: junk fails in many ways
+    except Exception as error:  # headers are Python literals; junk raises anything
         words = show_token(header.decode("latin-1").strip())
         raise InputError(
             str(path), f"is not a .npy file: its header, {words}, is none of an array"
         ) from error
     if dtype.hasobject:
         raise InputError(str(path), "is an array of Python objects, which are never loaded")
-    # True counts as a whole number in Python.
+    # isinstance would accept True and False.
     if any(type(length) is not int or not 0 <= length <= sys.maxsize for length in shape):
         raise InputError(str(path), f"is an array of impossible shape {shape}")
     return shape, by_column, dtype

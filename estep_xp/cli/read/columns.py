@@ -20,7 +20,7 @@ from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric
 _INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__|\.\.\.1", re.ASCII)
 _WHOLE = re.compile(r"\d{1,15}(\.0*)?", re.ASCII)
 _MISSING = frozenset(("", "na", "nan", "n/a", "null", "none"))
-_LONGEST_LIST = 200  # characters of a list of names in a message
+_MAX_LIST_LENGTH = 200  # characters
 
 
 def find_index(
@@ -59,7 +59,7 @@ def find_index(
             continue
         values = [value.strip() for value in first_values(column)]
         if not values or not all(map(_WHOLE.fullmatch, values)):
-            continue  # a column of data that has no name
+            continue  # an unnamed column of data
         numbers = np.asarray(values, dtype=np.float64)
         if not (np.diff(numbers) > 0).all():
             raise InputError(
@@ -132,7 +132,7 @@ def text_error(
         words = [column_label(names, other) for other in others]
         if names is None or not all(re.fullmatch(r"[\w.-]+", word) for word in words):
             words = [str(other) for other in others]
-        if len(",".join(words)) <= _LONGEST_LIST:
+        if len(",".join(words)) <= _MAX_LIST_LENGTH:
             hint = f"choose others, say --columns {','.join(words)}"
     return InputError(
         f"{path} column {column_label(names, column)}",
@@ -240,7 +240,7 @@ def list_names(names: Sequence[str], columns: Iterable[int] | None = None) -> st
     words: list[str] = []
     for column in range(len(names)) if columns is None else columns:
         word = column_label(names, column)
-        if sum(map(len, words)) + len(word) > _LONGEST_LIST:
+        if sum(map(len, words)) + len(word) > _MAX_LIST_LENGTH:
             return ", ".join([*words, "..."])
         words.append(word)
     return ", ".join(words)

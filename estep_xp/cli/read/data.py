@@ -42,7 +42,7 @@ def open_data(
     stack : ExitStack
         Closes the file.
     dialect : Dialect, optional
-        What a person has said of how a text is written.
+        The format of a text, as far as options give it.
     features : sequence of str, optional
         The names of a model's features: a text whose first line holds them has a heading.
     place : Path, optional
@@ -141,7 +141,7 @@ def _leave_index_out(source: Source, path: Path, n_features: int | None) -> Sequ
     """Return all columns less those of a data frame's index, which `source` is told to check."""
     index = source.find_index()
     if source.n_columns == n_features and 0 not in index.values():
-        # By its numbers it may be data, and the model needs as many columns.
+        # The model needs all columns, and this one does not begin at 0: it may be data.
         index = {}
     if not index:
         return range(source.n_columns)

@@ -31,9 +31,9 @@ from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric, parse_number
 
-_BLOCK = 1 << 21  # characters read at a time
-_LONGEST_LINE = 1 << 26
-_ROWS = 1 << 14  # rows of a block that is read field by field
+_BLOCK_SIZE = 1 << 21  # characters
+_MAX_LINE_LENGTH = 1 << 26
+_BLOCK_ROWS = 1 << 14  # rows per block when parsing field by field
 _SAMPLE_LINES = 1000
 _SAMPLE_SIZE = 1 << 18  # characters
 _SEPARATOR = re.compile(r'("?)sep=(.)\1\n', re.IGNORECASE)
@@ -82,7 +82,7 @@ class DelimitedFile:
     file : BufferedReader or BufferedRandom
         The file.
     dialect : Dialect, optional
-        What a person has said of it.
+        Its format, as far as options give it.
     preferred : str, optional
         What separates the fields of a line by the name's ending.
     features : sequence of str, optional
@@ -103,14 +103,14 @@ class DelimitedFile:
         status = os.fstat(file.fileno())
         self.total = status.st_size if stat.S_ISREG(status.st_mode) else None
         require_text(path, file.peek(8))
-        # Text that is not UTF-8 may stand in columns that nobody asked for.
+        # Unused columns may hold text that is not UTF-8.
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
-        self._line = 0  # lines before the blocks to come
+        self._line = 0  # lines already consumed
         self._blocks: Iterator[str] = self._whole_lines()
         self._delimiter = preferred
         self._decimal = "."
-        self._sample: list[list[str]] = []  # the fields of the first rows
-        self._hint = ""  # what else to say of bad rows
+        self._sample: list[list[str]] = []  # fields of the first rows
+        self._hint = ""  # appended to the error about bad rows
         self.names: tuple[str, ...] | None = None
         self.notes: list[str] = []
         self.index: list[int] = []
@@ -126,7 +126,7 @@ class DelimitedFile:
         self._refuse_text(columns)
         bad.hint = self._hint
         for text in self._blocks:
-            if '"' in text:  # a quoted field may hold a newline, so this block may end inside one
+            if '"' in text:  # a quoted newline: this block may end within a field
                 lines = (
                     line for block in chain([text], self._blocks) for line in _split_lines(block)
                 )
@@ -140,7 +140,7 @@ class DelimitedFile:
                 yield block
 
     def _read_numbers(self, text: str, columns: Sequence[int]) -> NDArray[np.float64] | None:
-        """Return the rows of a block without quotes, or None if it needs a closer look."""
+        """Parse a block without quotes by NumPy; None if it must be parsed field by field."""
         if self._decimal == ",":
             if "." in text or self._delimiter == ",":
                 return None
@@ -167,7 +167,7 @@ class DelimitedFile:
     def _read_fields(
         self, lines: Iterable[str], columns: Sequence[int], bad: BadRows
     ) -> Iterator[NDArray[np.float64]]:
-        """Yield the rows of `lines`, which may need any care, and name the bad ones."""
+        """Parse `lines` field by field, yield the good rows and add the others to `bad`."""
         records = read_records(lines, self._delimiter)
         rows: list[list[float]] = []
         before = self._line
@@ -185,7 +185,7 @@ class DelimitedFile:
             row = self._read_record(record, columns, place, bad)
             if row is not None:
                 rows.append(row)
-            if len(rows) == _ROWS:
+            if len(rows) == _BLOCK_ROWS:
                 yield np.asarray(rows)
                 rows = []
         self._line = before + records.line_num
@@ -251,7 +251,7 @@ class DelimitedFile:
         rest = ""
         while True:
             with translate_read_errors(self._path):
-                chunk = self._text.read(_BLOCK)
+                chunk = self._text.read(_BLOCK_SIZE)
             lines, newline, tail = chunk.rpartition("\n")
             if newline:
                 yield f"{rest}{lines}\n"
@@ -260,15 +260,17 @@ class DelimitedFile:
                 rest += chunk
             else:
                 break
-            if len(rest) > _LONGEST_LINE:
-                raise InputError(str(self._path), f"has a line of over {_LONGEST_LINE} characters")
+            if len(rest) > _MAX_LINE_LENGTH:
+                raise InputError(
+                    str(self._path), f"has a line of over {_MAX_LINE_LENGTH} characters"
+                )
         if rest:
             yield f"{rest}\n"
 
     def _read_heading(self, dialect: Dialect, features: Sequence[str]) -> int:
         """Return how many fields the first line has, and keep them as names if it is a heading."""
         for text in self._blocks:
-            if separator := _SEPARATOR.match(text):  # a line that Excel writes, and obeys
+            if separator := _SEPARATOR.match(text):  # Excel's separator line
                 self._line += 1
                 text = text[separator.end() :]
                 dialect = dialect._replace(delimiter=dialect.delimiter or separator[2])
@@ -301,7 +303,7 @@ class DelimitedFile:
         raise InputError(str(self._path), "holds no rows")
 
     def _recognise(self, lines: Sequence[str], dialect: Dialect) -> None:
-        """Keep what separates values and decimals: what a person said, or else what lines tell."""
+        """Set delimiter and decimal: as given by options, or else recognised from the lines."""
         delimiter, decimal = dialect.delimiter, dialect.decimal
         given = delimiter is not None
         if delimiter is None:
@@ -373,7 +375,7 @@ def _decode_windows(word: str) -> str:
     content = word.encode("utf-8", "surrogateescape")
     try:
         return content.decode("cp1252")
-    except UnicodeDecodeError:  # five bytes mean nothing there
+    except UnicodeDecodeError:  # five bytes are undefined in cp1252
         return content.decode("latin-1")
 
 

@@ -20,7 +20,7 @@ _YEARS = range(1800, 2101)
 
 
 class Dialect(NamedTuple):
-    """What a person has said of a text file; None where the file is to tell.
+    """The format of a text file as given by options; None where it is to be recognised.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ def recognise_delimiter(
     preferred : str
         What its name's ending says.
     decimal : str or None
-        What a person has said of its decimals.
+        What separates decimals, if an option gives it.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def recognise_delimiter(
     candidates = _CANDIDATES if preferred == "," else (";", preferred)
     if decimal == "," and not any('"' in line for line in lines):
         candidates = (";", "\t")
-        preferred = ";" if preferred == "," else preferred  # one column, without any separator
+        preferred = ";" if preferred == "," else preferred  # a single column has no separator
     fits = {
         candidate: fit
         for candidate in candidates
@@ -135,8 +135,8 @@ def recognise_decimal(
         The fields of its first lines.
     delimiter : str
         What separates its values.
-    said : bool
-        Whether a person said so.
+    given : bool
+        Whether an option gives the delimiter.
 
     Raises
     ------
@@ -185,8 +185,8 @@ def refuse_row_names(
         What separates its values, or the best guess.
     decimal : str
         What separates the digits of its numbers.
-    said : bool
-        Whether a person said what separates the values.
+    given : bool
+        Whether an option gives the delimiter.
     """
     if _score_delimiter(sample_records(lines, delimiter), delimiter) is not None:
         return
@@ -196,7 +196,7 @@ def refuse_row_names(
         n_names = len(first)
         if (
             n_names
-            and len(others) > 1  # or else it may be a bad row
+            and len(others) > 1  # a single line may just be a bad row
             and candidate != decimal
             and not any(map(_is_number, first))
             and {len(record) for record in others} == {n_names + 1}
@@ -242,17 +242,10 @@ def is_heading(
 def may_be_heading(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
     """Return whether a first line of numbers looks like names: 0, 1, 2 ..., or years.
 
-    Where the lines below go on in the same way, it is a row: whole numbers as large as these, or a
-    column that counts.
-
-    Parameters
-    ----------
-    first : sequence of str
-        The first line's fields.
-    others : sequence of sequences of str
-        Those of the lines below.
+    It is a row where the lines below continue it: by whole numbers as large, or by counting on.
+    The arguments are those of :func:`is_heading`.
     """
-    words = [field.strip() for field in first]
+    words = list(map(str.strip, first))
     rows = [record for record in others if len(record) == len(words)]
     if not rows or not all(map(_WHOLE.fullmatch, words)):
         return False

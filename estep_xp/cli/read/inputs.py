@@ -77,7 +77,7 @@ def check_inputs(
         return values
 
     def require_fit(values: Values) -> None:
-        if centres is not None:  # with bad means nobody knows how many there must be
+        if centres is not None:  # with bad means the expected number is unknown
             require_as_many(values, centres)
 
     observations = checked("x", x)

@@ -142,7 +142,7 @@ class ModelFile:
         model = Model(self._name, weights, means, covariances, self.feature_names)
         try:
             model.mixture()
-        except (TypeError, ValueError) as error:  # a matrix that is no covariance
+        except (TypeError, ValueError) as error:  # not a covariance matrix
             raise InputError(str(self._path), str(error)) from error
         return model
 

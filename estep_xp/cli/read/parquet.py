@@ -17,8 +17,8 @@ from estep_xp.cli.system.extras import require_pyarrow
 from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.errors import InputError, SystemFailure
 
-_ROWS = 1 << 16
-_SAMPLE = 1000  # rows that tell an index
+_BLOCK_ROWS = 1 << 16
+_SAMPLE_ROWS = 1000  # rows in which an index is recognised
 
 
 class ParquetSource:
@@ -39,7 +39,7 @@ class ParquetSource:
         self._pyarrow, parquet = require_pyarrow(path)
         with self._translate_errors():
             file = stack.enter_context(place.open("rb"))
-            # Buffered: a column is read piece by piece, not a row group at once.
+            # Buffered, so that columns are read in pieces instead of a row group at once.
             self._file = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
             self._schema = self._file.schema_arrow
             self.names: tuple[str, ...] | None = tuple(map(str.strip, self._schema.names))
@@ -56,7 +56,7 @@ class ParquetSource:
                 numeric = [other for other in range(self.n_columns) if self._holds_numbers(other)]
                 found = str(self._schema.field(column).type)
                 raise text_error(self._path, self.names, column, found, numeric)
-        for batch in self._batches(columns, _ROWS):
+        for batch in self._batches(columns, _BLOCK_ROWS):
             block = np.stack(list(map(self._to_floats, batch)), axis=1)
             bad.add_not_finite(block, columns, self.position)
             self.position += len(block)
@@ -66,13 +66,13 @@ class ParquetSource:
         """Yield the chosen columns of the next rows, `n_rows` or fewer."""
         names = self._schema.names
         batches = self._file.iter_batches(batch_size=n_rows, columns=[names[c] for c in columns])
-        namesakes = [names[:c].count(names[c]) for c in columns]  # that come before the column
+        namesakes = [names[:c].count(names[c]) for c in columns]  # earlier columns of the same name
         while True:
             with self._translate_errors():
                 batch = next(batches, None)
             if batch is None:
                 return
-            # The batch has all columns of these names, in the order of the file.
+            # The batch holds every column with one of these names, in file order.
             places = batch.schema.get_all_field_indices
             yield [
                 batch.column(places(names[column])[before])
@@ -90,26 +90,28 @@ class ParquetSource:
         except SystemFailure as error:
             if getattr(error.__cause__, "errno", None) is not None:
                 raise
-            # pyarrow's own, of what it could not decode
+            # No errno: pyarrow raised it for data that it could not decode.
             raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
 
     def find_index(self) -> dict[int, int | None]:
-        """Return the columns of a data frame's index: those pandas says, and those called so."""
-        said = [self._schema.get_field_index(name) for name in self._pandas_index()]
-        names = ["data" if column in said else name for column, name in enumerate(self.names or ())]
-        return dict.fromkeys(said) | find_index(self._path, names, self._first_values)
+        """Return the index columns: those in the metadata of pandas, and those named like one."""
+        declared = [self._schema.get_field_index(name) for name in self._pandas_index()]
+        names = [
+            "data" if column in declared else name for column, name in enumerate(self.names or ())
+        ]
+        return dict.fromkeys(declared) | find_index(self._path, names, self._first_values)
 
     def _pandas_index(self) -> list[str]:
         """Return the names of the index's columns by what pandas has written into the file."""
         try:
-            said = json.loads(self._schema.metadata[b"pandas"])["index_columns"]
-            return [name for name in said if self._schema.names.count(name) == 1]
-        except (KeyError, TypeError, ValueError, RecursionError):  # nothing, or nothing of pandas'
+            names = json.loads(self._schema.metadata[b"pandas"])["index_columns"]
+            return [name for name in names if self._schema.names.count(name) == 1]
+        except (KeyError, TypeError, ValueError, RecursionError):  # no metadata, or none of pandas
             return []
 
     def _first_values(self, column: int) -> list[str]:
         """Return some values of a column, from the beginning, as text."""
-        values = next(self._batches([column], _SAMPLE), None)
+        values = next(self._batches([column], _SAMPLE_ROWS), None)
         return [] if values is None else list(map(str, values[0].to_pylist()))
 
     def _holds_numbers(self, column: int) -> bool:
@@ -121,7 +123,7 @@ class ParquetSource:
     def _to_floats(self, values: Any) -> NDArray[np.float64]:
         """Return one column of a batch; what is missing becomes NaN."""
         if self._pyarrow.types.is_decimal(values.type):
-            # By way of text, which is rounded once: a direct cast is off in the last digit.
+            # Through text, which rounds once; a direct cast is off in the last digit.
             values = values.cast(self._pyarrow.string()).cast(self._pyarrow.float64())
         numbers = values.to_numpy(zero_copy_only=False)
         return np.asarray(numbers, dtype=np.float64)

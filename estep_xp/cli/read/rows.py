@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from estep_xp.cli.read.columns import column_label, require_ascending
 from estep_xp.cli.text.errors import InputError
 
-_NAMED = 5  # bad rows that an error names; it counts them all
+_MAX_NAMED = 5  # bad rows listed in the error, which counts all of them
 
 
 class Source(Protocol):
@@ -25,7 +25,7 @@ class Source(Protocol):
     n_columns : int
         How many columns there are.
     total : int or None
-        How much there is to read, in units of its own; None where nobody knows.
+        How much there is to read, in units of its own; None where that is unknown.
     notes : list of str
         What a person should know of how the file was read.
     index : list of int
@@ -93,7 +93,7 @@ class BadRows:
             That value; None where it is missing.
         """
         self.count += 1
-        if self.count <= _NAMED:
+        if self.count <= _MAX_NAMED:
             self._places.append(place)
         if self._first is None:
             field = f"{self.path} {place}"
@@ -123,7 +123,7 @@ class BadRows:
         if self._first is None:
             return
         first = self._first
-        places = ", ".join(self._places) + (", ..." if self.count > _NAMED else "")
+        places = ", ".join(self._places) + (", ..." if self.count > _MAX_NAMED else "")
         rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
         expectation = f"{first.expectation} ({rows}: {places}){self.hint}"
         raise InputError(
@@ -131,7 +131,7 @@ class BadRows:
         ) from None
 
 
-def good_blocks(
+def read_blocks(
     source: Source, columns: Sequence[int], path: Path, n_rows: int
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the rows of a file in blocks of one size; the last one may be smaller.

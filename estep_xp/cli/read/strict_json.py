@@ -19,7 +19,7 @@ from estep_xp.cli.text.numbers import parse_number
 
 
 class NumberToken(str):
-    """A number as the file writes it: an error shows it so, and nothing is rounded too early."""
+    """A number as written in the file, for error messages; converted to float only once."""
 
     __slots__ = ()
 
@@ -80,7 +80,7 @@ class JsonObject:
             raise InputError(field, f"has length {len(names)}; must have length {length}")
         seen = set()
         for index, name in enumerate(names):
-            if type(name) is not str:  # a NumberToken is one, too
+            if type(name) is not str:  # isinstance would accept a NumberToken
                 raise _value_error(field, index, name, "must be a name in quotes")
             if name in seen:
                 raise _value_error(field, index, name, "is there twice")
@@ -98,7 +98,7 @@ class JsonObject:
         array = _to_array(value, shape)
         if array is not None and (check is None or not any(map(check, array.flat))):
             return array
-        numbers: list[float] = []  # number by number, to name the bad one
+        numbers: list[float] = []  # the slow path names the bad number
         _collect_numbers(f"{self.path}: {key}", value, shape, check, numbers)
         return np.asarray(numbers, dtype=np.float64).reshape(shape)
 
@@ -162,7 +162,7 @@ def _read_json(path: Path) -> Any:
     """Return what the file holds, its numbers as :class:`NumberToken`."""
     with translate_read_errors(path):
         content = path.read_bytes()
-    # Millions of lists are no garbage: to look for some among them takes as long as to read them.
+    # Without the garbage collector: traversing millions of lists takes as long as parsing them.
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -170,7 +170,7 @@ def _read_json(path: Path) -> Any:
             content.decode("utf-8-sig"),
             parse_int=NumberToken,
             parse_float=NumberToken,
-            parse_constant=NumberToken,  # NaN, Infinity: no JSON, and refused where they stand
+            parse_constant=NumberToken,  # NaN and Infinity are not JSON; refused later, by place
             object_pairs_hook=_build_object,
         )
     except json.JSONDecodeError as error:
@@ -180,7 +180,7 @@ def _read_json(path: Path) -> Any:
         raise InputError(str(path), "is not JSON: it must be UTF-8 text") from error
     except RecursionError:
         raise InputError(str(path), "is not a mixture: its lists are nested too deeply") from None
-    except ValueError as error:  # from the hook below
+    except ValueError as error:  # raised by _build_object
         raise InputError(str(path), str(error)) from None
     finally:
         if collects:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.read.arrays import ArrayFile
-from estep_xp.cli.read.rows import Source, good_blocks
+from estep_xp.cli.read.rows import Source, read_blocks
 
-_BLOCK = 1 << 22  # bytes of rows that are looked at at a time
+_BLOCK_SIZE = 1 << 22  # bytes
 
 
 def read_table(
@@ -43,11 +43,11 @@ def read_table(
     InputError
         If there is a bad row, or none at all.
     """
-    mapped = source.mapped(columns) if isinstance(source, ArrayFile) else None
-    # It grows in place, unlike a list of blocks, which would be there twice in the end.
+    mapped = source.map_columns(columns) if isinstance(source, ArrayFile) else None
+    # A bytearray grows in place; concatenating a list of blocks would need twice the memory.
     loaded = bytearray()
     n_rows = 0
-    for block in good_blocks(source, columns, path, max(1, _BLOCK // (8 * len(columns)))):
+    for block in read_blocks(source, columns, path, max(1, _BLOCK_SIZE // (8 * len(columns)))):
         n_rows += len(block)
         if mapped is None:
             loaded += block.tobytes()

@@ -103,10 +103,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """
     with translate_write_errors(path):
         place = Path(os.path.realpath(path))
-        if place.is_symlink():  # it leads to itself
+        if place.is_symlink():  # a link to itself
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         partial = place.with_name(f".estep_xp-{secrets.token_hex(8)}.part")
-        # O_EXCL: never a file, or a link, that somebody else put there. 0o666 less the umask.
+        # O_EXCL refuses an existing file or link. The umask is taken off 0o666.
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(partial, flags, 0o666)
     try:
@@ -117,7 +117,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())  # the rename must not reach the disk before the content
         finally:
-            with suppress(OSError):  # a full disk was reported by the flush above
+            with suppress(OSError):  # the flush above has reported a full disk
                 file.close()
         with translate_write_errors(path):
             partial.replace(place)

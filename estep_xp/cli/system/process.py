@@ -12,12 +12,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from estep_xp.cli.system.terminal import ReaderGone, escape_unencodable, flush_stdout, write_stderr
+from estep_xp.cli.system.terminal import (
+    StdoutClosed,
+    escape_unencodable,
+    flush_stdout,
+    write_stderr,
+)
 from estep_xp.cli.text.errors import FaceError, cut
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_CLEANUP_TIME = 2.0  # seconds in which impatient repetitions must not disturb the tidying up
-_SIGPIPE_CODE = 141  # what a shell reports of a command that SIGPIPE has ended
+_CLEANUP_TIME = 2.0  # seconds during which repeated signals are ignored
+_SIGPIPE_CODE = 141  # a shell's exit code for a command killed by SIGPIPE
 
 
 class Interrupted(BaseException):
@@ -45,8 +50,8 @@ def run_to_exit_code(command: Callable[[], int]) -> int:
             warnings.showwarning = _show_warning
             return _run_reporting_errors(command)
     except Interrupted as interruption:
-        # The process is about to end with this code. An impatient repetition, even one that comes
-        # while the interpreter shuts down, must not replace it.
+        # Ignore repeated signals from here on, also while the interpreter shuts down: they would
+        # replace this exit code.
         _ignore_signals()
         return 128 + interruption.signum
     except KeyboardInterrupt:
@@ -58,7 +63,7 @@ def _run_reporting_errors(command: Callable[[], int]) -> int:
     try:
         code = command()
         flush_stdout()
-    except ReaderGone:
+    except StdoutClosed:
         return _SIGPIPE_CODE
     except Exception as error:
         message, code = _describe_error(error)
@@ -70,7 +75,7 @@ def _describe_error(error: Exception) -> tuple[str, int]:
     """Return what to say about `error`, and the exit code."""
     if isinstance(error, FaceError):
         return str(error), error.exit_code
-    if hasattr(error, "format_message"):  # from the parser: typer's own exceptions, or click's
+    if hasattr(error, "format_message"):  # an exception of typer, or of click
         command = getattr(getattr(error, "ctx", None), "command_path", "estep-xp")
         message = error.format_message().removesuffix(".").replace("Value error, ", "")
         message = re.sub(r"^Invalid value for '(\S+)': ", r"\1: ", message)
@@ -91,7 +96,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 @contextmanager
 def _raise_on_signals() -> Iterator[None]:
-    """Let the signals that end a process raise Interrupted, so that it ends tidily."""
+    """Raise Interrupted on the signals that end a process, so that temporary files go."""
     last = -math.inf
 
     def interrupt(signum: int, _frame: Any) -> None:
@@ -101,7 +106,7 @@ def _raise_on_signals() -> Iterator[None]:
             last = now
             raise Interrupted(signum)
 
-    # One that is ignored stays so: nohup and shells' background jobs rely on it.
+    # Ignored signals stay ignored: nohup and background jobs of shells rely on it.
     previous = {number: signal.getsignal(number) for number in _signal_numbers()}
     heeded = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
     for number in heeded:
@@ -109,7 +114,7 @@ def _raise_on_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        if last == -math.inf:  # or else whoever catches Interrupted decides about repetitions
+        if last == -math.inf:  # after a signal, run_to_exit_code decides
             for number in heeded:
                 signal.signal(number, previous[number])
 

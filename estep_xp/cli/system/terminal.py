@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from estep_xp.cli.text.errors import InputError, SystemFailure, format_line
 
 
-class ReaderGone(BaseException):
-    """Whoever read our output has seen enough, as ``head`` does: a reason to end, not an error."""
+class StdoutClosed(BaseException):
+    """The reader of standard output has closed it, as ``head`` does: the command ends quietly."""
 
 
 def write_stdout(text: str) -> None:
@@ -21,8 +21,8 @@ def write_stdout(text: str) -> None:
 
     Raises
     ------
-    ReaderGone
-        If it is a pipe that nobody reads any more.
+    StdoutClosed
+        If it is a pipe whose reader has closed it.
     SystemFailure
         If it cannot be written: the disk is full, say.
     """
@@ -31,7 +31,7 @@ def write_stdout(text: str) -> None:
 
 
 def flush_stdout() -> None:
-    """Write what standard output still holds back, with the errors of :func:`write_stdout`."""
+    """Flush standard output, with the errors of :func:`write_stdout`."""
     if sys.stdout is not None:
         with _translate_stdout_errors() as stdout:
             stdout.flush()
@@ -47,7 +47,7 @@ def read_stdin() -> str:
     """
     if sys.stdin is None:
         raise InputError("standard input", "is closed")
-    # Piece by piece: within one large read, Python looks at no signal that came between two pieces.
+    # In pieces: Python handles signals only between reads.
     stdin: Any = sys.stdin.buffer
     pieces: list[bytes] = []
     try:
@@ -65,17 +65,17 @@ def _translate_stdout_errors() -> Iterator[TextIO]:
     try:
         yield sys.stdout
     except OSError as error:
-        # What it holds back is lost; the interpreter would try, and fail, to write it at its end.
+        # Discard the buffer: the interpreter would fail again when it flushes stdout at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
         if isinstance(error, BrokenPipeError):
-            raise ReaderGone from None
+            raise StdoutClosed from None
         raise SystemFailure(f"standard output: {error.strerror or error}") from error
 
 
 def write_stderr(message: str) -> None:
-    """Write one line to standard error, if anybody reads it."""
+    """Write one line to standard error; errors are ignored."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(f"{format_line(message)}\n")
@@ -83,14 +83,14 @@ def write_stderr(message: str) -> None:
 
 
 def escape_unencodable() -> None:
-    """Have characters that a stream's encoding lacks written as escapes: no reason to fail."""
+    """Make the standard streams write characters that their encoding lacks as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person sees what is written to `stream`."""
+    """Return whether `stream` is a terminal."""
     return stream is not None and stream.isatty()
 
 

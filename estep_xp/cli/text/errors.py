@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_LONGEST_TOKEN = 40
-_LONGEST_MESSAGE = 500
+_MAX_TOKEN_LENGTH = 40
+_MAX_MESSAGE_LENGTH = 500
 
 
 class FaceError(Exception):
@@ -67,13 +67,13 @@ def show_token(token: str) -> str:
     """Return `token` as an error message shows it: cut, and with control characters escaped."""
     if not token.strip():
         return "empty"
-    text = cut(escape(token[: _LONGEST_TOKEN + 1]))
+    text = cut(escape(token[: _MAX_TOKEN_LENGTH + 1]))
     return f"'{text}'" if ";" in text else text
 
 
 def cut(word: str) -> str:
     """Return `word` as it is, or its beginning if it is long."""
-    return word if len(word) <= _LONGEST_TOKEN else f"{word[: _LONGEST_TOKEN - 3]}..."
+    return word if len(word) <= _MAX_TOKEN_LENGTH else f"{word[: _MAX_TOKEN_LENGTH - 3]}..."
 
 
 def escape(text: str) -> str:
@@ -89,4 +89,4 @@ def escape(text: str) -> str:
 def format_line(message: str) -> str:
     """Return `message` on one line of reasonable length, whatever it quotes."""
     line = escape(re.sub(r"\s*\n\s*", " ", message.strip()))
-    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 3]}..."
+    return line if len(line) <= _MAX_MESSAGE_LENGTH else f"{line[: _MAX_MESSAGE_LENGTH - 3]}..."

@@ -14,7 +14,7 @@ from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import parse_number
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-_LARGEST = 10**18 - 1
+_MAX_INTEGER = 10**18 - 1
 
 
 def choice_parser(option: str, choices: Collection[str]) -> Callable[[str], str]:
@@ -36,25 +36,27 @@ def choice_parser(option: str, choices: Collection[str]) -> Callable[[str], str]
     return parse_choice
 
 
-def integer_parser(option: str, *, least: int, most: int = _LARGEST) -> Callable[[str], int]:
+def integer_parser(
+    option: str, *, minimum: int, maximum: int = _MAX_INTEGER
+) -> Callable[[str], int]:
     """Return a parser of an option that takes a whole number.
 
     Parameters
     ----------
     option : str
         Its name, for the error.
-    least, most : int
+    minimum, maximum : int
         The smallest and the largest number that are allowed.
     """
 
     def parse_integer(given: str | int) -> int:
         text = str(given)  # a default is a number already
         word = text.strip()
-        if not _WHOLE.fullmatch(word) or not least <= int(word) <= most:
-            bounds = f" from {least} to {most}"
-            if most == _LARGEST:
+        if not _WHOLE.fullmatch(word) or not minimum <= int(word) <= maximum:
+            bounds = f" from {minimum} to {maximum}"
+            if maximum == _MAX_INTEGER:
                 digits = ", of at most 18 digits" if len(word) > 18 and word.isdecimal() else ""
-                bounds = f", {least} or more{digits}"
+                bounds = f", {minimum} or more{digits}"
             raise InputError(option, f"is {show_token(text)}; must be a whole number{bounds}")
         return int(word)
 

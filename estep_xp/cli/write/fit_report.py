@@ -14,11 +14,11 @@ from estep_xp.cli.text.numbers import format_decimal
 from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
 from estep_xp.cli.write.report import encode_json
 
-_LONGEST_FEATURE = 40
+_MAX_FEATURE_LENGTH = 40
 
 
 def fit_warning(fit: FitSummary, data: str) -> str | None:
-    """Return what a person should know about a fit that has not converged, or has collapsed."""
+    """Return the warning about a fit that has not converged, or has collapsed."""
     return f"warning: {data}: {fit.warning}" if fit.warning else None
 
 
@@ -76,7 +76,7 @@ def _table(model: Model, names: Sequence[str] | None, style: Style) -> Iterator[
     }
     widths = {heading: max(map(len, [heading, *column])) for heading, column in cells.items()}
     if d > 1:
-        room = _LONGEST_FEATURE
+        room = _MAX_FEATURE_LENGTH
         if style.columns is not None:
             others = sum(widths.values()) - widths["feature"]
             room = max(style.columns - others - len(GAP) * (len(widths) - 1), len("feature"))
@@ -92,7 +92,7 @@ def _table(model: Model, names: Sequence[str] | None, style: Style) -> Iterator[
 
 
 def _pad_below(words: Iterable[str], times: int) -> list[str]:
-    """Return each word, followed by blanks for the other rows that it is about."""
+    """Return a column of cells: each word, then blanks for the rest of its rows."""
     return [cell for word in words for cell in (word, *[""] * (times - 1))]
 
 
@@ -106,5 +106,5 @@ def _standard_deviations(model: Model) -> NDArray[np.float64]:
     if model.family in ("tied", "full"):
         variances = np.diagonal(variances, axis1=-2, axis2=-1)
     elif model.family != "diagonal":
-        variances = variances[:, None]  # one for all features
+        variances = variances[:, None]  # the same for all features
     return np.sqrt(np.broadcast_to(variances, (model.n_components, model.n_features)))

@@ -14,18 +14,20 @@ from typing import NamedTuple
 
 GAP = "  "
 _BOLD = "\x1b[1m{}\x1b[0m"
-_LONGEST_NAME = "Average max responsibility"  # of a figure: all values begin below each other
+_LONGEST_NAME = (
+    "Average max responsibility"  # of a figure: sets the column in which all values begin
+)
 
 
 class Style(NamedTuple):
-    """What the place of a text can show.
+    """What the output can show.
 
     Attributes
     ----------
     columns : int or None
         How long a line may be; None for any length.
     colour : bool
-        Whether it obeys escape sequences.
+        Whether escape sequences are obeyed.
     """
 
     columns: int | None

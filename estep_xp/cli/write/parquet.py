@@ -44,5 +44,5 @@ class ParquetWriter:
         self._writer.close()
 
     def discard(self) -> None:
-        """Give the file up: what is not whole will be removed."""
-        self._writer.is_open = False  # or pyarrow would complete it, in a file closed since
+        """Abandon the file, which is incomplete and will be removed."""
+        self._writer.is_open = False  # else pyarrow completes it later, in a closed file

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.compute.curves import WIDEST, Curves, density_curves
+from estep_xp.cli.compute.curves import MAX_SPAN, Curves, density_curves
 from estep_xp.cli.compute.results import Results
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import atomic_write, translate_write_errors
@@ -20,11 +20,11 @@ from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.write.palette import COLOURS, colour_of
 
 _FORMATS = (".png", ".svg")
-_DASHES = ("-", "--", ":", "-.")  # one for each round through the colours
+_DASHES = ("-", "--", ":", "-.")  # the next style after each cycle of colours
 _INK = "#222222"
-_MOST_IN_LEGEND = 13
-_MOST_VECTORS = 1000  # observations that an SVG holds as lines, not as pixels
-_VISIBLE = 1e-4  # of the height of a panel
+_MAX_IN_LEGEND = 13
+_MAX_VECTORS = 1000  # observations drawn as SVG lines; more are rasterised
+_VISIBLE = 1e-4  # fraction of a panel's height
 _STYLE = {
     "font.size": 10.0,
     "axes.edgecolor": "#888888",
@@ -34,7 +34,7 @@ _STYLE = {
     "legend.frameon": False,
     "legend.title_fontsize": 9.0,
     "legend.fontsize": 9.0,
-    "svg.hashsalt": "estep_xp",  # the same picture gives the same bytes
+    "svg.hashsalt": "estep_xp",  # reproducible bytes
     "text.color": _INK,
     "xtick.color": "#555555",
     "ytick.color": "#555555",
@@ -79,13 +79,13 @@ def write_plot(path: Path, picture: Picture) -> None:
     SystemFailure
         If it cannot be written, or matplotlib is not installed.
     """
-    os.environ["MPLBACKEND"] = "agg"  # never a window, whatever the user has chosen for others
+    os.environ["MPLBACKEND"] = "agg"  # never open a window, whatever the user has configured
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # "building the font cache", say
     matplotlib = require("matplotlib", wanted_by="--plot", install='"estep_xp[cli]"')
     suffix = path.suffix.lower()
     metadata = {"Date": None} if suffix == ".svg" else {}
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a picture of ours, not of the user's settings
+        matplotlib.rcdefaults()  # ignore the user's matplotlibrc
         matplotlib.rcParams.update(_STYLE)
         figure = _draw(picture)
         with atomic_write(path) as file, translate_write_errors(path):
@@ -99,7 +99,7 @@ def _draw(picture: Picture) -> Any:
     x, responsibilities = picture.x[possible], picture.results.responsibilities[possible]
     curves = density_curves(picture.mixture, x)
     low, high = float(curves.x[0]), float(curves.x[-1])
-    if not max(high, -low) < WIDEST:
+    if not max(high, -low) < MAX_SPAN:
         raise InputError(
             "--plot", f"the values lie between {low:.3g} and {high:.3g}: too far apart"
         )
@@ -117,7 +117,7 @@ def _draw(picture: Picture) -> Any:
 
 
 def _draw_densities(axes: Any, curves: Curves) -> list[Any]:
-    """Draw the densities, and return what stands for them in a legend: last the mixture's."""
+    """Draw the densities and return their legend handles, the mixture's last."""
     handles = []
     (total,) = axes.plot(curves.x, curves.total, color=_INK, linewidth=2.6, alpha=0.75)
     least = _VISIBLE * curves.total.max()
@@ -134,7 +134,7 @@ def _draw_densities(axes: Any, curves: Curves) -> list[Any]:
 
 
 def _draw_observations(axes: Any, x: NDArray[np.float64]) -> Any:
-    """Draw a tick on the axis for each observation, and return what stands for them in a legend."""
+    """Draw a tick on the axis for each observation and return the legend handle."""
     axes.vlines(
         x,
         0,
@@ -142,7 +142,7 @@ def _draw_observations(axes: Any, x: NDArray[np.float64]) -> Any:
         color=_INK,
         linewidth=_line_width(len(x), widest=1.2),
         transform=axes.get_xaxis_transform(),
-        rasterized=len(x) > _MOST_VECTORS,
+        rasterized=len(x) > _MAX_VECTORS,
         zorder=3,
     )
     (mark,) = axes.plot([], [], "|", color=_INK, markersize=8)
@@ -166,7 +166,7 @@ def _draw_responsibilities(
             color=colour,
             linewidth=_line_width(len(x), widest=5.0),
             capstyle="butt",
-            rasterized=len(x) > _MOST_VECTORS,
+            rasterized=len(x) > _MAX_VECTORS,
         )
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
@@ -175,7 +175,7 @@ def _draw_responsibilities(
 
 
 def _add_legend(figure: Any, handles: Sequence[Any], mixture: ex.Mixture) -> None:
-    """Say beside the picture which colour is which component, as far as there is room."""
+    """Add the legend: as many components as there is room for."""
     components: Any = mixture.components
     parameters = (mixture.weights, components.means, components.variances)
     labels = [
@@ -183,7 +183,7 @@ def _add_legend(figure: Any, handles: Sequence[Any], mixture: ex.Mixture) -> Non
         for j, (weight, mean, variance) in enumerate(zip(*parameters, strict=True))
     ]
     k = len(labels)
-    shown = k if k <= _MOST_IN_LEGEND else _MOST_IN_LEGEND - 1
+    shown = k if k <= _MAX_IN_LEGEND else _MAX_IN_LEGEND - 1
     title = "components: weight N(mean, variance)"
     if shown < k:
         title += f", and {k - shown} more"
@@ -198,17 +198,17 @@ def _add_legend(figure: Any, handles: Sequence[Any], mixture: ex.Mixture) -> Non
 
 
 def _where_visible(heights: NDArray[np.float64], least: float) -> slice:
-    """Return the part of a curve outside of which it cannot be told from zero."""
+    """Return the slice of a curve that is visibly above zero."""
     visible = np.flatnonzero(heights > least)
     return slice(max(visible[0] - 1, 0), visible[-1] + 2) if len(visible) else slice(0)
 
 
 def _stack(responsibilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the k + 1 edges of k shares that lie upon each other, for each row."""
+    """Return the k + 1 edges (n, k + 1) of k stacked shares."""
     zeros = np.zeros((len(responsibilities), 1))
     return np.concatenate((zeros, np.cumsum(responsibilities, axis=1)), axis=1)
 
 
 def _line_width(count: int, *, widest: float) -> float:
-    """Return how broad lines may be, in points, of which many must find room."""
+    """Return the line width in points at which `count` lines find room."""
     return float(np.clip(300 / max(count, 1), 0.5, widest))

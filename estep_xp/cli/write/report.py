@@ -37,12 +37,12 @@ class Calculation(NamedTuple):
     @property
     def normalized_weights(self) -> list[float]:
         """Mixing weights that sum to 1."""
-        weights = rescale_weights(self.weights) + 0.0  # a zero without a sign
+        weights = rescale_weights(self.weights) + 0.0  # turns -0.0 into 0.0
         return [float(weight) for weight in weights / math.fsum(weights)]
 
     @property
     def warning(self) -> str | None:
-        """What a person should know about observations of zero density, if there are any."""
+        """The warning about observations of zero density, if there are any."""
         impossible = np.flatnonzero(self.evaluation.results.labels < 0)
         if not len(impossible):
             return None
@@ -51,7 +51,7 @@ class Calculation(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What stands above a picture of it, in one line."""
+        """The title of its picture."""
         n = len(self.x)
         n_possible = n - int(np.count_nonzero(self.evaluation.results.labels < 0))
         title = "1 observation" if n == 1 else f"{n} observations"
@@ -105,7 +105,7 @@ class Calculation(NamedTuple):
 
 
 def summary_warning(summary: Summary, data: str) -> str | None:
-    """Return what a person should know about rows of zero density, if there are any."""
+    """Return the warning about rows of zero density, if there are any."""
     if not summary.n_impossible:
         return None
     first = f"the first is row {summary.first_impossible}, counted from 0"
@@ -148,7 +148,7 @@ def _density_warning(field: str, count: int, n: int, noun: str, first: str) -> s
 
 
 def _split_components(k: int, value_width: int, columns: int | None) -> Iterator[range]:
-    """Yield the components in groups that fit side by side, as many tables as it takes."""
+    """Yield ranges of components that fit side by side in one table."""
     size = k
     if columns is not None:
         room = columns - value_width - len(GAP + "label")

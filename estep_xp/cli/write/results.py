@@ -33,7 +33,7 @@ class Writer(Protocol):
         ...
 
     def discard(self) -> None:
-        """Give the file up: what is not whole will be removed."""
+        """Abandon the file, which is incomplete and will be removed."""
         ...
 
 
@@ -85,7 +85,7 @@ class _CsvWriter:
 
 
 class _NpyWriter:
-    """A structured array; the number of rows, which comes first, is filled in at the end."""
+    """A structured array; the header, with the number of rows, is rewritten at the end."""
 
     def __init__(self, file: BinaryIO, k: int) -> None:
         self._file = file

@@ -187,16 +187,18 @@ class NumpyOps(BlockOps):
         rows = features.shape[1]
         if len(slices) == 1:
             return np.matmul(theta, features)
-        result = np.empty((len(theta), rows), dtype=features.dtype)
-        step = max(_LEAST_ROWS, _CACHED_NUMBERS // (len(features) + 2 * len(theta)))
-        scratch = np.empty((len(theta), min(step, rows)), dtype=features.dtype)
+        k, (first, *others, last) = len(theta), slices
+        result = np.empty((k, rows), dtype=features.dtype)
+        step = max(_LEAST_ROWS, _CACHED_NUMBERS // (len(features) + 2 * k))
+        scratch = np.empty((2, k * min(step, rows)), dtype=features.dtype)
         for start in range(0, rows, step):
             block, values = features[:, start : start + step], result[:, start : start + step]
-            part = scratch[:, : values.shape[1]]
-            first, *others = slices
-            np.matmul(theta[:, first], block[first], out=values)
+            # Contiguous: NumPy takes three times as long to add to part of a larger array.
+            total, part = scratch[:, : values.size].reshape(2, *values.shape)
+            np.matmul(theta[:, first], block[first], out=total)
             for one in others:
-                np.add(values, np.matmul(theta[:, one], block[one], out=part), out=values)
+                np.add(total, np.matmul(theta[:, one], block[one], out=part), out=total)
+            np.add(total, np.matmul(theta[:, last], block[last], out=part), out=values)
         return result
 
     def divide_rows_(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
