@@ -290,7 +290,7 @@ class Gaussian(Family):
         """What the family needs of components' second moments."""
         raise NotImplementedError
 
-    def _expected(
+    def _expected_log_prob(
         self, ops: BlockOps, old: Self, counts: Array, moments: tuple[Array, ...]
     ) -> Array:
         # In features of x minus the old means: their sums are those very moments.
