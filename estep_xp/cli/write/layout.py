@@ -14,9 +14,7 @@ from typing import NamedTuple
 
 GAP = "  "
 _BOLD = "\x1b[1m{}\x1b[0m"
-_LONGEST_NAME = (
-    "Average max responsibility"  # of a figure: sets the column in which all values begin
-)
+_LONGEST_NAME = "Average max responsibility"  # of all figures; values are aligned after it
 
 
 class Style(NamedTuple):
