@@ -31,6 +31,7 @@ libraries = pytest.mark.backends(
     "numpy", "numpy_readonly", "array_api_strict", "jax", "torch", "dask"
 )
 jax_only = pytest.mark.backends("jax")
+shared_by_jax = pytest.mark.shared_by_jax("record", "accelerate")  # see conftest.py
 # So many iterations are asked for, and no more; test_fit_warnings.py has the warnings.
 cut_short = pytest.mark.filterwarnings("ignore::estep_xp.ConvergenceWarning")
 # Few rows, and a floor as wide as some components.
@@ -660,6 +661,7 @@ COMPILED = {"tol": 1e-3, "max_iter": 60, "variance_floor": 0.01}
 
 
 @pytest.mark.backends("jax_jit")
+@shared_by_jax
 @families
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_jit_is_the_same_as_without(backend, record, accelerate):
@@ -691,6 +693,7 @@ def test_nan_never_converges(backend, record, accelerate):
 
 
 @jax_only
+@shared_by_jax
 @families
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_eager_jax_is_the_same_as_numpy(backend, record, accelerate):
@@ -801,8 +804,11 @@ def fitted_height(family, max_iter, **options):
 
 
 @jax_only
-@pytest.mark.parametrize("accelerate", [False, True], ids=["plain", "accelerated"])
-@pytest.mark.parametrize("record", [RECORDS[0], RECORDS[-1]], ids=lambda record: record.name)
+@pytest.mark.parametrize(
+    ("record", "accelerate"),
+    [(RECORDS[0], True), (RECORDS[-1], False)],
+    ids=["univariate, accelerated", "full"],
+)
 def test_a_fit_has_derivatives(backend, record, accelerate):
     """Those of its iterations, one after the other, against central differences."""
     import jax

@@ -278,6 +278,7 @@ everywhere = pytest.mark.parametrize(
 )  # fmt: skip
 by_family = pytest.mark.parametrize("family", FAMILIES)
 by_dtype = pytest.mark.parametrize("dtype", DTYPES)
+shared_by_jax = pytest.mark.shared_by_jax("family", "dtype")  # see conftest.py
 
 
 def log_prob(x, components):
@@ -337,6 +338,7 @@ def test_e_step(backend, name, family, dtype):
 
 
 @pytest.mark.backends("jax_jit")
+@shared_by_jax
 @by_dtype
 @by_family
 @pytest.mark.parametrize("name", SELECTED)
@@ -450,6 +452,7 @@ def test_zero_weights_are_exact(backend, family, dtype):
 
 
 @COMPILED
+@shared_by_jax
 @by_dtype
 @by_family
 def test_certain_rows_have_no_entropy(backend, family, dtype):
@@ -590,6 +593,7 @@ def call_degenerate(backend, count, first, function, *arguments):
 
 
 @COMPILED
+@shared_by_jax
 @by_dtype
 @by_family
 def test_rows_of_zero_density(backend, family, dtype):
@@ -599,6 +603,7 @@ def test_rows_of_zero_density(backend, family, dtype):
 
 
 @COMPILED
+@shared_by_jax
 @by_dtype
 @by_family
 def test_total_over_a_row_of_zero_density(backend, family, dtype):
@@ -622,6 +627,7 @@ def test_posterior_of_nothing(backend, dtype):
 
 
 @COMPILED
+@shared_by_jax
 @by_dtype
 @by_family
 def test_masked_rows_leave_the_total_alone(backend, family, dtype):

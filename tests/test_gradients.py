@@ -69,6 +69,7 @@ def differentiate(backend, function, arrays, *constants):
 
 
 @derivatives
+@pytest.mark.shared_by_jax("record", "dtype")  # see conftest.py
 @families
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradient_of_the_total(backend, record, dtype):

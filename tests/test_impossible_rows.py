@@ -83,11 +83,16 @@ def test_gradient_of_posterior(way, weights):
     np.testing.assert_allclose(by_weights, (ratios - 1 / w.sum()).sum(axis=0), rtol=1e-13)
 
 
-@ways
+WAYS_OF_FAMILIES = [
+    (("jax jit", "torch", "jax" if i % 2 else "jax vmap"), record, i % 2 == 0)
+    for i, record in enumerate(RECORDS)
+]
+
+
 @pytest.mark.parametrize(
-    ("record", "zero"),
-    [(record, i % 2 == 0) for i, record in enumerate(RECORDS)],
-    ids=[record.name for record in RECORDS],
+    ("way", "record", "zero"),
+    [(way, record, zero) for ways, record, zero in WAYS_OF_FAMILIES for way in ways],
+    ids=[f"{way}-{record.name}" for ways, record, _ in WAYS_OF_FAMILIES for way in ways],
 )
 def test_gradient_of_e_step(way, record, zero):
     """By rows, weights and parameters, of both results: as without the row, and 0 by the row."""

@@ -24,7 +24,7 @@ LAW = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=25,
+    max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 pytestmark = pytest.mark.backends("numpy", "jax")
@@ -264,7 +264,7 @@ def test_permuting_rows_permutes_rows(backend, family, data):
 @given(st.data())
 def test_blocks_make_the_whole(backend, family, data):
     problem = data.draw(problems(backend, family))
-    block_size = data.draw(st.sampled_from([1, 2, 7, 1000]))
+    block_size = data.draw(st.sampled_from([2] if compiles(backend) else [1, 2, 7, 1000]))
     workers = data.draw(st.sampled_from([None, 1, 2]))
     options = {"block_size": block_size, "workers": workers}
     solve(backend, problem).assert_same(solve(backend, problem, **options))

@@ -27,6 +27,8 @@ LARGE = (256, 784, 5000)
 DENSE = {"TiedGaussian", "FullGaussian"}
 
 by_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+# One precision for each family and number of features: compiling takes long; see conftest.py.
+shared_by_jax = pytest.mark.shared_by_jax("d", "family", "dtype")
 by_pattern = pytest.mark.parametrize("pattern", PATTERNS)
 by_family = pytest.mark.parametrize(
     "family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian", "FullGaussian"]
@@ -90,14 +92,18 @@ def exact_oracle(signs, factor, t, means, dense):
     return oracle.Oracle(joint, scale)
 
 
+def joint_and_e_step(x, mixture):
+    """Compute both in one function, which is compiled at once."""
+    return ex.log_joint(x, mixture), ex.e_step(x, mixture)
+
+
 def check(backend, family, given, dtype):
     """Check log-joints and responsibilities against the truth."""
     x, weights, fields, truth = given
     components = getattr(ex, family)(*(backend.asarray(field, dtype) for field in fields))
     arguments = backend.data(x, dtype), ex.Mixture(backend.asarray(weights, dtype), components)
-    joint = backend.to_numpy(backend.call(ex.log_joint, *arguments))
-    oracle.assert_log_joint(joint[CHECKED], truth, dtype)
-    result = backend.call(ex.e_step, *arguments)
+    joint, result = backend.call(joint_and_e_step, *arguments)
+    oracle.assert_log_joint(backend.to_numpy(joint)[CHECKED], truth, dtype)
     oracle.assert_responsibilities(backend.to_numpy(result.responsibilities)[CHECKED], truth, dtype)
 
 
@@ -120,6 +126,7 @@ def test_log_joints_by_the_standard(backend, family, dtype):
 
 
 @pytest.mark.backends("jax_jit")
+@shared_by_jax
 @by_dtype
 @by_family
 @pytest.mark.parametrize("d", [16, 64, 128])
@@ -130,6 +137,7 @@ def test_log_joints_compiled(backend, d, family, dtype):
 
 
 @pytest.mark.backends("numpy", "jax")
+@shared_by_jax
 @by_dtype
 @pytest.mark.parametrize("family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian"])
 @pytest.mark.parametrize("d", LARGE)
