@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.test_jax import assert_trees_close, plain
+from tests.textbook import assert_trees_close, plain
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 jnp = jax.numpy
