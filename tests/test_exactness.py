@@ -113,6 +113,7 @@ def test_cases_are_what_their_names_say():
 
 
 @CONCRETE
+@shared_by_jax
 @by_dtype
 @pytest.mark.parametrize("family", VECTOR)
 def test_seventy_dimensions(backend, family, dtype):
@@ -139,6 +140,7 @@ def test_seventy_components(backend, family):
 
 
 @CONCRETE
+@shared_by_jax
 @by_dtype
 @by_family
 def test_one_component(backend, family, dtype):
@@ -151,6 +153,7 @@ def test_one_component(backend, family, dtype):
 
 
 @CONCRETE
+@shared_by_jax
 @by_dtype
 @by_family
 def test_one_row(backend, family, dtype):
@@ -160,6 +163,7 @@ def test_one_row(backend, family, dtype):
 
 
 @CONCRETE
+@shared_by_jax
 @by_dtype
 @by_family
 def test_no_rows(backend, family, dtype):
@@ -325,6 +329,7 @@ def test_weighted_total(backend, name, family, dtype):
 
 
 @CONCRETE
+@shared_by_jax
 @by_dtype
 @by_family
 def test_total_over_many_rows(backend, family, dtype):

@@ -31,6 +31,16 @@ GEYSER = np.loadtxt(ROOT / "examples/data/faithful.csv", delimiter=",", skiprows
 # The log-likelihood's derivatives
 
 
+def total_in_blocks(x, mixture, weight):
+    return ex.log_likelihood(x, mixture, sample_weight=weight, block_size=700)
+
+
+# Compiled once a family, for both offsets.
+value_and_slopes = jax.jit(jax.value_and_grad(total_in_blocks, argnums=1))
+every_slope = jax.jit(jax.grad(total_in_blocks, argnums=(0, 1, 2)))
+plain_value_and_slopes = jax.jit(jax.value_and_grad(plain, argnums=(0, 1, 2)))
+
+
 @families
 @pytest.mark.parametrize("offset", [0.0, 1e5], ids=["features", "residuals"])
 def test_gradient_of_many_rows(record, offset):
@@ -41,15 +51,12 @@ def test_gradient_of_many_rows(record, offset):
     mixture = mixture._replace(components=moved)
     weight = jnp.asarray(np.random.default_rng(0).uniform(0, 2, len(x)))
 
-    def total(x, mixture, weight):
-        return ex.log_likelihood(x, mixture, sample_weight=weight, block_size=700)
-
-    value, slopes = jax.jit(jax.value_and_grad(total, argnums=1))(x, mixture, weight)
-    expected = jax.jit(jax.value_and_grad(plain, argnums=(0, 1, 2)))(x, mixture, weight)
+    value, slopes = value_and_slopes(x, mixture, weight)
+    expected = plain_value_and_slopes(x, mixture, weight)
     tolerance = 1e-9 if offset else 1e-11
     np.testing.assert_allclose(value, expected[0], rtol=1e-11)
     assert_trees_close(slopes, expected[1][1], tolerance, tolerance)
-    every = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(x, mixture, weight)
+    every = every_slope(x, mixture, weight)
     assert_trees_close(every, expected[1], tolerance, tolerance)
 
 
@@ -176,7 +183,7 @@ def test_scores(record):
     """A row each, which add up to the gradient."""
     x, mixture = case_of(record)
     actual = ej.scores(x, mixture, block_size=2)
-    assert_trees_close(actual, jax.jacobian(plain_rows, argnums=1)(x, mixture))
+    assert_trees_close(actual, jax.jit(jax.jacobian(plain_rows, argnums=1))(x, mixture))
 
 
 @families

@@ -32,6 +32,7 @@ from tests.sums import (
 # Values
 
 
+@pytest.mark.shared_by_jax("record", "dtype")  # see conftest.py
 @families
 @dtypes
 def test_every_sum(backend, record, dtype):
@@ -103,6 +104,7 @@ def test_sample_weights(backend, record, dtype):
     assert_sums(backend, statistics, case, dtype, SAMPLE_WEIGHT)
 
 
+@pytest.mark.shared_by_jax("record")
 @families
 def test_masked_rows_add_nothing(backend, record):
     """Whatever they hold; not even the checks see them."""
