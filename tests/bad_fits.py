@@ -11,26 +11,20 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.bad_input import (
-    FACTORS,
-    INF,
-    MASKED,
+from tests.bad_calls import (
     MEANS,
-    NAN,
     POINTS,
-    POSITIVE,
-    RAGGED,
     ROWS,
     WEIGHTS,
     Case,
     Raw,
     arguments,
-    has_shape,
     is_bad,
     mixture_call,
     native,
     replaced,
 )
+from tests.bad_input import FACTORS, INF, MASKED, NAN, POSITIVE, RAGGED, has_shape
 
 SAMPLE_WEIGHT = r"sample_weight must be non-negative and finite"
 

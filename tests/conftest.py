@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,43 @@ if importlib.util.find_spec("jax") is not None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(*names): run only on these backends")
+    config.addinivalue_line(
+        "markers", "shared_by_jax(*parameters): see pytest_collection_modifyitems"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave each combination of the parameters named by `shared_by_jax` to one JAX backend.
+
+    Called eagerly or compiled by a caller, JAX has the same program compiled, and that is what
+    takes time: each family, say, runs in one precision eagerly and in the other one under `jit`.
+    """
+    left_out = [item for item in items if _is_left_to_other_jax(item)]
+    config.hook.pytest_deselected(items=left_out)
+    others = set(items) - set(left_out)
+    items[:] = [item for item in items if item in others]
+
+
+def _is_left_to_other_jax(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("shared_by_jax")
+    if marker is None or item.callspec.params["backend"] not in ("jax", "jax_jit"):
+        return False
+    odd = sum(item.callspec.indices[name] for name in marker.args) % 2 == 1
+    return odd != (item.callspec.params["backend"] == "jax_jit")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker one stretch of the tests, and what others leave over when it has done them.
+
+    Tests of a file share what JAX has compiled, references and module fixtures. The default deals
+    the tests out one by one, so that each worker makes all of these for itself.
+    """
+    if config.getvalue("dist") != "load":
+        return None  # another way was asked for
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 MAPS = Path("/proc/self/maps")

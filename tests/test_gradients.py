@@ -6,69 +6,32 @@ the responsibilities. The closed forms and the bound of their errors stand in ``
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 
 import estep_xp as ex
 from tests import fisher
-from tests.backends import BACKENDS
+from tests.derivatives import (
+    MATRIX,
+    SAMPLE_WEIGHT,
+    D,
+    K,
+    N,
+    derivatives,
+    differentiate,
+    families,
+    jax_only,
+    total_of,
+    weighted_responsibilities_of,
+)
 from tests.families import RECORDS, Problem, normalised, problem, random_weights, rounded
 from tests.fisher import assert_gradient
-
-N, K, D = 5, 3, 2
-SAMPLE_WEIGHT = np.array([0.5, 2.0, 1.0, 0.25, 1.5])
-MATRIX = np.random.default_rng(0).standard_normal((N, K))
-
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
-jax_only = pytest.mark.backends("jax")
-derivatives = pytest.mark.backends("jax_jit", "torch")
-
-
-# Functions of plain arrays: the same for JAX and PyTorch, and one object a family, compiled once.
-
-
-@functools.cache
-def total_of(family):
-    def total(x, weights, first, second, sample_weight):
-        mixture = ex.Mixture(weights, family(first, second))
-        return ex.log_likelihood(x, mixture, sample_weight=sample_weight)
-
-    return total
-
-
-@functools.cache
-def weighted_responsibilities_of(family):
-    def weighted(x, weights, first, second, matrix):
-        step = ex.e_step(x, ex.Mixture(weights, family(first, second)))
-        return (step.responsibilities * matrix).sum()
-
-    return weighted
-
-
-@functools.cache
-def jax_gradient(function, count):
-    import jax
-
-    return jax.grad(function, argnums=tuple(range(count)))
-
-
-def differentiate(backend, function, arrays, *constants):
-    """Differentiate a scalar function by some arrays, with further arguments held constant."""
-    if backend.name != "torch":
-        gradient = jax_gradient(function, len(arrays))
-        return [backend.to_numpy(g) for g in backend.call(gradient, *arrays, *constants)]
-    for array in arrays:
-        array.requires_grad_(True)
-    function(*arrays, *constants).backward()
-    return [np.zeros(a.shape) if a.grad is None else a.grad.numpy() for a in arrays]
-
 
 # First derivatives
 
 
 @derivatives
+@pytest.mark.shared_by_jax("record", "dtype")  # see conftest.py
 @families
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradient_of_the_total(backend, record, dtype):
@@ -337,247 +300,6 @@ def test_float32_variance_of_1e_30(backend, record):
     ones = backend.asarray(np.ones(N), "float32")
     actual = differentiate(backend, total_of(record.family), case.arrays(backend, "float32"), ones)
     assert_gradient(actual, case, "float32", sample_weight=1.0)
-
-
-# Units: derivatives by quantities in other units are the same numbers, rescaled
-
-
-def total_by_covariances(x, weights, means, covariances):
-    components = ex.FullGaussian.from_covariances(means, covariances)
-    return ex.log_likelihood(x, ex.Mixture(weights, components))
-
-
-def total_by_covariance(x, weights, means, covariance):
-    components = ex.TiedGaussian.from_covariance(means, covariance)
-    return ex.log_likelihood(x, ex.Mixture(weights, components))
-
-
-UNITS = {  # a power of ten and half of it: what float32 just holds
-    "float32": [1e-30, 1e-8, 1e30],
-    "float64": [1e-300, 1e-30, 1e300],
-}
-units = pytest.mark.parametrize(
-    ("dtype", "unit"), [(dtype, unit) for dtype, scales in UNITS.items() for unit in scales]
-)
-
-
-@derivatives
-@units
-@pytest.mark.parametrize("total", [total_by_covariance, total_by_covariances])
-def test_covariances_in_other_units(backend, total, dtype, unit):
-    """d/dC of the total in units of C: the factorisation must not square them on the way."""
-    rng = np.random.default_rng(5)
-    root = rng.standard_normal((K, D, D))
-    covariances = root @ np.swapaxes(root, 1, 2) + np.eye(D)
-    covariances = covariances if total is total_by_covariances else covariances[0]
-    x, means = rng.standard_normal((2, K, D))
-
-    def by_covariance(unit, dtype):
-        arrays = (x * unit**0.5, np.ones(K), means * unit**0.5, covariances * unit)
-        native = [backend.asarray(a, dtype) for a in arrays]
-        return differentiate(backend, total, native)[3].astype(float) * unit
-
-    expected = by_covariance(1.0, "float64")
-    tolerance = 2000 * np.finfo(dtype).eps * np.abs(expected).max()
-    np.testing.assert_allclose(by_covariance(unit, dtype), expected, rtol=0, atol=tolerance)
-
-
-@derivatives
-@units
-def test_weights_in_other_units(backend, dtype, unit):
-    """Weights need not sum to 1, nor be near it."""
-    case = problem(RECORDS[0])
-    case = case._replace(weights=np.array([0.5, 0.0, 2.0]))
-
-    def by_weights(unit, dtype):
-        arrays = case._replace(weights=case.weights * unit).arrays(backend, dtype)
-        ones = backend.asarray(np.ones(N), dtype)
-        by = differentiate(backend, total_of(case.record.family), arrays, ones)[1]
-        return by.astype(float) * unit
-
-    expected = by_weights(1.0, "float64")
-    tolerance = 2000 * np.finfo(dtype).eps * np.abs(expected).max()
-    np.testing.assert_allclose(by_weights(unit, dtype), expected, rtol=0, atol=tolerance)
-
-
-@jax_only
-@units
-@pytest.mark.parametrize("record", RECORDS[:3], ids=lambda record: record.name)
-def test_forward_derivative_by_variances_in_other_units(record, backend, dtype, unit):
-    """Forward mode meets dP/dv before the residual: it must not be asked for alone."""
-    import jax
-
-    case = problem(record)
-
-    def forward(unit, dtype):
-        params = {
-            "means": case.params["means"] * unit**0.5,
-            "variances": case.params["variances"] * unit,
-        }
-        scaled = case._replace(x=case.x * unit**0.5, params=params)
-        x, weights, means, variances = scaled.arrays(backend, dtype)
-        ones = backend.asarray(np.ones(N), dtype)
-
-        def by_variances(variances):
-            return total_of(record.family)(x, weights, means, variances, ones)
-
-        # The tangent is in units of the variances, too, so that it is no larger than they are.
-        return float(jax.jvp(by_variances, (variances,), (variances,))[1])
-
-    expected = forward(1.0, "float64")
-    tolerance = 2000 * np.finfo(dtype).eps * (1 + abs(expected))
-    # XLA takes subnormal numbers for zero: a row adds nothing to a second moment below them.
-    tolerance += N * D * float(np.finfo(dtype).smallest_normal) / unit * (1 + abs(expected))
-    np.testing.assert_allclose(forward(unit, dtype), expected, rtol=0, atol=tolerance)
-
-
-@jax_only
-@pytest.mark.parametrize("unit", [1e-30, 1e30])
-def test_forward_derivative_by_one_unit_of_variance(backend, unit):
-    """(d²/2v² − 1/2v) for a row at distance d: finite, although v^-1.5 is not."""
-    import jax
-
-    def total(variance):
-        components = ex.UnivariateGaussian(backend.asarray([0.0], "float32"), variance[None])
-        return ex.log_likelihood(
-            backend.asarray([2.0 * unit**0.5], "float32"), ex.Mixture([1.0], components)
-        )
-
-    variance, one = (backend.asarray(value, "float32") for value in (unit, 1.0))
-    slope = float(jax.jvp(total, (variance,), (one,))[1])
-    np.testing.assert_allclose(slope * unit, 1.5, rtol=1e-5)
-
-
-@derivatives
-@pytest.mark.parametrize(("dtype", "largest"), [("float32", 88.0), ("float64", 709.0)])
-def test_zero_weight_of_a_component_more_likely_by_far(backend, dtype, largest):
-    """Its derivative is p_k/p − 1, here almost the largest number that there is."""
-    x = np.sqrt(2 * largest)
-    weights = backend.asarray([1.0, 0.0], dtype)
-    arrays = [backend.asarray([x], dtype), weights]
-    arrays += [backend.asarray([0.0, x], dtype), backend.asarray([1.0, 1.0], dtype)]
-    ones = backend.asarray([1.0], dtype)
-    actual = differentiate(backend, total_of(RECORDS[0].family), arrays, ones)[1]
-    distance = float(np.asarray([x], dtype)[0])
-    bound = 16 * np.finfo(dtype).eps * (1 + largest)
-    np.testing.assert_allclose(actual[1], np.exp(distance**2 / 2), rtol=2 * bound)
-    assert actual[0] == 0.0
-
-
-# Masked rows
-
-
-class LogNormal:
-    """A user's family whose density is a number for positive rows only."""
-
-    def log_prob(self, x):
-        xp = ex._namespace.namespace_of(x)
-        return (-0.5 * xp.log(x) ** 2 - xp.log(x))[:, None]
-
-
-@pytest.mark.parametrize("name", ["numpy", "jax"])
-def test_masked_rows_outside_the_support_of_a_users_family(name):
-    """Zeros are the usual padding, and no family has to answer for them."""
-    backend = BACKENDS[name]
-    backend.require()
-    x, sample_weight = (backend.asarray(a) for a in ([1.0, 0.0, -3.0], [2.0, 0.0, 0.0]))
-    mixture = ex.Mixture(backend.asarray([1.0]), LogNormal())
-    assert float(ex.log_likelihood(x, mixture, sample_weight=sample_weight)) == 0.0
-    if name == "jax":
-        import jax
-
-        by_x = jax.grad(lambda x: ex.log_likelihood(x, mixture, sample_weight=sample_weight))(x)
-        np.testing.assert_array_equal(by_x, [-2.0, 0.0, 0.0])
-
-
-def masked(case):
-    """Two more rows of nonsense, and the sample weights that take them out."""
-    univariate = case.x.ndim == 1
-    rows = [np.nan, np.inf, 1e300] if univariate else [[np.nan, 0], [-np.inf, np.nan], [1e300, 1]]
-    x = np.concatenate([case.x[:2], rows[:1], case.x[2:], rows[1:]])
-    sample_weight = np.concatenate([SAMPLE_WEIGHT[:2], [0.0], SAMPLE_WEIGHT[2:], [0.0, 0.0]])
-    return x, sample_weight, sample_weight > 0
-
-
-@families
-def test_masked_rows_add_nothing_to_the_total(backend, record):
-    """NaN, infinity and 1e300 in rows of sample_weight 0, which raise no error either."""
-    case = problem(record)
-    x, sample_weight, _ = masked(case)
-    total = backend.call(
-        ex.log_likelihood,
-        backend.data(x),
-        case.mixture(backend),
-        sample_weight=backend.data(sample_weight),
-    )
-    rows = normalised(record.log_joint(case.x, case.weights, case.params))[1]
-    np.testing.assert_allclose(backend.to_numpy(total), SAMPLE_WEIGHT @ rows, rtol=1e-13)
-
-
-@derivatives
-@families
-def test_masked_rows_have_no_gradient(backend, record):
-    case = problem(record)
-    x, sample_weight, kept = masked(case)
-    arrays = [backend.asarray(x), *case.arrays(backend)[1:]]
-    by_x, *by_mixture = differentiate(
-        backend, total_of(record.family), arrays, backend.asarray(sample_weight)
-    )
-    assert np.all(by_x[~kept] == 0.0)
-    assert_gradient([by_x[kept], *by_mixture], case, sample_weight=SAMPLE_WEIGHT)
-
-
-@derivatives
-def test_masked_row_of_no_density(backend):
-    """Finite, but its square over the variance is not: -inf times 0 must not show."""
-    params = {"means": np.array([0.0, 3e-10]), "variances": np.array([1e-20, 2e-20])}
-    x = np.array([1e-10, 1e150, 4e-10, 0.0])
-    sample_weight = np.array([1.0, 0.0, 2.0, 0.5])
-    case = Problem(RECORDS[0], x, np.array([0.5, 1.0]), params)
-    by_x, *by_mixture = differentiate(
-        backend,
-        total_of(case.record.family),
-        case.arrays(backend),
-        backend.asarray(sample_weight),
-    )
-    assert by_x[1] == 0.0
-    kept = sample_weight > 0
-    others = case._replace(x=x[kept])
-    assert_gradient([by_x[kept], *by_mixture], others, sample_weight=sample_weight[kept])
-
-
-@jax_only
-def test_masked_rows_in_hessians_and_eager_jvp(backend):
-    import jax
-
-    case = problem(RECORDS[0])
-    x, sample_weight, _ = masked(case)
-    arrays = [backend.asarray(a) for a in (x, case.weights, *case.params.values(), sample_weight)]
-    plain = [
-        backend.asarray(a) for a in (case.x, case.weights, *case.params.values(), SAMPLE_WEIGHT)
-    ]
-    total = total_of(case.record.family)
-    hessian = jax.jit(jax.hessian(total, argnums=2))
-    np.testing.assert_allclose(hessian(*arrays), hessian(*plain), rtol=1e-12)
-
-    def along_the_data(x, *others):
-        return jax.jvp(lambda x: total(x, *others), (x,), (x * 0 + 1,))[1]
-
-    finite = np.where(np.isfinite(x), x, 7.0)
-    expected = fisher.gradient(case.x, case.weights, case.params, SAMPLE_WEIGHT).value["x"].sum()
-    np.testing.assert_allclose(
-        along_the_data(backend.asarray(finite), *arrays[1:]), expected, rtol=1e-12
-    )
-
-
-@derivatives
-def test_no_rows_no_gradient(backend):
-    """The total over no rows is 0 for every mixture."""
-    case = problem(RECORDS[-1], n=0)
-    none = backend.asarray(np.ones(0))
-    actual = differentiate(backend, total_of(case.record.family), case.arrays(backend), none)
-    for result, array in zip(actual, (case.x, case.weights, *case.params.values()), strict=True):
-        np.testing.assert_array_equal(result, np.zeros(array.shape))
 
 
 @pytest.mark.backends("torch")

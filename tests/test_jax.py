@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.backends import BACKENDS
-from tests.families import RECORDS, problem
+from tests.families import RECORDS
+from tests.textbook import assert_trees_close, case_of, families, ours, plain, plain_rows
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 jnp = jax.numpy
@@ -24,49 +24,21 @@ jnp = jax.numpy
 import estep_xp.jax as ej  # noqa: E402
 from estep_xp.execution.jax import blocks, ops  # noqa: E402
 
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 ROOT = Path(__file__).parent.parent
 GEYSER = np.loadtxt(ROOT / "examples/data/faithful.csv", delimiter=",", skiprows=1)
 
 
-def plain_rows(x, mixture):
-    """Log-likelihood (n,) of each row, as a textbook writes it."""
-    means, second = mixture.components
-    x, means = x.reshape(len(x), -1), means.reshape(len(means), -1)
-    d = means.shape[1]
-    if hasattr(mixture.components, "variances"):
-        deviations = jnp.sqrt(second.reshape(len(means), -1)) * jnp.ones_like(means)
-        factors = jnp.eye(d) / deviations[:, :, None]
-    else:
-        factors = jnp.triu(second) * jnp.ones((len(means), 1, 1))
-    z = jnp.einsum("nkd,kde->nke", x[:, None] - means, factors)
-    logs = jnp.log(jnp.diagonal(factors, axis1=1, axis2=2)).sum(1)
-    weights = mixture.weights / mixture.weights.sum()
-    joint = jnp.log(weights) + logs - 0.5 * (z**2).sum(-1) - 0.5 * d * jnp.log(2 * jnp.pi)
-    return jax.scipy.special.logsumexp(joint, axis=1)
-
-
-def plain(x, mixture, sample_weight=None):
-    rows = plain_rows(x, mixture)
-    return rows.sum() if sample_weight is None else (sample_weight * rows).sum()
-
-
-def ours(x, mixture, sample_weight=None):
-    return ex.log_likelihood(x, mixture, sample_weight=sample_weight)
-
-
-def case_of(record, n=5, k=3, d=2):
-    case = problem(record, n=n, k=k, d=d)
-    return BACKENDS["jax"].asarray(case.x), case.mixture(BACKENDS["jax"])
-
-
-def assert_trees_close(actual, expected, rtol=1e-9, atol=1e-10):
-    for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        scale = float(jnp.abs(other).max()) if other.size else 1.0
-        np.testing.assert_allclose(one, other, rtol=rtol, atol=atol * max(scale, 1.0))
-
-
 # The log-likelihood's derivatives
+
+
+def total_in_blocks(x, mixture, weight):
+    return ex.log_likelihood(x, mixture, sample_weight=weight, block_size=700)
+
+
+# Compiled once a family, for both offsets.
+value_and_slopes = jax.jit(jax.value_and_grad(total_in_blocks, argnums=1))
+every_slope = jax.jit(jax.grad(total_in_blocks, argnums=(0, 1, 2)))
+plain_value_and_slopes = jax.jit(jax.value_and_grad(plain, argnums=(0, 1, 2)))
 
 
 @families
@@ -79,15 +51,12 @@ def test_gradient_of_many_rows(record, offset):
     mixture = mixture._replace(components=moved)
     weight = jnp.asarray(np.random.default_rng(0).uniform(0, 2, len(x)))
 
-    def total(x, mixture, weight):
-        return ex.log_likelihood(x, mixture, sample_weight=weight, block_size=700)
-
-    value, slopes = jax.jit(jax.value_and_grad(total, argnums=1))(x, mixture, weight)
-    expected = jax.jit(jax.value_and_grad(plain, argnums=(0, 1, 2)))(x, mixture, weight)
+    value, slopes = value_and_slopes(x, mixture, weight)
+    expected = plain_value_and_slopes(x, mixture, weight)
     tolerance = 1e-9 if offset else 1e-11
     np.testing.assert_allclose(value, expected[0], rtol=1e-11)
     assert_trees_close(slopes, expected[1][1], tolerance, tolerance)
-    every = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(x, mixture, weight)
+    every = every_slope(x, mixture, weight)
     assert_trees_close(every, expected[1], tolerance, tolerance)
 
 
@@ -214,7 +183,7 @@ def test_scores(record):
     """A row each, which add up to the gradient."""
     x, mixture = case_of(record)
     actual = ej.scores(x, mixture, block_size=2)
-    assert_trees_close(actual, jax.jacobian(plain_rows, argnums=1)(x, mixture))
+    assert_trees_close(actual, jax.jit(jax.jacobian(plain_rows, argnums=1))(x, mixture))
 
 
 @families
@@ -290,76 +259,6 @@ def test_no_standard_errors_off_the_maximum():
         ej.standard_errors(x, mixture)
     errors = jax.jit(ej.standard_errors)(x, mixture)
     assert all(bool(jnp.isnan(leaf).all()) for leaf in jax.tree.leaves(errors))
-
-
-# EM
-
-
-def fit_case(record, n=60):
-    """Two groups of rows that lie apart, so that few iterations are enough."""
-    x, mixture = case_of(record, n=n, k=2)
-    x = x.at[: n // 3].add(6.0)
-    return x, mixture, jnp.linspace(0.5, 1.5, n)
-
-
-def test_em_step_is_an_iteration_of_fit():
-    x, mixture, weight = fit_case(RECORDS[-1])
-    actual = ej.em_step(mixture, x, sample_weight=weight, variance_floor=0.01)
-    with pytest.warns(ex.ConvergenceWarning):
-        expected = ex.fit(x, mixture, sample_weight=weight, variance_floor=0.01, max_iter=1)
-    assert_trees_close(actual, expected.mixture)
-
-
-@pytest.mark.parametrize(
-    ("record", "iterations"), [(RECORDS[0], 600), (RECORDS[-1], 200)], ids=["univariate", "full"]
-)
-def test_implicit_derivatives(record, iterations):
-    """By rows, weights of rows and the floor: as those of all iterations; and both modes agree."""
-    x, mixture, weight = fit_case(record)
-
-    def summary(mixture):
-        means, second = mixture.components
-        return (means**2).sum() + (
-            second * jnp.arange(1.0, 1 + second.size).reshape(second.shape)
-        ).sum()
-
-    def implicit(x, weight, floor):
-        result = ej.fit(x, mixture, sample_weight=weight, variance_floor=floor, tol=1e-15)
-        return summary(result.mixture) + result.log_likelihood, result
-
-    def unrolled(x, weight, floor):
-        result = ex.fit(
-            x, mixture, sample_weight=weight, variance_floor=floor, tol=0.0, max_iter=iterations
-        )
-        return summary(result.mixture) + result.log_likelihood
-
-    arguments = (x, weight, jnp.asarray(0.05))
-    actual, result = jax.jit(jax.grad(implicit, argnums=(0, 1, 2), has_aux=True))(*arguments)
-    assert bool(result.at_fixed_point)
-    assert bool(result.regular)
-    expected = jax.jit(jax.grad(unrolled, argnums=(0, 1, 2)))(*arguments)
-    assert_trees_close(actual, expected, 1e-5, 1e-6)
-    if record is RECORDS[0]:  # it takes long to compile: once is enough
-        ones = jax.tree.map(jnp.ones_like, arguments)
-        forward = jax.jit(lambda a: jax.jvp(lambda *b: implicit(*b)[0], a, ones)[1])(arguments)
-        np.testing.assert_allclose(forward, sum(slope.sum() for slope in actual), rtol=1e-6)
-
-
-def test_fit_tells_when_it_is_not_to_be_believed():
-    x, mixture, _ = fit_case(RECORDS[0])
-    early = ej.fit(x, mixture, max_iter=2)
-    assert not bool(early.at_fixed_point)
-    assert not bool(early.converged)
-    twins = ex.UnivariateGaussian(jnp.zeros(2), jnp.ones(2))
-
-    def of_twins(x):
-        result = ej.fit(x, ex.Mixture(jnp.asarray([0.5, 0.5]), twins))
-        return result.mixture.weights[0], result
-
-    slope, result = jax.grad(of_twins, has_aux=True)(x)
-    assert bool(result.at_fixed_point)
-    assert not bool(result.regular)
-    assert bool(jnp.isnan(slope).all())
 
 
 # Parameters without bounds

@@ -47,8 +47,11 @@ def compare(actual, expected):
 
 
 @jax_only
-@families
-@pytest.mark.parametrize("n", [12, 1200])  # few rows, and enough for other forms of densities
+@pytest.mark.parametrize(  # few rows, and enough for other forms of densities
+    ("record", "n"),
+    [*((record, 1200) for record in RECORDS), (RECORDS[0], 12), (RECORDS[-1], 12)],
+    ids=lambda a: getattr(a, "name", str(a)),
+)
 def test_no_promotion_of_ranks(backend, record, n):
     """JAX raises as it traces, so that nothing need be compiled."""
     import jax

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.test_jax import assert_trees_close, plain
+from tests.textbook import assert_trees_close, plain
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 jnp = jax.numpy
@@ -183,8 +183,14 @@ def test_sample_weights_of_another_dtype_are_no_other_program(i, name, dtype):
     assert len(COMPILED) == before
 
 
-@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint16, np.int64, np.float16, np.float32])
-@pytest.mark.parametrize("n", [1, 97, 2**19 + 1])  # the last has too many numbers to copy
+OF_ANOTHER_DTYPE = [
+    (97, dtype) for dtype in (bool, np.int8, np.uint16, np.int64, np.float16, np.float32)
+]
+OF_ANOTHER_DTYPE += [(1, np.int64), (1, np.float16)]
+OF_ANOTHER_DTYPE += [(2**19 + 1, dtype) for dtype in (bool, np.float32)]  # too many to copy
+
+
+@pytest.mark.parametrize(("n", "dtype"), OF_ANOTHER_DTYPE)
 def test_results_of_another_dtype_are_those_of_its_numbers(n, dtype):
     x = np.abs(3.0 * np.resize(rows(97), (n, 3))).astype(dtype)
     weight = np.ceil(np.resize(weights_of(97), n)).astype(dtype)
@@ -228,8 +234,9 @@ def test_a_doubling_takes_few_compilations():
     assert len(COMPILED) - before <= 10  # sizes 512 to 1024, and at most one for whatever
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [1, 97, 104])
+@pytest.mark.parametrize(
+    ("n", "dtype"), [(1, np.float32), (97, np.float32), (97, np.float64), (104, np.float64)]
+)
 def test_results_are_those_of_the_rows(n, dtype):
     x = rows(n, dtype)
     mixture = jax.tree.map(lambda a: a.astype(dtype), MIXTURE)
@@ -281,7 +288,7 @@ def test_eager_derivatives(name):
             jnp.stack([x, 2 * x]), LINE, weight
         ),
     }[name]
-    expected = transformed(jax.jit(plain))  # or else it is compiled operation by operation
+    expected = jax.jit(lambda: transformed(plain))()  # compiled at once
     assert_trees_close(transformed(total), expected, rtol=1e-8, atol=1e-10)
 
 

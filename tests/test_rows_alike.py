@@ -6,6 +6,8 @@ costs one number a component: log-densities are −½ (t − m)² G with G = ‖
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,8 @@ LARGE = (256, 784, 5000)
 DENSE = {"TiedGaussian", "FullGaussian"}
 
 by_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+# One precision for each family and number of features: compiling takes long; see conftest.py.
+shared_by_jax = pytest.mark.shared_by_jax("d", "family", "dtype")
 by_pattern = pytest.mark.parametrize("pattern", PATTERNS)
 by_family = pytest.mark.parametrize(
     "family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian", "FullGaussian"]
@@ -39,37 +43,43 @@ def draw(family, pattern, d, apart, dtype, above=0.27, n=N, seed=0):
     `above` is the size of the entries of P above its diagonal, with signs such that terms add up.
     """
     rng = np.random.default_rng([seed, d])
-    signs = PATTERNS[pattern](d).astype(dtype)
-    scales = np.ones(d) if family == "SphericalGaussian" else 1 / abs(signs)
+    signs, scales, factor, exact = pattern_of(family, pattern, d, dtype, above)
     m = np.array([-1, 1], dtype) * dtype_of(dtype)(apart / np.sqrt(d))
     t = (m[rng.integers(2, size=n)] * (1 + 0.05 * rng.normal(size=n))).astype(dtype)
-    factor = np.diag(scales)
-    if family in DENSE:
-        factor += np.triu(np.full((d, d), above), 1) * np.sign(signs)[:, None] * scales[:, None]
-    factor = factor.astype(dtype)
     second = {
         "SphericalGaussian": np.ones(2, dtype),
         "DiagonalGaussian": np.stack([(1 / scales**2).astype(dtype)] * 2),
         "TiedGaussian": factor,
         "FullGaussian": np.stack([factor] * 2),
     }[family]
-    truth = exact_oracle(signs, factor, t[CHECKED], m, family in DENSE)
+    truth = exact_oracle(exact, d, t[CHECKED], m)
     return np.outer(t, signs), np.ones(2, dtype), (np.outer(m, signs), second), truth
+
+
+@functools.cache  # for all distances between means
+def pattern_of(family, pattern, d, dtype, above):
+    """Return the pattern, its scales, the factor P, and what is exact of these."""
+    signs = PATTERNS[pattern](d).astype(dtype)
+    scales = np.ones(d) if family == "SphericalGaussian" else 1 / abs(signs)
+    factor = np.diag(scales)
+    if family in DENSE:
+        factor += np.triu(np.full((d, d), above), 1) * np.sign(signs)[:, None] * scales[:, None]
+    factor = factor.astype(dtype)
+    return signs, scales, factor, exact_sums(signs, factor, family in DENSE)
 
 
 def dtype_of(name):
     return np.dtype(name).type
 
 
-def exact_oracle(signs, factor, t, means, dense):
-    """Log-joints of rows t and means m times the pattern, of two components of equal weight."""
-    d = len(signs)
+def exact_sums(signs, factor, dense):
+    """Return ‖pattern P‖², the same without signs, log det P and the sum of |log P_jj|."""
     signs = [mp.mpf(float(sign)) for sign in signs]
     signed = unsigned = mp.mpf(0)
     if dense:  # entries above the diagonal are multiples of their row's, so that sums are cumulated
-        above = [mp.mpf(float(factor[i, -1])) for i in range(d)]
+        above = [mp.mpf(float(row[-1])) for row in factor]
         sums, sizes = mp.mpf(0), mp.mpf(0)
-        for j in range(d):
+        for j in range(len(signs)):
             own = signs[j] * mp.mpf(float(factor[j, j]))
             signed += (sums + own) ** 2
             unsigned += (sizes + abs(own)) ** 2
@@ -79,7 +89,12 @@ def exact_oracle(signs, factor, t, means, dense):
         own = [sign * mp.mpf(float(factor[j, j])) for j, sign in enumerate(signs)]
         signed = unsigned = mp.fsum(one**2 for one in own)
     logs = [mp.log(mp.mpf(float(f))) for f in np.diagonal(factor)]
-    log_scale, log_size = mp.fsum(logs), mp.fsum(map(abs, logs))
+    return signed, unsigned, mp.fsum(logs), mp.fsum(map(abs, logs))
+
+
+def exact_oracle(exact, d, t, means):
+    """Log-joints of rows t and means m times the pattern, of two components of equal weight."""
+    signed, unsigned, log_scale, log_size = exact
     constant = mp.mpf(d) / 2 * mp.log(2 * mp.pi)
     joint, scale = np.empty((len(t), 2), object), np.empty((len(t), 2), object)
     for i, row in enumerate(t):
@@ -90,14 +105,18 @@ def exact_oracle(signs, factor, t, means, dense):
     return oracle.Oracle(joint, scale)
 
 
+def joint_and_e_step(x, mixture):
+    """Compute both in one function, which is compiled at once."""
+    return ex.log_joint(x, mixture), ex.e_step(x, mixture)
+
+
 def check(backend, family, given, dtype):
     """Check log-joints and responsibilities against the truth."""
     x, weights, fields, truth = given
     components = getattr(ex, family)(*(backend.asarray(field, dtype) for field in fields))
     arguments = backend.data(x, dtype), ex.Mixture(backend.asarray(weights, dtype), components)
-    joint = backend.to_numpy(backend.call(ex.log_joint, *arguments))
-    oracle.assert_log_joint(joint[CHECKED], truth, dtype)
-    result = backend.call(ex.e_step, *arguments)
+    joint, result = backend.call(joint_and_e_step, *arguments)
+    oracle.assert_log_joint(backend.to_numpy(joint)[CHECKED], truth, dtype)
     oracle.assert_responsibilities(backend.to_numpy(result.responsibilities)[CHECKED], truth, dtype)
 
 
@@ -120,6 +139,7 @@ def test_log_joints_by_the_standard(backend, family, dtype):
 
 
 @pytest.mark.backends("jax_jit")
+@shared_by_jax
 @by_dtype
 @by_family
 @pytest.mark.parametrize("d", [16, 64, 128])
@@ -130,6 +150,7 @@ def test_log_joints_compiled(backend, d, family, dtype):
 
 
 @pytest.mark.backends("numpy", "jax")
+@shared_by_jax
 @by_dtype
 @pytest.mark.parametrize("family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian"])
 @pytest.mark.parametrize("d", LARGE)

@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--table", action="store_true", help="everything; this is the default")
     parser.add_argument("--only", metavar="REGEX", default="", help="benchmarks whose id has it")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: a smoke test")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one a family")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where JAX runs")
     parser.add_argument("--json", metavar="FILE", type=Path, help="keep pytest-benchmark's report")
     return parser

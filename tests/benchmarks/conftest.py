@@ -8,12 +8,13 @@ import re
 import pytest
 
 from tests.benchmarks.comparison import Bench
+from tests.benchmarks.problems import Problem
 from tests.benchmarks.timing import QUICK, Pace
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("estep_xp benchmarks")
-    group.addoption("--quick", action="store_true", help="tiny sizes, two rounds: a smoke test")
+    group.addoption("--quick", action="store_true", help="tiny sizes, one a family: a smoke test")
     group.addoption("--only", metavar="REGEX", default="", help="only benchmarks whose id has it")
     group.addoption("--device", choices=("cpu", "gpu"), default="cpu", help="where JAX runs")
 
@@ -34,11 +35,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items
         if only.search(item.name) and (item.get_closest_marker("on_gpu") or not on_gpu)
     ]
+    chosen = _one_a_family(chosen) if config.getoption("quick") else chosen
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
     if on_gpu and not _has_gpu():
         for item in items:
             item.add_marker(pytest.mark.skip(reason="JAX sees no GPU here"))
+
+
+def _one_a_family(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Leave out benchmarks whose tiny problem is that of another one, but for its dtype."""
+    found: dict[tuple[object, ...], pytest.Item] = {}
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        kinds = [a.family if isinstance(a, Problem) else a for a in parameters]
+        found.setdefault((item.function, *kinds), item)
+    return list(found.values())
 
 
 def _has_gpu() -> bool:
