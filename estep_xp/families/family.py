@@ -78,7 +78,7 @@ class Family(abc.ABC):
     @classmethod
     def _supports(cls, x: Array) -> Array:
         """Whether entries of finite observations, of any library, are inside the support."""
-        return x - x == 0
+        return abs(x) < math.inf
 
     def _n_parameters(self) -> int:
         """Number of free parameters; by default all numbers of all fields."""
