@@ -115,7 +115,7 @@ def initialize(
         mixture = _from_shares(space, family, whole, shares)
         values = shares
     if is_concrete(values) and not np.isfinite(to_host(values)).all():
-        _raise_for_bad_rows(space, column_names(x), *rows)
+        _raise_for_bad_rows(space, start.family, column_names(x), *rows)
     return mixture
 
 
@@ -125,6 +125,7 @@ def _from_shares(space: Space, family: Any, x: Array, shares: Array) -> Mixture:
     counts = xp.sum(shares, axis=0)
     if not isinstance(family, type):  # components of the wished shapes
         own = contract.estimable(family)
+        _check_template(own, shares.shape[1])
         sums = own._moments(*driver.compute(_Statistics(), space, family, x, shares))
         mixture: Mixture = driver.compute(m_step_formula, space, family, counts, sums, None)
         return mixture
@@ -132,6 +133,11 @@ def _from_shares(space: Space, family: Any, x: Array, shares: Array) -> Mixture:
         components = driver.compute(_FromShares(family), space, x, shares)
     elif hasattr(family, "start"):
         components = quietly(family.start, x, shares)
+        if not hasattr(components, "log_prob"):
+            raise TypeError(
+                f"{family.__name__}.start(x, responsibilities) gives {described(components)}; "
+                f"expected a {family.__name__}"
+            )
     else:
         name = family.__name__
         raise TypeError(
@@ -139,6 +145,21 @@ def _from_shares(space: Space, family: Any, x: Array, shares: Array) -> Mixture:
             f"wished shapes as family, or {name} a class method start(x, responsibilities)"
         )
     return Mixture(counts / xp.sum(counts), components)
+
+
+def _check_template(family: contract.Family, k: int) -> None:
+    """Raise unless components of the wished shapes are as many as are wished."""
+    found = family._n_components()
+    if found is not None and found != k:
+        raise ValueError(
+            f"family describes {found} components but n_components is {k}; expected components of "
+            "the wished shapes, or their class"
+        )
+
+
+def _with_support(family: Any) -> type[contract.Family]:
+    """The class that knows the support: of a user's class nothing is known."""
+    return family if issubclass(family, contract.Family) else contract.Family
 
 
 @dataclass(frozen=True)
@@ -213,16 +234,23 @@ def _check_rows(x: Array, family: Any) -> None:
 
 
 def _raise_for_bad_rows(
-    space: Space, columns: tuple[Any, ...], x: Array, weight: Array | None = None
+    space: Space,
+    family: Any,
+    columns: tuple[Any, ...],
+    x: Array,
+    weight: Array | None = None,
 ) -> None:
-    """Raise for the first row that is not finite, unless its weight is 0; or for all of them."""
+    """Raise for the first row that no family takes, unless its weight is 0; or for all of them."""
     xp = space.xp
-    finite = xp.isfinite(x) if len(x.shape) == 1 else xp.all(xp.isfinite(x), axis=1)
+    known = _with_support(family)
+    good = xp.isfinite(x) & known._supports(x)
+    good = good if len(x.shape) == 1 else xp.all(good, axis=1)
     if weight is not None:
-        finite = finite | (weight == 0)
-    found = suspects(space, x, xp.where(finite, xp.astype(finite, space.dtype), math.nan))
+        good = good | (weight == 0)
+    found = suspects(space, x, xp.where(good, xp.astype(good, space.dtype), math.nan))
     if found is not None:
         found.check("x", np.isfinite(found.rows), "must be finite", columns)
+        found.check("x", to_host(known._supports(found.rows)), known._support, columns)
     raise ValueError(
         f"x varies too much: the variance of a feature is too large for {space.dtype}; give x in "
         "larger units"
@@ -245,7 +273,7 @@ class _Start:
         variances = xp.where(variances == 0, 1.0, variances)
         centres, share = self.centres(x, weight, variances, draws)
         if not contract.starts_from_centres(self.family):
-            return given, self.hard_shares(x, weight, variances, centres)
+            return self.valid_rows(given, weight), self.hard_shares(x, weight, variances, centres)
         # Never so small that a component could not see its neighbours.
         share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
         k = draws.shape[0]
@@ -263,12 +291,26 @@ class _Start:
             for j in range(k)
         ]
         nearest = xp.argmin(xp.stack(distances), axis=0)
-        mass = xp.ones_like(x[:, 0]) if weight is None else weight
-        shares = [xp.where(nearest == j, mass, 0.0) for j in range(k)]
+        one = xp.ones_like(x[:, 0])
+        mass = (one if weight is None else weight)[:, None]
+        own = xp.stack([xp.where(nearest == j, one, 0.0) for j in range(k)], axis=1)
+        # A centre that is nearest to no row begins with an equal share of all rows.
+        shares = xp.where(xp.sum(own * mass, axis=0) == 0, 1.0 / k, own)
+        shares = mass * shares / xp.sum(shares, axis=1, keepdims=True)
         # What is wrong with a row shows in its shares.
-        wrong = xp.sum(0.0 * x, axis=1)
+        supported = _with_support(self.family)._supports(x)
+        wrong = xp.sum(xp.where(supported, 0.0 * x, math.nan), axis=1)
         wrong = wrong if weight is None else xp.where(weight > 0, wrong, 0.0)
-        return xp.stack(shares, axis=1) + wrong[:, None]
+        return shares + wrong[:, None]
+
+    def valid_rows(self, x: Array, weight: Array | None) -> Array:
+        """Rows (n, ...), the first that counts in the place of those of weight 0."""
+        if weight is None:
+            return x
+        xp = self.space.xp
+        counts = weight > 0
+        first = xp.take(x, xp.reshape(xp.argmax(xp.astype(counts, xp.int32)), (1,)), axis=0)
+        return xp.where(counts if x.ndim == 1 else counts[:, None], x, first)
 
     def overall_variances(self, x: Array, weight: Array | None) -> Array:
         """Variance (d,) of each feature: the statistics of a single component, taken twice."""

@@ -24,7 +24,12 @@ def squarem_step(
     spike on a single row would look like progress.
     """
     nonempty = twice.weights > 0
-    a, b, c = (_free(xp, mixture, nonempty) for mixture in (start, once, twice))
+    a, b, last = (_free(xp, mixture, nonempty) for mixture in (start, once, twice))
+    # A parameter at a bound, as a rate of 0, is infinite here: it stays where EM has brought it.
+    inside = [xp.isfinite(x + y + z) for x, y, z in zip(a, b, last, strict=True)]
+    a, b, c = (
+        [xp.where(*pair, 0.0) for pair in zip(inside, free, strict=True)] for free in (a, b, last)
+    )
     steps = [y - x for x, y in zip(a, b, strict=True)]
     turns = [z - 2.0 * y + x for x, y, z in zip(a, b, c, strict=True)]
     # Means are measured in deviations: a change of units changes nothing.
@@ -38,6 +43,7 @@ def squarem_step(
         x + 2.0 * factor * step + factor * factor * turn
         for x, step, turn in zip(a, steps, turns, strict=True)
     ]
+    moved = [xp.where(*three) for three in zip(inside, moved, last, strict=True)]
     mixture = _mixture(xp, moved, start.components, nonempty)
     return mixture, _is_usable(xp, mixture, floor)
 

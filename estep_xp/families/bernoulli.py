@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import numpy as np
-
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.summation import sum_pairwise
 from estep_xp.arrays.validation import (
@@ -111,9 +109,9 @@ class Bernoulli(RowFamily, _Probabilities):
     def _rows_shape(self) -> tuple[int | str, ...]:
         return ("n", *self.probabilities.shape[1:])
 
-    def _supports(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        supported: np.ndarray[Any, Any] = (rows == 0) | (rows == 1)
-        return supported
+    @classmethod
+    def _supports(cls, x: Array) -> Array:
+        return (x == 0) | (x == 1)
 
     def _width(self, ops: BlockOps) -> int:
         del ops

@@ -67,9 +67,10 @@ class Family(abc.ABC):
     def _rows_shape(self) -> tuple[int | str, ...] | None:
         """Shape of the observations, as ("n", d); None for any with rows along the first axis."""
 
-    def _supports(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Whether entries of finite observations are inside the support."""
-        return np.ones(rows.shape, dtype=bool)
+    @classmethod
+    def _supports(cls, x: Array) -> Array:
+        """Whether entries of finite observations, of any library, are inside the support."""
+        return abs(x) < math.inf
 
     def _n_parameters(self) -> int:
         """Number of free parameters; by default all numbers of all fields."""
@@ -112,12 +113,13 @@ class Family(abc.ABC):
         """Return the record of those sums, a NamedTuple."""
 
     def _check_moments(self, name: str, moments: Any) -> None:
-        """Raise unless this is such a record, of the shapes of these components."""
-        record = self._moments(*moments) if isinstance(moments, tuple) else moments
-        if type(record) is not type(moments):
-            raise TypeError(f"{name} is a {type(moments).__name__}; expected a record of sums")
-        for field, array in zip(moments._fields, moments, strict=True):
-            check_array(f"{name}.{field}", array, tuple(array.shape))
+        """Raise unless this is such a record; by default its sums have the parameters' shapes."""
+        parameters = self._parameters().values()
+        expected = type(self._moments(*parameters))
+        if not isinstance(moments, expected):
+            raise TypeError(f"{name} is a {type(moments).__name__}; expected {expected.__name__}")
+        for field, array, like in zip(moments._fields, moments, parameters, strict=True):
+            check_array(f"{name}.{field}", array, tuple(like.shape))
 
     @abc.abstractmethod
     def _maximized(

@@ -132,14 +132,25 @@ class OpenFamily(RowFamily):
                 f"{_name(self.components)}.maximize(counts, statistics) gives a {_name(new)}; "
                 f"expected a {_name(self.components)}"
             )
+        for field, old, one in zip(new._fields, self.components, new, strict=True):
+            _check_like(f"{_name(new)}.maximize(counts, statistics).{field}", one, old)
         pairs = zip(self.components, new, strict=True)
         kept: Components = type(new)(*(_keep_empty(xp, lost, old, one) for old, one in pairs))
         return kept
 
 
-def _keep_empty(xp: Namespace, lost: Array, old: Array, new: Array) -> Array:
+def _check_like(name: str, new: Any, old: Any) -> None:
+    """Raise unless a parameter of an M-step has the shape of the old one."""
+    shape, expected = (getattr(value, "shape", ()) for value in (new, old))
+    if hasattr(old, "shape") and tuple(shape) != tuple(expected):
+        got, wanted = shape_text(tuple(shape)), shape_text(tuple(expected))
+        raise ValueError(f"{name} is of shape {got}; expected shape {wanted}, as before")
+
+
+def _keep_empty(xp: Namespace, lost: Array, old: Any, new: Any) -> Any:
     """Parameters of an M-step, but the old ones of components that have lost their rows."""
-    if new.ndim == 0 or new.shape[0] != lost.shape[0]:  # of all components together
+    shape = getattr(new, "shape", ())
+    if not shape or shape[0] != lost.shape[0]:  # of all components together
         return new
     return xp.where(_per_component(lost, new), old, new)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import numpy as np
-
+from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.special import log_gamma, x_log_y
 from estep_xp.arrays.summation import sum_pairwise
@@ -106,9 +105,9 @@ class Poisson(RowFamily, _Rates):
     def _rows_shape(self) -> tuple[int | str, ...]:
         return ("n", *self.rates.shape[1:])
 
-    def _supports(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        supported: np.ndarray[Any, Any] = (rows >= 0) & (rows == np.floor(rows))
-        return supported
+    @classmethod
+    def _supports(cls, x: Array) -> Array:
+        return (x >= 0) & (x == namespace_of(x).floor(x))
 
     def _width(self, ops: BlockOps) -> int:
         del ops
@@ -117,7 +116,7 @@ class Poisson(RowFamily, _Rates):
 
     def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
         rates, x = self.rates[None, ...], x[:, None, ...]
-        is_count = (x >= 0) & (x == xp.floor(x))
+        is_count = self._supports(x)
         x = xp.where(is_count, x, 0.0)
         terms = x_log_y(xp, x, rates) - rates - log_gamma(xp, x + 1.0)
         terms = xp.where(is_count, terms, xp.nan)

@@ -93,13 +93,14 @@ class Masked(NamedTuple):
 def _valid_row(ops: BlockOps, x: Array, zero: Array) -> Array:
     """A row of the block that takes part, ready to broadcast: it is inside the family's support.
 
-    The first row where none takes part, since the caller gave it as a row.
+    Zeros where no row takes part: a number at least, and a count.
     """
     xp = ops.xp
     if zero.shape[0] == 0:
         return x
     first = xp.reshape(xp.argmin(xp.astype(zero, xp.int32)), (1,))
-    return xp.take(x, first, axis=x.ndim - 1 if ops.axis == 0 else 0)
+    row = xp.take(x, first, axis=x.ndim - 1 if ops.axis == 0 else 0)
+    return xp.where(xp.all(zero), xp.zeros_like(row), row)
 
 
 def _unusable(ops: BlockOps, x: Array) -> Array:
