@@ -28,6 +28,7 @@ class BlockOps:
     # There are enough rows to prepare more for them than the plainest form of a density.
     many_rows: bool = False
     product_dtype: Any = None  # the dtype that features are computed in, if it is not that of rows
+    only_shares: bool = False  # log-joints are only normalised: some may be estimates
 
     # Numbers can be looked at, to choose what to do with them.
     values_visible = False
@@ -46,6 +47,10 @@ class BlockOps:
 
     # Products of features are quicker to make of chosen rows of a block than one after the other.
     gathers_products = False
+
+    def for_shares(self) -> BlockOps:
+        """The same for log-joints that are only normalised, if that makes a difference."""
+        return self
 
     def map_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
@@ -144,6 +149,18 @@ class BlockOps:
 
     def squared_norms(self, residuals: Array, factor: Array, cuts: list[int]) -> Array:
         """Squared lengths of residuals times large triangular factors, summed between cuts."""
+        raise NotImplementedError
+
+    def estimate_squared_norms(
+        self, rows: Array, means: Array, factors: Array, scale: Array
+    ) -> Array:
+        """Squared lengths (k, rows) of (x − μ) P · scale in single precision; P (k, d, d)."""
+        raise NotImplementedError
+
+    def replace_(
+        self, values: Array, flags: Array, function: Callable[[int, Array], Array], x: Array
+    ) -> Array:
+        """Values (k, rows), but f(j, x) for the flagged rows x of each component j."""
         raise NotImplementedError
 
     def multiply_slices(self, theta: Array, features: Array, slices: list[slice]) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from estep_xp.arrays.block import expand_rows
 from estep_xp.arrays.logsumexp import (
@@ -60,6 +60,8 @@ class MixtureKernel:
     zeros: bool  # some weight may be zero
     lazy: bool  # results can't be checked: bad rows must show
 
+    normalizes: ClassVar[bool] = True  # log-joints are no results themselves
+
     def prepare(self, ops: BlockOps, parameters: Mixture) -> Prepared:
         """Prepare weights and components."""
         weights, components = parameters
@@ -77,6 +79,8 @@ class MixtureKernel:
 
     def evaluated(self, ops: BlockOps, prepared: Prepared, x: Array) -> contract.Evaluated:
         """Log-joints of a block, as `normalize` takes them."""
+        if self.normalizes and prepared.weights.gain is None:
+            ops = ops.for_shares()
         return contract.evaluated(
             ops, prepared.components, prepared.shared, prepared.weights.log, x
         )
@@ -118,6 +122,8 @@ class Posterior(MixtureKernel):
 @dataclass(frozen=True)
 class LogJoint(MixtureKernel):
     """Log-joint densities, and the largest of each row to tell bad rows by."""
+
+    normalizes = False
 
     @property
     def tails(self) -> tuple[tuple[int, ...], ...]:

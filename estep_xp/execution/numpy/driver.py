@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from estep_xp.arrays.summation import Sum, sum_pairwise, values_of
 from estep_xp.execution.call_options import available_threads
 from estep_xp.execution.kernel import RowKernel, SumKernel
 from estep_xp.execution.numpy.blas import OneThread, on_one_thread
+from estep_xp.execution.numpy.estimate import estimate_squared_norms
 from estep_xp.execution.numpy.threads import in_order
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ _SUBNORMAL, _ZERO = -707.0, -745.2
 # Share of a block's exponentials up to which slow ones are best taken apart from the others.
 _FEW_SLOW = 0.03
 
+# Share of a block's rows up to which to take them takes less time than to compute all.
+_MOST_TAKEN = 0.8
+
 # Share of a block's rows up to which mending them takes less time than the sure form for all.
 _FEW_BAD = 0.5
 
@@ -84,6 +88,10 @@ class NumpyOps(BlockOps):
     differentiable = False
     # Long double is double precision on some systems.
     has_extended = bool(np.finfo(np.longdouble).eps < 0.01 * np.finfo(np.float64).eps)
+
+    def for_shares(self) -> NumpyOps:
+        """The same for log-joints that are only normalised."""
+        return self if self.only_shares else replace(self, only_shares=True)
 
     def map_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
@@ -180,6 +188,25 @@ class NumpyOps(BlockOps):
                 products[..., a:, :] += np.matmul(factor[..., a:b, a:].mT, block[..., a:b, :])
             result[..., start : start + step] = self.sum_squares_(products, -2)
         return result
+
+    def estimate_squared_norms(
+        self, rows: Array, means: Array, factors: Array, scale: Array
+    ) -> Array:
+        """Squared lengths of standardised residuals in single precision."""
+        return estimate_squared_norms(rows, means, factors, scale)
+
+    def replace_(
+        self, values: Array, flags: Array, function: Callable[[int, Array], Array], x: Array
+    ) -> Array:
+        """Values of single rows that are computed anew, written over the old ones."""
+        by_row = np.ascontiguousarray(x.T)  # whose rows are quicker to take
+        for j, flagged in enumerate(flags):
+            rows = np.flatnonzero(flagged)
+            if len(rows) > _MOST_TAKEN * len(flagged):
+                values[j] = function(j, x)
+            elif len(rows) > 0:
+                values[j, rows] = function(j, np.take(by_row, rows, axis=0).T)
+        return values
 
     def multiply_slices(self, theta: Array, features: Array, slices: list[slice]) -> Array:
         """Products of theta and features, of as many rows at a time as stay in the cache."""
