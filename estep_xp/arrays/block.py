@@ -233,12 +233,12 @@ class BlockOps:
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
-        recheck: Callable[[Array, Array], Array],
+        mend: Mending,
     ) -> Granted:
         """Values of a block by `quick` for rows whose bound is below the limit, else by `sure`.
 
-        Of some rows whose bound is above the limit, `recheck` tells by their places and values
-        which ones `quick` is good enough for all the same.
+        Of single rows whose bound is above the limit, those values may be kept that are good
+        enough all the same, and the others mended.
         """
         raise NotImplementedError
 
@@ -254,6 +254,13 @@ class BlockOps:
         That is one array for each of real numbers that the arguments hold, in their order.
         """
         raise NotImplementedError
+
+
+class Mending(NamedTuple):
+    """A second look at single rows, and what to do about it."""
+
+    are_exact: Callable[[Array, Array], Array]  # flags (k, some) of values, given places of rows
+    of_pairs: Callable[[Array, Array], Array]  # values (pairs,) of rows x and their components
 
 
 class Granted(NamedTuple):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estep_xp.arrays.block import BlockOps, Granted, loop_components
+from estep_xp.arrays.block import BlockOps, Granted, Mending, loop_components
 from estep_xp.arrays.summation import Sum
 from estep_xp.execution.jax.sizes import by_rows, weighted, with_zeros
 from estep_xp.execution.kernel import RowKernel, SlopeKernel, SumKernel, TotalKernel
@@ -83,10 +83,10 @@ class JaxOps(BlockOps):
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
-        recheck: Callable[[Array, Array], Array],
+        mend: Mending,
     ) -> Granted:
         """Values of a block by one form for all rows."""
-        del recheck
+        del mend
         return Granted(jax.lax.cond(jnp.all(bounds <= limit), lambda: quick()[0], lambda: sure(x)))
 
     def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from estep_xp.arrays.block import BlockOps, Granted, loop_components
+from estep_xp.arrays.block import BlockOps, Granted, Mending, loop_components
 from estep_xp.arrays.namespace import numpy_namespace
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, sum_pairwise, values_of
@@ -65,6 +65,9 @@ _MOST_TAKEN = 0.8
 
 # Share of a block's rows up to which mending them takes less time than the sure form for all.
 _FEW_BAD = 0.5
+
+# Components of a row up to which mending them one by one takes less time than all of them at once.
+_FEW_PAIRS = 4
 
 # Numbers in NumPy's buffer, 8192 unless told. What is broadcast against shorter arrays than that is
 # first repeated in the buffer, which costs more than the operation.
@@ -275,9 +278,9 @@ class NumpyOps(BlockOps):
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
-        recheck: Callable[[Array, Array], Array],
+        mend: Mending,
     ) -> Granted:
-        """Values of a block; single rows that are not good enough are mended."""
+        """Values of a block; single ones that are not good enough are mended."""
         largest = float(np.maximum.reduce(bounds, initial=0.0))
         if largest <= limit:
             return Granted(*quick(), None, largest)
@@ -286,10 +289,15 @@ class NumpyOps(BlockOps):
         if len(bad) > _FEW_BAD * len(fine):
             return Granted(sure(x))
         values, by_product = quick()
-        fine[bad] = recheck(bad, values[:, bad])
-        bad = np.flatnonzero(~fine)
-        if len(bad) > 0:
+        some = values[:, bad]
+        exact = mend.are_exact(bad, some)
+        components, places = np.nonzero(~exact)
+        fine[bad] = np.logical_and.reduce(exact, axis=0)
+        if len(places) > _FEW_PAIRS * len(bad):
             values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
+        elif len(places) > 0:
+            rows = bad[places]
+            values[components, rows] = mend.of_pairs(np.take(x, rows, axis=-1), components)
         return Granted(values, by_product, fine)
 
     def take_rows(self, values: Array, flags: Array) -> Array:
