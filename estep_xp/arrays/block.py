@@ -28,6 +28,7 @@ class BlockOps:
     # There are enough rows to prepare more for them than the plainest form of a density.
     many_rows: bool = False
     product_dtype: Any = None  # the dtype that features are computed in, if it is not that of rows
+    only_shares: bool = False  # log-joints are only normalised: some may be estimates
 
     # Numbers can be looked at, to choose what to do with them.
     values_visible = False
@@ -46,6 +47,10 @@ class BlockOps:
 
     # Products of features are quicker to make of chosen rows of a block than one after the other.
     gathers_products = False
+
+    def for_shares(self) -> BlockOps:
+        """The same for log-joints that are only normalised, if that makes a difference."""
+        return self
 
     def map_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
@@ -146,6 +151,18 @@ class BlockOps:
         """Squared lengths of residuals times large triangular factors, summed between cuts."""
         raise NotImplementedError
 
+    def estimate_squared_norms(
+        self, rows: Array, means: Array, factors: Array, scale: Array
+    ) -> Array:
+        """Squared lengths (k, rows) of (x − μ) P · scale in single precision; P (k, d, d)."""
+        raise NotImplementedError
+
+    def replace_(
+        self, values: Array, flags: Array, function: Callable[[int, Array], Array], x: Array
+    ) -> Array:
+        """Values (k, rows), but f(j, x) for the flagged rows x of each component j."""
+        raise NotImplementedError
+
     def multiply_slices(self, theta: Array, features: Array, slices: list[slice]) -> Array:
         """Products of theta (k, m) and m features of a block, the sum over slices of them."""
         xp = self.xp
@@ -216,12 +233,12 @@ class BlockOps:
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
-        recheck: Callable[[Array, Array], Array],
+        mend: Mending,
     ) -> Granted:
         """Values of a block by `quick` for rows whose bound is below the limit, else by `sure`.
 
-        Of some rows whose bound is above the limit, `recheck` tells by their places and values
-        which ones `quick` is good enough for all the same.
+        Of single rows whose bound is above the limit, those values may be kept that are good
+        enough all the same, and the others mended.
         """
         raise NotImplementedError
 
@@ -237,6 +254,13 @@ class BlockOps:
         That is one array for each of real numbers that the arguments hold, in their order.
         """
         raise NotImplementedError
+
+
+class Mending(NamedTuple):
+    """A second look at single rows, and what to do about it."""
+
+    are_exact: Callable[[Array, Array], Array]  # flags (k, some) of values, given places of rows
+    of_pairs: Callable[[Array, Array], Array]  # values (pairs,) of rows x and their components
 
 
 class Granted(NamedTuple):

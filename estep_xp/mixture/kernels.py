@@ -46,6 +46,8 @@ class Posterior(MixtureKernel):
 class LogJoint(MixtureKernel):
     """Log-joint densities, and the largest of each row to tell bad rows by."""
 
+    normalizes = False
+
     @property
     def tails(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of one row of the results."""

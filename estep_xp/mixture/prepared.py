@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from estep_xp.arrays.logsumexp import LogNormalized, MixingWeights, mixing_weights, normalize
 from estep_xp.families.contract import family_of, nan_where_infinite
@@ -46,6 +46,8 @@ class MixtureKernel:
     zeros: bool  # some weight may be zero
     lazy: bool  # results can't be checked: bad rows must show
 
+    normalizes: ClassVar[bool] = True  # log-joints are no results themselves
+
     def prepare(self, ops: BlockOps, parameters: Mixture) -> Prepared:
         """Prepare weights and components."""
         weights, components = parameters
@@ -63,6 +65,8 @@ class MixtureKernel:
 
     def evaluated(self, ops: BlockOps, prepared: Prepared, x: Array) -> Evaluated:
         """Log-joints of a block, as `normalize` takes them."""
+        if self.normalizes and prepared.weights.gain is None:
+            ops = ops.for_shares()
         return prepared.family._evaluated(ops, prepared.shared, x)
 
     def normalized(

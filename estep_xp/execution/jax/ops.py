@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from estep_xp.arrays.block import BlockOps, Granted, loop_components
+from estep_xp.arrays.block import BlockOps, Granted, Mending, loop_components
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,10 +68,10 @@ class JaxOps(BlockOps):
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
-        recheck: Callable[[Array, Array], Array],
+        mend: Mending,
     ) -> Granted:
         """Values of a block by one form for all rows."""
-        del recheck
+        del mend
         return Granted(jax.lax.cond(jnp.all(bounds <= limit), lambda: quick()[0], lambda: sure(x)))
 
     def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from estep_xp.arrays.block import BlockOps, Granted, loop_components
+from estep_xp.arrays.block import BlockOps, Granted, Mending, loop_components
 from estep_xp.arrays.namespace import numpy_namespace
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, sum_pairwise, values_of
@@ -18,6 +18,7 @@ from estep_xp.execution.call_options import available_threads
 from estep_xp.execution.driver import Driver
 from estep_xp.execution.kernel import RowKernel, SumKernel
 from estep_xp.execution.numpy.blas import OneThread, on_one_thread
+from estep_xp.execution.numpy.estimate import estimate_squared_norms
 from estep_xp.execution.numpy.threads import in_order
 
 if TYPE_CHECKING:
@@ -60,8 +61,14 @@ _SUBNORMAL, _ZERO = -707.0, -745.2
 # Share of a block's exponentials up to which slow ones are best taken apart from the others.
 _FEW_SLOW = 0.03
 
+# Share of a block's rows up to which to take them takes less time than to compute all.
+_MOST_TAKEN = 0.8
+
 # Share of a block's rows up to which mending them takes less time than the sure form for all.
 _FEW_BAD = 0.5
+
+# Components of a row up to which mending them one by one takes less time than all of them at once.
+_FEW_PAIRS = 4
 
 # Numbers in NumPy's buffer, 8192 unless told. What is broadcast against shorter arrays than that is
 # first repeated in the buffer, which costs more than the operation.
@@ -85,6 +92,10 @@ class NumpyOps(BlockOps):
     differentiable = False
     # Long double is double precision on some systems.
     has_extended = bool(np.finfo(np.longdouble).eps < 0.01 * np.finfo(np.float64).eps)
+
+    def for_shares(self) -> NumpyOps:
+        """The same for log-joints that are only normalised."""
+        return self if self.only_shares else replace(self, only_shares=True)
 
     def map_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
@@ -182,6 +193,25 @@ class NumpyOps(BlockOps):
             result[..., start : start + step] = self.sum_squares_(products, -2)
         return result
 
+    def estimate_squared_norms(
+        self, rows: Array, means: Array, factors: Array, scale: Array
+    ) -> Array:
+        """Squared lengths of standardised residuals in single precision."""
+        return estimate_squared_norms(rows, means, factors, scale)
+
+    def replace_(
+        self, values: Array, flags: Array, function: Callable[[int, Array], Array], x: Array
+    ) -> Array:
+        """Values of single rows that are computed anew, written over the old ones."""
+        by_row = np.ascontiguousarray(x.T)  # whose rows are quicker to take
+        for j, flagged in enumerate(flags):
+            rows = np.flatnonzero(flagged)
+            if len(rows) > _MOST_TAKEN * len(flagged):
+                values[j] = function(j, x)
+            elif len(rows) > 0:
+                values[j, rows] = function(j, np.take(by_row, rows, axis=0).T)
+        return values
+
     def multiply_slices(self, theta: Array, features: Array, slices: list[slice]) -> Array:
         """Products of theta and features, of as many rows at a time as stay in the cache."""
         rows = features.shape[1]
@@ -249,9 +279,9 @@ class NumpyOps(BlockOps):
         quick: Callable[[], tuple[Array, Any]],
         sure: Callable[[Array], Array],
         x: Array,
-        recheck: Callable[[Array, Array], Array],
+        mend: Mending,
     ) -> Granted:
-        """Values of a block; single rows that are not good enough are mended."""
+        """Values of a block; single ones that are not good enough are mended."""
         largest = float(np.maximum.reduce(bounds, initial=0.0))
         if largest <= limit:
             return Granted(*quick(), None, largest)
@@ -260,10 +290,15 @@ class NumpyOps(BlockOps):
         if len(bad) > _FEW_BAD * len(fine):
             return Granted(sure(x))
         values, by_product = quick()
-        fine[bad] = recheck(bad, values[:, bad])
-        bad = np.flatnonzero(~fine)
-        if len(bad) > 0:
+        some = values[:, bad]
+        exact = mend.are_exact(bad, some)
+        components, places = np.nonzero(~exact)
+        fine[bad] = np.logical_and.reduce(exact, axis=0)
+        if len(places) > _FEW_PAIRS * len(bad):
             values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
+        elif len(places) > 0:
+            rows = bad[places]
+            values[components, rows] = mend.of_pairs(np.take(x, rows, axis=-1), components)
         return Granted(values, by_product, fine)
 
     def take_rows(self, values: Array, flags: Array) -> Array:

@@ -7,6 +7,7 @@ lie far from the origin, and (x − μ)² / σ² over- or underflows where x −
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -15,7 +16,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
-from estep_xp.arrays.block import expand_components, expand_rows
+from estep_xp.arrays.block import Mending, expand_components, expand_rows
 from estep_xp.arrays.namespace import Space, to_host
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.validation import (
@@ -40,6 +41,7 @@ from estep_xp.families.gaussian.quadratic import PRODUCTS, Quadratic
 from estep_xp.families.gaussian.residual import (
     Standardizer,
     log_density,
+    log_joint_of_pairs,
     norms_by_features,
     standardize,
 )
@@ -185,12 +187,13 @@ class Gaussian(Family):
             values = log_joint(ops, natural, features)
             return ops.xp.astype(values, dtype, copy=False), features
 
-        def recheck(some: Array, values: Array) -> Array:
+        def exact(some: Array, values: Array) -> Array:
             z, squares = (ops.xp.take(a, some, axis=1 - ops.axis) for a in (rows.z, rows.squares))
             constants = residual.log_normalizers
             return are_exact(ops, kind, natural, Rows(z, z, squares), values, constants)
 
-        values, features, fine, largest = ops.select(bounds, limit, quickly, surely, x, recheck)
+        mend = Mending(exact, functools.partial(log_joint_of_pairs, ops, residual))
+        values, features, fine, largest = ops.select(bounds, limit, quickly, surely, x, mend)
         return Evaluated(x, values, largest, None if features is None else Form(features, fine))
 
     def _evaluated_by_block(

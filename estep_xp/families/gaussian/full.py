@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays import linalg
@@ -12,6 +13,7 @@ from estep_xp.families.gaussian.moments import (
     centred_products,
     products,
 )
+from estep_xp.families.gaussian.negligible import log_joint_of_shares
 from estep_xp.families.gaussian.parameters import (
     checked_factors,
     checked_means,
@@ -97,6 +99,11 @@ class FullGaussian(DependentGaussian, MeansFactors):
 
     def _standardizer(self, ops: BlockOps) -> Standardizer:
         return by_factors(ops, self.means, self.precision_cholesky)
+
+    def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
+        exactly = functools.partial(super()._log_joint, ops)
+        joint = log_joint_of_shares(ops, prepared, x, exactly) if ops.only_shares else None
+        return exactly(prepared, x) if joint is None else joint
 
     _second_moment = staticmethod(products)
 

@@ -201,7 +201,7 @@ def _unsigned_squares(ops: BlockOps, kind: Quadratic, rotation: Array, z: Array)
 def are_exact(
     ops: BlockOps, kind: Quadratic, form: Natural, rows: Rows, values: Array, constants: Array
 ) -> Array:
-    """Whether log-joints of rows by features (k, rows) are exact, for each row (rows,).
+    """Whether log-joints of rows by features (k, rows) are exact.
 
     The bound of each component by itself is less than that of all of them; and half the squared
     length of a standardised residual, what a log-joint is less than its constant (k,), is a part of
@@ -214,7 +214,7 @@ def are_exact(
         squares = _unsigned_squares(ops, kind, form.rotation, rows.z)
         bounds = bounds + xp.matmul(components.unsigned_slopes, squares)
     enough = xp.maximum(components.share * (constants[:, None] - values), form.bound.limit)
-    return xp.all((bounds <= enough) & (bounds < math.inf), axis=0)
+    return (bounds <= enough) & (bounds < math.inf)
 
 
 def _by_slopes(ops: BlockOps, slopes: Array, squares: Array) -> Array:

@@ -6,6 +6,7 @@ import math
 import operator
 from typing import TYPE_CHECKING, NamedTuple
 
+from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.summation import add_pairwise
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
 
 _LOG_2PI = math.log(2.0 * math.pi)
+_PAIRS = 512  # of rows and components whose P are looked at at a time
 
 
 class Standardizer(NamedTuple):
@@ -87,3 +89,32 @@ def norms_by_features(ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
 
 def _components_last(xp: Namespace, array: Array) -> Array:
     return xp.permute_dims(array, (*range(1, array.ndim), 0))
+
+
+def log_joint_of_pairs(ops: BlockOps, prepared: Standardizer, x: Array, components: Array) -> Array:
+    """Log-joints (pairs,) of rows x, which are last, each under its own component (pairs,)."""
+    means, factors, constants = prepared
+    residuals = x - _chosen(ops, means, components)
+    if factors.ndim < 3:
+        standardized = standardize(ops, residuals, _chosen(ops, factors, components))
+        if means.ndim == 1:
+            squared = ops.square_(standardized)
+        else:
+            squared = ops.sum_squares_(standardized, 0)
+    elif factors.shape[0] == 1:
+        squared = linalg.squared_norms(ops, residuals, factors[0, ...])
+    else:
+        pieces = []
+        for start in range(0, len(components), _PAIRS):
+            some = slice(start, start + _PAIRS)
+            chosen = ops.xp.take(factors, components[some], axis=0)
+            rows = ops.xp.matrix_transpose(residuals[:, some])[:, :, None]
+            pieces.append(linalg.squared_norms(ops, rows, chosen)[:, 0])
+        squared = ops.xp.concat(pieces)
+    return log_density(ops, squared, _chosen(ops, constants, components))
+
+
+def _chosen(ops: BlockOps, array: Array, components: Array) -> Array:
+    """Numbers (pairs,) or (d, pairs) of these components."""
+    chosen = ops.xp.take(array, components, axis=0)
+    return ops.xp.matrix_transpose(chosen) if chosen.ndim > 1 else chosen
