@@ -121,6 +121,10 @@ def _fold(
 def _over_groups(whole: Sum) -> tuple[Array, Sum]:
     """Sums over all groups; and that of the first two, which are one in two parts, in full."""
     groups = whole.total.shape[0]
+    if groups == 1:
+        total, lost = whole.total[0], whole.lost[0]
+        pair = Sum(total[0], lost[0]).joined(Sum(total[1], lost[1]))
+        return Sum(total, lost).value(jnp), pair
     first, second = (Sum(whole.total[:, i], whole.lost[:, i]) for i in (0, 1))
     parts = jnp.stack(first.joined(second), axis=1)
     # Each group has places of its own for these, so that devices exchange all in one sum.

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from estep_xp.arrays.block import BlockOps, Granted, loop_components
+from estep_xp.arrays.block import BlockOps, Granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from estep_xp.arrays.array_types import Array
 
-# Components that are written out one after the other: every one more takes as long to compile as
-# the loop that stands for any number of them.
-_UNROLLED = 1
+# Numbers of all rows, features and components that are worth an array of their own: it is compiled
+# in less time than a loop over components.
+_BATCHED = 1 << 19
 
 # Rows from which on more may be prepared than the plainest form of a density. For sums that means
 # to compile two forms and all that follows from each, which takes some seconds.
@@ -148,9 +149,8 @@ class JaxOps(BlockOps):
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
     ) -> Any:
         """f(a[j], b[j]) for each component j, stacked along the axis."""
-        del x
-        if arrays[0].shape[0] <= _UNROLLED:
-            return loop_components(jnp, function, arrays, axis)
+        if math.prod(x.shape) * arrays[0].shape[0] <= _BATCHED:
+            return jax.vmap(function, out_axes=axis)(*arrays)
         stacked = jax.lax.map(lambda one: function(*one), arrays)
         return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
 
