@@ -54,7 +54,7 @@ class MaskedRows(NamedTuple):
 
     rows: tuple[Array, ...]
     zero: Array | None = None  # rows of weight zero
-    replaced: Array | None = None  # those of them that have no density: x is a placeholder there
+    replaced: Array | None = None  # those of them that are padding, or whose x is a placeholder
 
     def zero_replaced(self, ops: BlockOps, values: Array) -> Array:
         """Values of rows, but 0 for replaced rows."""
