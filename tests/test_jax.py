@@ -87,7 +87,7 @@ def test_numbers_that_no_cache_holds(dtype, compiled):
 
 @pytest.mark.parametrize("n", [1, 999, 1001, 10_000, 100_000, 1_000_003, 10**7])
 def test_blocks_leave_no_rest_where_they_can(n):
-    size = blocks._even(n, 3000)
+    size = blocks._even_block_size(n, 3000)
     if n % size:
         assert size <= 3000
         assert size % 64 == 0

@@ -74,14 +74,14 @@ def formula(x: np.ndarray, mixture: ex.Mixture) -> tuple[np.ndarray, np.ndarray]
 
 @pytest.mark.parametrize("n", [1, 8, 9, 63, 64, 65, 127, 128, 129, 1000, 4097, 99_999, 2**20])
 def test_sizes(n):
-    size = sizes.size_of(n)
+    size = sizes.padded_size(n)
     assert n <= size <= max(n + 7, n * 9 / 8)
-    assert sizes.size_of(size) == size
+    assert sizes.padded_size(size) == size
 
 
 @pytest.mark.parametrize("least", [64, 512, 1024, 2**17])
 def test_eight_sizes_in_a_doubling(least):
-    assert len({sizes.size_of(n) for n in range(least + 1, 2 * least + 1)}) == 8
+    assert len({sizes.padded_size(n) for n in range(least + 1, 2 * least + 1)}) == 8
 
 
 def total(x, mixture, weight=None):
@@ -148,7 +148,7 @@ OTHERS += [("e_step", dtype) for dtype in (bool, np.int8, np.float16, np.float32
 @pytest.mark.parametrize(("i", "name", "dtype"), [(i, *other) for i, other in enumerate(OTHERS)])
 def test_rows_of_another_dtype_are_no_other_program(i, name, dtype):
     n = 514 + 2 * i  # a cast that was compiled for one call would be at hand for the next
-    assert sizes.size_of(n - 1) == sizes.size_of(n) == 576
+    assert sizes.padded_size(n - 1) == sizes.padded_size(n) == 576
     x = (3.0 * rows(n)[:, 0] > 4.0) if dtype is bool else 3.0 * rows(n)[:, 0]
     CALLS[name](on_device(x[:-1].astype(dtype)))
     before = len(COMPILED)
@@ -175,7 +175,7 @@ OTHER_WEIGHTS += [("log_likelihood", dtype) for dtype in (bool, np.float16, np.f
 )
 def test_sample_weights_of_another_dtype_are_no_other_program(i, name, dtype):
     n = 578 + 2 * i
-    assert sizes.size_of(n - 1) == sizes.size_of(n) == 640
+    assert sizes.padded_size(n - 1) == sizes.padded_size(n) == 640
     x, weight = rows(n)[:, 0], np.ceil(weights_of(n)).astype(dtype)
     WEIGHTED[name](on_device(x[:-1]), LINE, on_device(weight[:-1]))
     before = len(COMPILED)
@@ -222,7 +222,7 @@ def test_derivatives_by_sample_weight_take_few_programs(name):
         assert len(COMPILED) - before <= 4
         before = len(COMPILED)
         for fewer in (n - 1, n - 5, n - 9):
-            assert sizes.size_of(fewer) == sizes.size_of(n)
+            assert sizes.padded_size(fewer) == sizes.padded_size(n)
             of_rows(fewer)
         assert len(COMPILED) == before
 
@@ -379,8 +379,8 @@ def test_compiled_and_large_calls_are_left_alone():
     program = str(jax.make_jaxpr(lambda mixture: ex.log_likelihood(x, mixture))(MIXTURE))
     assert "97" in program
     assert "104" not in program
-    assert sizes.weighted((on_device(np.zeros(2**20 + 1)),)) is None
-    assert sizes.weighted((on_device(np.zeros((0, 3))),)) is None
+    assert sizes.pad_rows((on_device(np.zeros(2**20 + 1)),)) is None
+    assert sizes.pad_rows((on_device(np.zeros((0, 3))),)) is None
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])

@@ -61,12 +61,12 @@ class SumKernel(Protocol):
 class TotalKernel(RowKernel, Protocol):
     """A number for each row, whose sum has derivatives that cost no more than the sum."""
 
-    def slopes(self, *, by_x: bool, by_sample_weight: bool) -> SlopeKernel:
+    def gradient_kernel(self, *, by_x: bool, by_sample_weight: bool) -> GradientKernel:
         """The kernel of its derivatives: by parameters, and those by rows that are wanted."""
         ...
 
 
-class SlopeKernel(Protocol):
+class GradientKernel(Protocol):
     """The derivatives of a sum over rows. Hashable: what it is compiled for."""
 
     @property

@@ -14,7 +14,7 @@ from jax.scipy.linalg import solve_triangular
 
 from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.validation import check_whole
-from estep_xp.execution.jax.sizes import by_rows
+from estep_xp.execution.jax.sizes import run_padded
 from estep_xp.mixture.call import pad_call, warn_of_impossible_rows
 from estep_xp.mixture.estep import log_likelihood
 from estep_xp.mixture.mixture import Mixture
@@ -75,7 +75,7 @@ def scores(x: ArrayLike, mixture: Mixture, *, block_size: int = _ROWS) -> Mixtur
     def of_rows(x: Array) -> tuple[Array, ...]:
         return tuple(jax.tree.leaves(_scores(block_size, x, mixture)))
 
-    totals, *slopes = by_rows(of_rows, call.rows)
+    totals, *slopes = run_padded(of_rows, call.rows)
     warn_of_impossible_rows(call, totals)
     scores: Mixture = jax.tree.unflatten(jax.tree.structure(mixture), slopes)
     return scores

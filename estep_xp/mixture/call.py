@@ -17,7 +17,6 @@ from estep_xp.arrays.validation import (
     check_non_negative,
     check_not_flushed,
     check_shape,
-    check_weights,
     has_zeros,
     suspects,
 )
@@ -25,6 +24,7 @@ from estep_xp.execution import RowKernel
 from estep_xp.families import contract
 from estep_xp.mixture.kernels import LogJoint, LogLikelihood
 from estep_xp.mixture.mixture import Mixture, check_mixture
+from estep_xp.mixture.parameters import check_parameters
 
 
 class Call(NamedTuple):
@@ -58,10 +58,9 @@ def prepare_call(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = 
     if sample_weight is not None:
         named["sample_weight"] = sample_weight
     space, columns = space_of(named), column_names(x)
-    weights = check_weights(space, space.parameter("weights", weights))
-    components = contract.check_components(space, components, weights.shape[0])
+    checked = check_parameters(space, mixture)
     x = space.rows(name, x)
-    contract.check_rows_shape(name, components, x)
+    contract.check_rows_shape(name, checked.components, x)
     rows: tuple[Array, ...] = (x,)
     masks = False
     if sample_weight is not None:
@@ -75,8 +74,7 @@ def prepare_call(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = 
             )
         rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
-    checked = Mixture(weights, components)
-    return Call(space, name, rows, checked, has_zeros(weights), masks, columns)
+    return Call(space, name, rows, checked, has_zeros(checked.weights), masks, columns)
 
 
 def run_kernel(

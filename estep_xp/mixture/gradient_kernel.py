@@ -9,7 +9,7 @@ from estep_xp.arrays.logsumexp import mixing_weights
 from estep_xp.families.contract import family_of
 from estep_xp.families.family import Evaluated
 from estep_xp.mixture.masking import WeightedKernel
-from estep_xp.mixture.prepared import Prepared, log_likelihood_of
+from estep_xp.mixture.prepared import Prepared, row_log_likelihoods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Slopes(WeightedKernel):
+class LogLikelihoodGradient(WeightedKernel):
     """The log-likelihood and its derivatives, for libraries that can differentiate densities.
 
     By Fisher's identity (Salakhutdinov, Roweis and Ghahramani 2003) the derivatives by parameters
@@ -34,19 +34,19 @@ class Slopes(WeightedKernel):
 
     def prepare(self, ops: BlockOps, parameters: Mixture) -> Prepared:
         """Prepare weights and components."""
-        # Derivatives by rows are as exact as residuals are, which features cancel.
+        # The product form loses digits of x − μ, and with them of derivatives by rows.
         return super().prepare(replace(ops, many_rows=False) if self.by_x else ops, parameters)
 
     def block(
         self, ops: BlockOps, prepared: Prepared, *rows: Array
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Sums over a block of rows (x,) or (x, sample_weight), and derivatives by these."""
-        masked = self.masked(ops, prepared, rows)
+        masked = self.mask_rows(ops, prepared, rows)
         xp = ops.xp
-        block, pull = self._pulled(ops, prepared, masked.rows[0])
-        normalized = self.normalized(ops, prepared, block, masked.zero)
+        block, pull = self._pull_back(ops, prepared, masked.rows[0])
+        normalized = self.normalize(ops, prepared, block, masked.zero)
         log_likelihood = ops.sum_rows(masked.contributions(ops, normalized))
-        by_sample_weight = log_likelihood_of(ops, normalized) if self.by_sample_weight else None
+        by_sample_weight = row_log_likelihoods(ops, normalized) if self.by_sample_weight else None
         # A row of zero density belongs to no component: derivatives through it are 0.
         total = xp.where(normalized.total == 0, 1.0, normalized.total)
         normalized = normalized._replace(total=total)
@@ -54,10 +54,10 @@ class Slopes(WeightedKernel):
         by_components = () if pull is None else pull(responsibilities)
         by_rows: list[Array] = []
         if self.by_x:
-            by_rows.append(masked.where_usable(ops, by_components[-1]))
+            by_rows.append(masked.zero_replaced(ops, by_components[-1]))
             by_components = by_components[:-1]
         if by_sample_weight is not None:
-            by_rows.append(masked.where_usable(ops, by_sample_weight))
+            by_rows.append(masked.zero_replaced(ops, by_sample_weight))
         if prepared.family._has_expected_log_prob:
             by_components = prepared.family._moments_block(
                 ops, prepared.shared, block, responsibilities
@@ -65,26 +65,26 @@ class Slopes(WeightedKernel):
         rows_axis = 1 - ops.axis
         counts = [xp.sum(responsibilities, axis=rows_axis)]
         if normalized.ratios is not None:  # also of components without weight
-            ratios = masked.shared_out(ops, normalized.ratios, normalized.total)
+            ratios = masked.weight_shares(ops, normalized.ratios, normalized.total)
             counts.append(xp.sum(ratios, axis=rows_axis))
         return (*log_likelihood, *counts, *by_components), tuple(by_rows)
 
-    def _pulled(
+    def _pull_back(
         self, ops: BlockOps, prepared: Prepared, x: Array
     ) -> tuple[Evaluated, Callable[[Array], tuple[Array, ...]] | None]:
-        """An evaluated block, and how it is differentiated by components and rows if need be."""
+        """An evaluated block, and its pullback to components and rows where that is needed."""
         arguments: tuple[Any, ...] = (x,) if self.by_x else ()
         if not prepared.family._has_expected_log_prob:
             arguments = (prepared.components, *arguments)
         elif not arguments:
-            return self.evaluated(ops, prepared, x), None
+            return self.evaluate(ops, prepared, x), None
 
         def log_joint(*arguments: Any) -> Array:
             rows = arguments[-1] if self.by_x else x
             components = prepared.components
             if not prepared.family._has_expected_log_prob:
                 components = arguments[0]
-            return self.evaluated(ops, prepared._replace(components=components), rows).log_joint
+            return self.evaluate(ops, prepared._replace(components=components), rows).log_joint
 
         joint, pull = ops.pullback(log_joint, *arguments)
         return Evaluated(x, joint), pull

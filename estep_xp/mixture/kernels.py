@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from estep_xp.arrays.logsumexp import without_dead
 from estep_xp.families.contract import mark_nonfinite_rows
-from estep_xp.mixture.gradient_kernel import Slopes
+from estep_xp.mixture.gradient_kernel import LogLikelihoodGradient
 from estep_xp.mixture.masking import WeightedKernel
-from estep_xp.mixture.prepared import MixtureKernel, Prepared, log_likelihood_of
+from estep_xp.mixture.prepared import MixtureKernel, Prepared, row_log_likelihoods
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
@@ -33,12 +33,12 @@ class Posterior(MixtureKernel):
         """Evaluate a block."""
 
         def posterior(prepared: Prepared) -> tuple[Array, ...]:
-            block = self.evaluated(ops, prepared, rows[0])
-            normalized = self.normalized(ops, prepared, block)
-            log_likelihood = log_likelihood_of(ops, normalized)
+            block = self.evaluate(ops, prepared, rows[0])
+            normalized = self.normalize(ops, prepared, block)
+            log_likelihood = row_log_likelihoods(ops, normalized)
             return normalized.result(ops), log_likelihood
 
-        results: tuple[Array, ...] = prepared.by_weights(ops, posterior)
+        results: tuple[Array, ...] = prepared.call_without_zeros(ops, posterior)
         return results
 
 
@@ -55,7 +55,7 @@ class LogJoint(MixtureKernel):
 
     def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block."""
-        joint = self.evaluated(ops, prepared, rows[0]).log_joint
+        joint = self.evaluate(ops, prepared, rows[0]).log_joint
         if self.lazy:
             joint = mark_nonfinite_rows(ops, rows[0], joint)
         joint = without_dead(joint, prepared.weights, ops.axis)
@@ -73,18 +73,18 @@ class LogLikelihood(WeightedKernel):
 
     def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Evaluate a block of rows (x,) or (x, sample_weight)."""
-        masked = self.masked(ops, prepared, rows)
+        masked = self.mask_rows(ops, prepared, rows)
 
         def contributions(prepared: Prepared) -> Array:
-            block = self.evaluated(ops, prepared, masked.rows[0])
-            return masked.contributions(ops, self.normalized(ops, prepared, block, masked.zero))
+            block = self.evaluate(ops, prepared, masked.rows[0])
+            return masked.contributions(ops, self.normalize(ops, prepared, block, masked.zero))
 
-        return (prepared.by_weights(ops, contributions),)
+        return (prepared.call_without_zeros(ops, contributions),)
 
-    def slopes(self, *, by_x: bool, by_sample_weight: bool) -> Slopes:
+    def gradient_kernel(self, *, by_x: bool, by_sample_weight: bool) -> LogLikelihoodGradient:
         """The kernel of the sum's derivatives."""
         flags = (self.masks, by_x, by_sample_weight)
-        return Slopes(self.k, self.zeros, self.lazy, *flags, pads=self.pads)
+        return LogLikelihoodGradient(self.k, self.zeros, self.lazy, *flags, pads=self.pads)
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ class ExpectedStatistics(WeightedKernel):
     def sums(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
         """Sum over a block of rows (x,) or (x, sample_weight)."""
         xp = ops.xp
-        masked = self.masked(ops, prepared, rows)
+        masked = self.mask_rows(ops, prepared, rows)
         x = masked.rows[0]
 
-        block = self.evaluated(ops, prepared, x)
-        normalized = self.normalized(ops, prepared, block, masked.zero)
+        block = self.evaluate(ops, prepared, x)
+        normalized = self.normalize(ops, prepared, block, masked.zero)
         log_likelihood = ops.sum_rows(masked.contributions(ops, normalized))
         n_rows = xp.sum(masked.weights(ops, normalized.total))
         responsibilities = masked.responsibilities(ops, normalized)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Prepared(NamedTuple):
-    """What all blocks share."""
+    """What all blocks of a call share."""
 
     components: Components
     shared: Any  # by the components
@@ -29,8 +29,8 @@ class Prepared(NamedTuple):
         """What answers for the components."""
         return family_of(self.components)
 
-    def by_weights(self, ops: BlockOps, function: Callable[[Prepared], Any]) -> Any:
-        """What `function` makes of it, with less work if no weight that may be zero is."""
+    def call_without_zeros(self, ops: BlockOps, function: Callable[[Prepared], Any]) -> Any:
+        """Call `function(prepared)`; with less work if no weight turns out to be zero."""
         if self.weights.gain is None:
             return function(self)
         positive = self._replace(weights=MixingWeights(self.weights.log))
@@ -63,13 +63,13 @@ class MixtureKernel:
         """Numbers that a row needs meanwhile, beyond itself."""
         return self.k + family_of(parameters.components)._width(ops)
 
-    def evaluated(self, ops: BlockOps, prepared: Prepared, x: Array) -> Evaluated:
+    def evaluate(self, ops: BlockOps, prepared: Prepared, x: Array) -> Evaluated:
         """Log-joints of a block, as `normalize` takes them."""
         if self.normalizes and prepared.weights.gain is None:
             ops = ops.for_shares()
         return prepared.family._evaluated(ops, prepared.shared, x)
 
-    def normalized(
+    def normalize(
         self,
         ops: BlockOps,
         prepared: Prepared,
@@ -81,7 +81,7 @@ class MixtureKernel:
         return normalize(ops, block.log_joint, prepared.weights, block.bound, masked, mark)
 
 
-def log_likelihood_of(ops: BlockOps, normalized: LogNormalized) -> Array:
+def row_log_likelihoods(ops: BlockOps, normalized: LogNormalized) -> Array:
     """Log-likelihoods (rows,) of a normalised block."""
     logarithm = ops.xp.log(normalized.total)
     return logarithm if normalized.shift is None else normalized.shift + logarithm

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.kernel import SlopeKernel, SumKernel
+    from estep_xp.execution.kernel import GradientKernel, SumKernel
 
-# Numbers in a block of a sum over rows: what a CPU's cache holds, and an accelerator's wants.
+# Numbers in a block of rows: on a CPU what its cache holds; an accelerator needs larger blocks.
 _BLOCK_NUMBERS = {"cpu": 1 << 19}
 _MANY_BLOCK_NUMBERS = 1 << 23
-_LEAST_ROWS = 1024  # products of fewer are slow, and sums of many numbers are added up too often
-_UNEVEN = 0.25  # how far from it a size may be that leaves no rest
-_VECTOR, _LINES = 8, 64  # rows that fill a vector, and lines of the cache
+_LEAST_ROWS = 1024  # matrix products of fewer rows are slow, and adding up the sums takes its time
+_TOLERANCE = 0.25  # share by which a block size may differ from the best one to leave no rest
+_VECTOR, _LINES = 8, 64  # rows that fill a vector register, and whole cache lines
 
 
 def sum_rows(
@@ -70,21 +70,21 @@ def fold_rows(
     kernel: Any, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Sums over all rows, and results for each."""
-    return _fold(_by_slices, kernel, groups, size, rows, parameters)
+    return _fold(_loop_over_slices, kernel, groups, size, rows, parameters)
 
 
 @fold_rows.defjvp
 def _fold_rows_jvp(
     kernel: Any, groups: int, size: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
-    # The derivative of a slice is an array of all rows, one for each block; that of a scan is not.
-    # But a scan copies the rows, so it is only for those who ask for derivatives.
-    function = functools.partial(_fold, _by_scan, kernel, groups, size)
+    # The derivative of a slice is an array of all rows, for each block; a scan over blocks has none
+    # of these. But a scan copies the rows, so only derivatives use it.
+    function = functools.partial(_fold, _scan_blocks, kernel, groups, size)
     return jax.jvp(function, primals, tangents)
 
 
 def _fold(
-    looped: Callable[..., tuple[Sum, tuple[Array, ...]]],
+    loop: Callable[..., tuple[Sum, tuple[Array, ...]]],
     kernel: Any,
     groups: int,
     size: int,
@@ -97,23 +97,23 @@ def _fold(
         prepared = kernel.prepare(ops, parameters)
         shapes: list[tuple[int, ...]] = []
 
-        def packed(*block: Array) -> tuple[Array, tuple[Array, ...]]:
+        def sum_block(*block: Array) -> tuple[Array, tuple[Array, ...]]:
             sums, by_rows = kernel.block(ops, prepared, *block)
             shapes[:] = [one.shape for one in sums]
-            return _packed(sums), by_rows
+            return _concatenate(sums), by_rows
 
         # Compiled, so that it is traced once for all blocks of a size.
-        block = jax.jit(_in_groups(groups, packed))
+        block = jax.jit(_in_groups(groups, sum_block))
         grouped = [a.reshape(groups, a.shape[0] // groups, *a.shape[1:]) for a in rows]
         n = grouped[0].shape[1]
         n_blocks = n // size if n > size else 0  # a single block takes no loop to compile
-        rest, by_rows = _of_rest(block, grouped, n_blocks * size, size)
+        rest, by_rows = _sum_rest(block, grouped, n_blocks * size, size)
         whole = Sum.of(jnp, rest)
         if n_blocks:
-            whole, pieces = looped(block, whole, n_blocks, size, grouped)
-            by_rows = tuple(map(_joined, pieces, by_rows))
+            whole, pieces = loop(block, whole, n_blocks, size, grouped)
+            by_rows = tuple(map(_join, pieces, by_rows))
     vector, first = _over_groups(whole)
-    _, _, *others = _unpacked(vector, shapes)
+    _, _, *others = _split(vector, shapes)
     sums = (*first.parts(jnp), *others)
     return sums, tuple(a.reshape(-1, *a.shape[2:]) for a in by_rows)
 
@@ -121,6 +121,10 @@ def _fold(
 def _over_groups(whole: Sum) -> tuple[Array, Sum]:
     """Sums over all groups; and that of the first two, which are one in two parts, in full."""
     groups = whole.total.shape[0]
+    if groups == 1:
+        total, lost = whole.total[0], whole.lost[0]
+        pair = Sum(total[0], lost[0]).joined(Sum(total[1], lost[1]))
+        return Sum(total, lost).value(jnp), pair
     first, second = (Sum(whole.total[:, i], whole.lost[:, i]) for i in (0, 1))
     parts = jnp.stack(first.joined(second), axis=1)
     # Each group has places of its own for these, so that devices exchange all in one sum.
@@ -132,8 +136,8 @@ def _over_groups(whole: Sum) -> tuple[Array, Sum]:
     return vector[:numbers], Sum(total, lost).added_up(jnp)
 
 
-def _of_rest(block: Callable[..., Any], grouped: list[Array], start: int, size: int) -> Any:
-    """What a function of a block gives of the rows from `start` on, which may be none."""
+def _sum_rest(block: Callable[..., Any], grouped: list[Array], start: int, size: int) -> Any:
+    """Results of a function of blocks for the rows from `start` on, of which there may be none."""
     rest = [array[:, start:] for array in grouped]
     if rest[0].shape[1]:
         return block(*rest)
@@ -143,7 +147,7 @@ def _of_rest(block: Callable[..., Any], grouped: list[Array], start: int, size: 
     return jnp.zeros(sums.shape, sums.dtype) + nothing, tuple(none)
 
 
-def _joined(pieces: Array, rest: Array) -> Array:
+def _join(pieces: Array, rest: Array) -> Array:
     """Results of all rows in each group: those of blocks, which come first, and of the rest."""
     whole = jnp.moveaxis(pieces, 0, 1)
     return jnp.concatenate([whole.reshape(whole.shape[0], -1, *whole.shape[3:]), rest], axis=1)
@@ -154,14 +158,14 @@ def _in_groups(groups: int, function: Callable[..., Any]) -> Callable[..., Any]:
     if groups > 1:
         return jax.vmap(function)
 
-    def of_the_one(*blocks: Array) -> Any:
-        # A batch of one takes longer than its one item: choices are lost, and products slower.
+    def call_on_single_group(*blocks: Array) -> Any:
+        # A batch of one group would be slower: `vmap` turns conditionals into selects.
         return jax.tree.map(lambda a: a[None], function(*(block[0] for block in blocks)))
 
-    return of_the_one
+    return call_on_single_group
 
 
-def _by_slices(
+def _loop_over_slices(
     block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[Array]
 ) -> tuple[Sum, tuple[Array, ...]]:
     def add(so_far: Sum, i: Array) -> tuple[Sum, tuple[Array, ...]]:
@@ -173,7 +177,7 @@ def _by_slices(
     return results
 
 
-def _by_scan(
+def _scan_blocks(
     block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[Array]
 ) -> tuple[Sum, tuple[Array, ...]]:
     @jax.checkpoint
@@ -189,26 +193,26 @@ def _by_scan(
     return results
 
 
-def _packed(sums: tuple[Array, ...]) -> Array:
+def _concatenate(sums: tuple[Array, ...]) -> Array:
     """All sums in one vector: devices exchange it in one go."""
     return jnp.concatenate([one.reshape(-1) for one in sums])
 
 
-def _unpacked(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
+def _split(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
     parts = jnp.split(vector, ends.tolist())
     return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 def cut_rows(
-    kernel: SumKernel | SlopeKernel,
+    kernel: SumKernel | GradientKernel,
     rows: tuple[Array, ...],
     parameters: Any,
     block_size: int | None,
 ) -> tuple[int, int]:
-    """Into how many groups rows are cut, and these into blocks of which size."""
-    # Rows that are sharded evenly over the devices: each keeps to its own, and the devices meet in
-    # one reduction at the end. Where there is a single device this is a single group.
+    """Number of groups that rows are cut into, and the size of the blocks within each group."""
+    # A group is what one device holds of rows that are sharded evenly: devices exchange nothing but
+    # the sums of groups, at the end. A single device has a single group.
     groups = _shards(rows[0])
     n = max(1, rows[0].shape[0] // groups)
     size = block_size or _default_block_size(kernel, n, rows, parameters)
@@ -216,31 +220,31 @@ def cut_rows(
 
 
 def _shards(rows: Array) -> int:
-    """Into how many pieces the rows of an array are cut, or how many it may be."""
+    """Number of devices that the rows of an array are sharded over, or may be."""
     n: int = rows.shape[0]
     if n == 0:
         return 1
     if isinstance(rows, jax.core.Tracer):
-        # How they will be sharded is not known yet; over all devices, or some, is the rule.
+        # The sharding of a traced array is not known yet; usually it is over all devices.
         return math.gcd(n, jax.device_count())
     piece: int = rows.sharding.shard_shape(rows.shape)[0]
     return n // piece
 
 
 def _default_block_size(
-    kernel: SumKernel | SlopeKernel, n: int, rows: tuple[Array, ...], parameters: Any
+    kernel: SumKernel | GradientKernel, n: int, rows: tuple[Array, ...], parameters: Any
 ) -> int:
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
     width = kernel.width(ops_for(rows, sums=True), parameters)
     width += sum(math.prod(array.shape[1:]) for array in rows)
-    return _even(n, max(_LEAST_ROWS, numbers // int(width)))
+    return _even_block_size(n, max(_LEAST_ROWS, numbers // int(width)))
 
 
-def _even(n: int, size: int) -> int:
-    """A size of blocks near `size` that leaves no rest of `n` rows, or else whole cache lines."""
-    # A rest is compiled anew, and its blocks are no quicker for being small.
-    fewest = max(1, math.ceil(n / size * (1.0 - _UNEVEN)))
-    for blocks in range(fewest, math.ceil(n / size * (1.0 + _UNEVEN)) + 1):
+def _even_block_size(n: int, size: int) -> int:
+    """A block size near `size` that divides `n`, or else one of whole cache lines."""
+    # Rows that are left over are a second block size, compiled for itself.
+    fewest = max(1, math.ceil(n / size * (1.0 - _TOLERANCE)))
+    for blocks in range(fewest, math.ceil(n / size * (1.0 + _TOLERANCE)) + 1):
         if n % (blocks * _VECTOR) == 0:
             return n // blocks
     return size - size % _LINES

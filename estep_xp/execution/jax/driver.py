@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from estep_xp.execution.jax.blocks import sum_rows
 from estep_xp.execution.jax.gradient import total
 from estep_xp.execution.jax.rows import map_rows
-from estep_xp.execution.jax.sizes import by_rows, weighted, with_zeros
+from estep_xp.execution.jax.sizes import pad_numbers, pad_rows, run_padded
 from estep_xp.execution.jax.while_loop import iterated
 
 if TYPE_CHECKING:
@@ -35,18 +35,18 @@ __all__ = [
 
 def of_rows(function: Callable[..., Array], *arrays: Array) -> Array:
     """Call `function`, which treats every row alone, compiled."""
-    (result,) = by_rows(lambda *rows: (_compute(function, *rows),), arrays)
+    (result,) = run_padded(lambda *rows: (_compute(function, *rows),), arrays)
     return result
 
 
 def sum_of(numbers: Array) -> Array:
     """Add up one number of each row."""
-    return jnp.sum(with_zeros(numbers))
+    return jnp.sum(pad_numbers(numbers))
 
 
 def padded(rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
     """Rows with others of weight 0 appended, so that few programs are compiled."""
-    return weighted(rows)
+    return pad_rows(rows)
 
 
 def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:

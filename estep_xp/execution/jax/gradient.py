@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.kernel import SlopeKernel, TotalKernel
+    from estep_xp.execution.kernel import GradientKernel, TotalKernel
 
 
 def total(
@@ -42,13 +42,15 @@ def _total(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _compiled_total(kernel: TotalKernel, rows: tuple[Array, ...], parameters: Any) -> Array:
-    def of_rows() -> Array:
+    def log_likelihoods() -> Array:
         return trace_rows(kernel, rows, parameters)[0]
 
     ops = ops_for(rows)
-    # In one loop with their sum, the numbers would be left to a single thread.
+    # XLA would fuse the log-likelihoods into the loop of their sum, which a single thread runs.
     witness = jax.tree.leaves(parameters)[0]
-    return jnp.sum(ops.materialize(of_rows, witness) if ops.recomputes else of_rows())
+    return jnp.sum(
+        ops.materialize(log_likelihoods, witness) if ops.recomputes else log_likelihoods()
+    )
 
 
 @functools.partial(_total.defjvp, symbolic_zeros=True)
@@ -62,7 +64,7 @@ def _total_jvp(
     # derivative does not trace the sum, too.
     (rows, parameters), (by_rows, by_parameters) = primals, tangents
     by_x, *by_sample_weight = map(_is_given, by_rows)
-    gradient = kernel.slopes(by_x=by_x, by_sample_weight=any(by_sample_weight))
+    gradient = kernel.gradient_kernel(by_x=by_x, by_sample_weight=any(by_sample_weight))
     leaves = zip(jax.tree.leaves(parameters), jax.tree.leaves(by_parameters), strict=True)
     directions = [tangent for leaf, tangent in leaves if is_real(leaf)]
     wanted = any(map(_is_given, directions))
@@ -73,7 +75,7 @@ def _total_jvp(
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled_gradient(
-    kernel: SlopeKernel,
+    kernel: GradientKernel,
     block_size: int | None,
     by_parameters: bool,
     rows: tuple[Array, ...],

@@ -1,54 +1,55 @@
-"""Arithmetic on a block in JAX: rows first; many components are looped over."""
+"""Arithmetic on a block in JAX, and the sizes from which on another way of it is faster."""
 
 from __future__ import annotations
 
 import functools
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from estep_xp.arrays.block import BlockOps, Granted, Mending, loop_components
+from estep_xp.arrays.block import BlockOps, Granted, Mending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from estep_xp.arrays.array_types import Array
 
-# Components that are written out one after the other: every one more takes as long to compile as
-# the loop that stands for any number of them.
-_UNROLLED = 1
+# Largest n d k for which components are a batch axis. A loop over components needs less memory, but
+# takes longer to compile.
+_BATCHED = 1 << 19
 
-# Rows from which on more may be prepared than the plainest form of a density. For sums that means
-# to compile two forms and all that follows from each, which takes some seconds.
+# Fewest rows for which two forms of a density are prepared. For sums both are compiled, which takes
+# about a second.
 _MANY_ROWS, _MANY_ROWS_OF_SUMS = 1000, 4097
 
-# Features that loops are written out for: the compiler makes one pass over rows and components of
-# such a loop, and a product of matrices is slower. The work for features that depend on each other
-# grows with their square, and so does the time to compile it, which few rows are not worth.
+# Most features for which loops over features are unrolled: the compiler fuses an unrolled loop into
+# one pass over rows and components, which is faster than a matrix product. For dependent features
+# the unrolled code grows with their square, and few rows do not make up for its compile time.
 _FEATURES_UNROLLED, _DEPENDENT_UNROLLED, _FEW_UNROLLED = 64, 16, 8
 
-# Of so many numbers, not rows of features, that no cache holds their densities: components up to
-# which these are computed anew wherever they are used.
-_BEYOND_CACHE, _FOLDED = 1 << 18, 32
+# Univariate observations whose densities no cache holds, and most components for which such
+# densities are recomputed at each use rather than stored.
+_BEYOND_CACHE, _RECOMPUTED = 1 << 18, 32
 
-# Features whose products with each other are summed in less time than residuals' products.
+# Most features for which one matrix product, which sums the products of all pairs of features, is
+# faster than sums of products of residuals component by component.
 _MOST_FEATURES = 64
 
 
 @dataclass(frozen=True)
 class JaxOps(BlockOps):
-    """Rows first; many components are looped over."""
+    """Rows first; components are a batch axis, or looped over where that takes too much memory."""
 
     decides_per_block: bool = False
-    recomputes: bool = False  # densities are quicker to compute anew than to keep
-
+    recomputes: bool = False  # densities are faster to recompute than to store
     gathers_products = True
 
     def uses_product_form(self, d: int, *, products: bool, independent: bool) -> bool:
-        """Whether features make log-densities quicker, or what is summed from them."""
+        """Whether the product form makes log-densities, or sums of them, faster."""
         if not self.decides_per_block:
             return (
                 self.many_rows
@@ -58,7 +59,7 @@ class JaxOps(BlockOps):
         return self.many_rows and d > 1 and not (products and d > _MOST_FEATURES)
 
     def uses_product_form_for_density(self, *, products: bool) -> bool:
-        """Whether they make log-densities quicker, too, where they pay for sums."""
+        """Whether log-densities are faster by the product form where sums are."""
         return not products
 
     def select(
@@ -79,26 +80,26 @@ class JaxOps(BlockOps):
         return jax.lax.cond(flag, if_true, if_false)
 
     def materialize(self, compute: Callable[[], Any], witness: Array) -> Any:
-        """What `compute` gives, computed once however often it is used."""
-        # The compiler would rather compute it anew for each of its uses than keep it, and barriers
-        # it takes down. A choice it has to leave alone: here between all and nothing but NaN.
+        """Arrays that `compute` gives, computed once however often they are used."""
+        # XLA would recompute the arrays for each use, and removes optimization barriers. It cannot
+        # look through a conditional: the other branch, all NaN, is never taken.
         shapes = jax.eval_shape(compute)
 
-        def nothing() -> Any:
+        def all_nan() -> Any:
             return jax.tree.map(lambda one: jnp.full(one.shape, jnp.nan, one.dtype), shapes)
 
-        return jax.lax.cond(jnp.any(witness == witness), compute, nothing)
+        return jax.lax.cond(jnp.any(witness == witness), compute, all_nan)
 
     def mask_without_derivative(self, values: Array, flags: Array, constant: float) -> Array:
-        """The values; the flags are looked at where derivatives are taken, and not before."""
-        # To choose would make the E-step a quarter slower.
+        """The values; the flags mask nothing but their derivative."""
+        # A `where` on the values would make the E-step a quarter slower.
         del constant
         unchanged: Array = _without_derivative(values, flags)
         return unchanged
 
     def max_components(self, values: Array) -> Array:
         """The largest number of each row (rows,)."""
-        return self._folded(jnp.maximum, jnp.max, values)
+        return self._reduce_components(jnp.maximum, jnp.max, values)
 
     def sum(self, values: Array, axis: int) -> Array:
         """Sums along an axis: XLA adds up long ones as a tree."""
@@ -106,28 +107,28 @@ class JaxOps(BlockOps):
 
     def sum_components(self, values: Array) -> Array:
         """The sum of each row (rows,)."""
-        return self._folded(jnp.add, jnp.sum, values)
+        return self._reduce_components(jnp.add, jnp.sum, values)
 
     def divide_rows_(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
         """Shares over the totals of rows."""
-        if exponents is None or not self._folds(shares):
+        if exponents is None or not self._unrolls_reduction(shares):
             return super().divide_rows_(shares, totals)
-        # Shares are not kept: to compute them anew in this form takes half the time.
+        # Shares are recomputed, which takes half the time in this form.
         return jnp.exp(exponents - jnp.log(totals)[:, None])
 
-    def _folds(self, values: Array) -> bool:
-        return self.recomputes and values.shape[1] <= _FOLDED
+    def _unrolls_reduction(self, values: Array) -> bool:
+        return self.recomputes and values.shape[1] <= _RECOMPUTED
 
-    def _folded(
+    def _reduce_components(
         self, function: Callable[..., Array], whole: Callable[..., Array], values: Array
     ) -> Array:
-        if not self._folds(values):
+        if not self._unrolls_reduction(values):
             return whole(values, axis=1)
-        # The compiler makes it part of the loop that the values come from, and keeps none of them.
+        # XLA fuses an unrolled reduction with what computes the values, and stores none of them.
         return functools.reduce(function, [values[:, j] for j in range(values.shape[1])])
 
     def unrolls_features(self, d: int, *, independent: bool) -> bool:
-        """Whether loops over features are better written out, for all components at once."""
+        """Whether loops over features are unrolled, for all components at once."""
         if independent:
             return d <= _FEATURES_UNROLLED
         return d <= (_DEPENDENT_UNROLLED if self.many_rows else _FEW_UNROLLED)
@@ -139,20 +140,21 @@ class JaxOps(BlockOps):
         leaves, structure = jax.tree.flatten(arguments)
         real = [is_real(leaf) for leaf in leaves]
 
-        def of_real(*numbers: Array) -> Array:
-            found = iter(numbers)
-            every = [next(found) if one else leaf for one, leaf in zip(real, leaves, strict=True)]
+        def call_with(*numbers: Array) -> Array:
+            replacements = iter(numbers)
+            every = [
+                next(replacements) if one else leaf for one, leaf in zip(real, leaves, strict=True)
+            ]
             return function(*jax.tree.unflatten(structure, every))
 
-        return jax.vjp(of_real, *itertools.compress(leaves, real))
+        return jax.vjp(call_with, *itertools.compress(leaves, real))
 
     def map_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
     ) -> Any:
         """f(a[j], b[j]) for each component j, stacked along the axis."""
-        del x
-        if arrays[0].shape[0] <= _UNROLLED:
-            return loop_components(jnp, function, arrays, axis)
+        if math.prod(x.shape) * arrays[0].shape[0] <= _BATCHED:
+            return jax.vmap(function, out_axes=axis)(*arrays)
         stacked = jax.lax.map(lambda one: function(*one), arrays)
         return jax.tree.map(lambda stack: jnp.moveaxis(stack, 0, axis), stacked)
 
@@ -171,12 +173,12 @@ def _without_derivative_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...
 
 def ops_for(rows: tuple[Array, ...], *, sums: bool = False) -> JaxOps:
     """The operations for blocks of these rows, of which sums or single results are wanted."""
-    # Whether features are exact for all rows is a question to all devices, which otherwise need not
-    # talk to each other.
+    # Several devices would have to agree on whether the product form is exact for all rows; without
+    # it they exchange nothing.
     least = _MANY_ROWS_OF_SUMS if sums else _MANY_ROWS
     many_rows = rows[0].shape[0] >= least and jax.device_count() == 1
-    inline = rows[0].ndim == 1 and rows[0].shape[0] >= _BEYOND_CACHE
-    return JaxOps(jnp, many_rows=many_rows, decides_per_block=sums, recomputes=inline)
+    recomputes = rows[0].ndim == 1 and rows[0].shape[0] >= _BEYOND_CACHE
+    return JaxOps(jnp, many_rows=many_rows, decides_per_block=sums, recomputes=recomputes)
 
 
 def is_real(leaf: Any) -> bool:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from estep_xp.execution.jax.ops import ops_for
-from estep_xp.execution.jax.sizes import by_rows
+from estep_xp.execution.jax.sizes import run_padded
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
@@ -26,7 +26,7 @@ def map_rows(
     # constant of it they would be frozen.
     numeric = all(is_numeric(leaf) for leaf in jax.tree.leaves(parameters))
     run = _compiled_map_rows if numeric else trace_rows
-    return by_rows(lambda *rows: run(kernel, rows, parameters), rows)
+    return run_padded(lambda *rows: run(kernel, rows, parameters), rows)
 
 
 def trace_rows(kernel: RowKernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:

@@ -33,26 +33,26 @@ _derivatives: Any = ad
 _value_of: Any = operator.methodcaller("to_concrete_value")
 
 
-def size_of(n: int) -> int:
+def padded_size(n: int) -> int:
     """The number of rows that n > 0 rows are padded to: at most an eighth more from 64 on."""
     step = max(_LEAST_STEP, (1 << (n.bit_length() - 1)) // _SHARE)
     return -(-n // step) * step
 
 
-def by_rows(
+def run_padded(
     function: Callable[..., tuple[Array, ...]], rows: tuple[Array, ...]
 ) -> tuple[Array, ...]:
     """Results (n, ...) of a function that treats every row alone."""
     if not _may_be_padded(rows):
         return function(*rows)
     n = rows[0].shape[0]
-    size = size_of(n)
+    size = padded_size(n)
     # A copy of a row has a density that can be computed, whatever the family.
     results = function(*(_copies.bind(array, size=size) for array in rows))
     return tuple(_cut.bind(result, size=n) for result in results)
 
 
-def weighted(rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
+def pad_rows(rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
     """Rows (x,) or (x, sample_weight) padded with rows of weight 0; None where they may not be.
 
     There are weights even where nothing is appended: one program serves all numbers of rows.
@@ -60,19 +60,19 @@ def weighted(rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
     if not _may_be_padded(rows):
         return None
     x, *weight = rows
-    size = size_of(x.shape[0])
+    size = padded_size(x.shape[0])
     padded = _copies.bind(x, size=size)
     if weight:
-        return padded, with_zeros(weight[0])
+        return padded, pad_numbers(weight[0])
     ones = np.arange(size) < x.shape[0]
     return padded, jax.device_put(ones.astype(x.dtype))
 
 
-def with_zeros(numbers: Array) -> Array:
+def pad_numbers(numbers: Array) -> Array:
     """Numbers (n,), one of each row, padded with zeros where they may be."""
     if not _may_be_padded((numbers,)):
         return numbers
-    padded: Array = _zeros.bind(numbers, size=size_of(numbers.shape[0]))
+    padded: Array = _zeros.bind(numbers, size=padded_size(numbers.shape[0]))
     return padded
 
 

@@ -15,72 +15,74 @@ if TYPE_CHECKING:
 
 
 def iterated(
-    advanced: Callable[[Any], Any],
-    going: Callable[[Any], Array],
-    height: Callable[[Any], Array],
+    step: Callable[[Any], Any],
+    should_continue: Callable[[Any], Array],
+    objective: Callable[[Any], Array],
     state: Any,
     max_iter: int,
 ) -> tuple[Any, Array]:
     """Loop inside the compiled program."""
     state = jax.tree.map(jnp.asarray, state)
-    # What the step takes from around itself becomes an argument: it may be differentiated.
-    step, constants = jax.closure_convert(advanced, state)
-    loop = _Loop(step, going, height, max_iter)
-    results: tuple[Any, Array] = _iterated(loop, state, constants)
+    # Arrays that the step closes over become arguments: derivatives by them may be wanted.
+    converted, constants = jax.closure_convert(step, state)
+    loop = _Loop(converted, should_continue, objective, max_iter)
+    results: tuple[Any, Array] = _while_loop(loop, state, constants)
     return results
 
 
 class _Loop(NamedTuple):
-    """Functions of a state, and how often the first is called at most."""
+    """Functions of a state, and how often `step` is called at most."""
 
     step: Callable[..., Any]
-    going: Callable[[Any], Array]
-    height: Callable[[Any], Array]
+    should_continue: Callable[[Any], Array]
+    objective: Callable[[Any], Array]
     max_iter: int
 
-    def unreached(self, state: Any) -> Array:
-        """What stands for the height after a step that was not taken."""
-        height, config = self.height(state), cast("Any", jax.config)
-        # NaN, but where JAX is told to raise an error for it: there the last height goes on.
-        return height if config.jax_debug_nans else jnp.full_like(height, jnp.nan)
+    def objective_of_no_step(self, state: Any) -> Array:
+        """Stand-in for the objective after a step that was not taken."""
+        objective, config = self.objective(state), cast("Any", jax.config)
+        # With `jax_debug_nans`, JAX raises an error for NaN: the last objective is repeated then.
+        return objective if config.jax_debug_nans else jnp.full_like(objective, jnp.nan)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _iterated(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Array]:
-    def unfinished(carry: tuple[Any, Array, Array]) -> Array:
+def _while_loop(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Array]:
+    def is_unfinished(carry: tuple[Any, Array, Array]) -> Array:
         state, i, _ = carry
-        return (i < loop.max_iter) & loop.going(state)
+        return (i < loop.max_iter) & loop.should_continue(state)
 
     def body(carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
         state, i, history = carry
         state = loop.step(state, *constants)
-        return state, i + 1, history.at[i].set(loop.height(state))
+        return state, i + 1, history.at[i].set(loop.objective(state))
 
-    history = jnp.zeros((loop.max_iter,), loop.height(state).dtype)
-    state, n_steps, history = jax.lax.while_loop(unfinished, body, (state, 0, history))
+    history = jnp.zeros((loop.max_iter,), loop.objective(state).dtype)
+    state, n_steps, history = jax.lax.while_loop(is_unfinished, body, (state, 0, history))
     reached = jnp.arange(loop.max_iter) < n_steps
-    return state, jnp.where(reached, history, loop.unreached(state))
+    return state, jnp.where(reached, history, loop.objective_of_no_step(state))
 
 
-@_iterated.defjvp
-def _iterated_jvp(loop: _Loop, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
-    # A loop that ends by itself keeps no record of its steps, which the way back needs; one of
-    # known length does.
-    return jax.jvp(functools.partial(_iterated_to_the_end, loop), primals, tangents)
+@_while_loop.defjvp
+def _while_loop_jvp(loop: _Loop, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+    # Reverse mode needs a record of all steps. A while loop keeps none; a scan, whose length is
+    # known, does.
+    return jax.jvp(functools.partial(_scan_all_steps, loop), primals, tangents)
 
 
-def _iterated_to_the_end(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Array]:
+def _scan_all_steps(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Array]:
     @jax.checkpoint
     def step(state: Any, constants: list[Array]) -> tuple[Any, Array]:
         state = loop.step(state, *constants)
-        return state, loop.height(state)
+        return state, loop.objective(state)
 
-    def rest(state: Any, constants: list[Array]) -> tuple[Any, Array]:
+    def skip(state: Any, constants: list[Array]) -> tuple[Any, Array]:
         del constants
-        return state, loop.unreached(state)
+        return state, loop.objective_of_no_step(state)
 
     def body(state: Any, _: None) -> tuple[Any, Array]:
-        results: tuple[Any, Array] = jax.lax.cond(loop.going(state), step, rest, state, constants)
+        results: tuple[Any, Array] = jax.lax.cond(
+            loop.should_continue(state), step, skip, state, constants
+        )
         return results
 
     results: tuple[Any, Array] = jax.lax.scan(body, state, None, length=loop.max_iter)
