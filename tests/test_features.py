@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp.execution.numpy import driver
+from estep_xp.execution.numpy import driver, ops
 from estep_xp.families.gaussian import error_bound, product_form
 from tests import families, oracle
 from tests.oracle import FAMILIES
 
 EPS = float(np.finfo(np.float64).eps)
-OPS = driver.NumpyOps(np, many_rows=True)
+OPS = ops.NumpyOps(np, many_rows=True)
 N = 1200  # enough rows for features to be made
 
 by_family = pytest.mark.parametrize("record", families.RECORDS, ids=lambda record: record.name)

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info
 
 import estep_xp as ex
 from estep_xp.execution import check_options
-from estep_xp.execution.numpy import driver, threads
+from estep_xp.execution.numpy import driver, ops, threads
 from estep_xp.execution.numpy.threads import in_order
 
 MIXTURE = ex.Mixture(
@@ -35,13 +35,13 @@ def blas_threads():
 
 def evaluate(action, n=4000, components=MIXTURE.components, **options):
     """Run an E-step that does something on the side once a block."""
-    exp = driver.NumpyOps.exp_
+    exp = ops.NumpyOps.exp_
 
-    def spy(ops, x, **options):
+    def spy(self, x, **options):
         action()
-        return exp(ops, x, **options)
+        return exp(self, x, **options)
 
-    with mock.patch.object(driver.NumpyOps, "exp_", spy):
+    with mock.patch.object(ops.NumpyOps, "exp_", spy):
         return ex.e_step(rows(n), MIXTURE._replace(components=components), **options)
 
 

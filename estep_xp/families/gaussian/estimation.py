@@ -1,0 +1,142 @@
+"""How Gaussian components are estimated: from moments to means, covariances and their factors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.namespace import Space, to_host
+from estep_xp.arrays.validation import (
+    check_array,
+)
+from estep_xp.families.family import Family
+from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, default_floor
+from estep_xp.families.gaussian.parameters import per_component
+
+if TYPE_CHECKING:
+    pass
+
+
+class EstimatedGaussian(Family):
+    """The M-step's half of a Gaussian family: moments, floors and free parameters."""
+
+    __slots__ = ()
+
+    means: Array
+
+    def _moments(self, *sums: Array) -> GaussianMoments:
+        return GaussianMoments(*sums)
+
+    def _check_moments(self, name: str, moments: Any) -> None:
+        if not isinstance(moments, GaussianMoments):
+            raise TypeError(f"{name} is a {type(moments).__name__}; expected GaussianMoments")
+        fields: Any = self
+        for field, array, like in zip(moments._fields, moments, fields, strict=True):
+            check_array(f"{name}.{field}", array, tuple(like.shape))
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    ) -> Any:
+        means, covariances = self._estimated(xp, counts, lost, moments, floor)
+        family: Any = type(self)
+        new: Self = family(means, self._from_covariances(xp, covariances))
+        return new._keeping(xp, self, lost)
+
+    def _estimated(
+        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        means, covariances = self._scatter(xp, counts, moments, floor)
+        if floor is None:
+            floor = self._default_floor(xp, counts, lost, means, covariances)
+        return means, self._raised(xp, covariances, lost, floor)
+
+    def _raise_if_degenerate(
+        self, space: Space, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    ) -> None:
+        covariances = execution.driver_for(space).compute(
+            _covariances, space, self, counts, lost, moments, floor
+        )
+        remedy = "raise variance_floor"
+        if floor is None:
+            remedy = "give a variance_floor above the default, x in other units, or float64"
+        self._refuse(to_host(covariances), remedy)
+
+    @staticmethod
+    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+        """Raise ValueError for the first of these covariances that has no usable factor."""
+        raise NotImplementedError
+
+    def _is_usable(self) -> bool:
+        """Whether parameters are finite, and variances have all their digits."""
+        scales = self._inverse_deviations(np)
+        most = 1.0 / np.sqrt(np.finfo(scales.dtype).smallest_normal)
+        return bool((scales <= most).all()) and super()._is_usable()
+
+    def _inverse_deviations(self, xp: Namespace) -> Array:
+        """Reciprocal of the deviation of each mean's features, shaped like means."""
+        raise NotImplementedError
+
+    def _step_scales(self, xp: Namespace) -> tuple[Any, ...]:
+        # Means are measured in deviations: a change of units changes nothing.
+        return self._inverse_deviations(xp), 1.0
+
+    def _stays_above(self, xp: Namespace, floor: Any) -> Array:
+        scales = self._inverse_deviations(xp)
+        return xp.all(scales * scales * by_feature(floor, scales) <= 1)
+
+    @classmethod
+    def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
+        """Return components at `means` (k, d), all with the same variances (d,) of features."""
+        raise NotImplementedError
+
+    def _floor(self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments) -> Array:
+        return self._default_floor(xp, counts, lost, *self._scatter(xp, counts, moments, None))
+
+    def _default_floor(
+        self, xp: Namespace, counts: Array, lost: Array, means: Array, covariances: Array
+    ) -> Array:
+        variances = self._variances(xp, covariances)
+        # Those of a component that has no rows may be any numbers.
+        means, variances = (
+            xp.where(per_component(lost, array), 0.0, array) for array in (means, variances)
+        )
+        shares = xp.where(lost, 0.0, counts)
+        total = xp.sum(shares)
+        return default_floor(xp, shares / xp.where(total > 0, total, 1.0), means, variances)
+
+    def _scatter(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        """New means, and covariances about them, before the floor is added."""
+        raise NotImplementedError
+
+    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+        """The covariances, the floor added to their variances; to those of lost components, 1."""
+        raise NotImplementedError
+
+    def _variances(self, xp: Namespace, covariances: Array) -> Array:
+        """The variances of features (k, d), or those for all features (k,)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _from_covariances(xp: Namespace, covariances: Array) -> Array:
+        """The field that describes these covariances."""
+        raise NotImplementedError
+
+    def _keeping(self, xp: Namespace, old: Self, lost: Array) -> Self:
+        """Return these components, but the old ones where they are lost."""
+        before: Any = old
+        after: Any = self
+        pairs = zip(before, after, strict=True)
+        kept: Self = after._make(xp.where(per_component(lost, a), a, b) for a, b in pairs)
+        return kept
+
+
+def _covariances(
+    xp: Namespace, components: Any, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+) -> Array:
+    covariances: Array = components._estimated(xp, counts, lost, moments, floor)[1]
+    return covariances
