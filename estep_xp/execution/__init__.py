@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # Modules, each with a class `LibraryDriver`, imported on first use: JAX's imports JAX.
-_DRIVERS = {"numpy": "numpy.driver", "jax": "jax.jax_driver", "dask": "dask"}
+_DRIVERS = {"numpy": "numpy.driver", "jax": "jax.driver", "dask": "dask"}
 
 
 def driver_for(space: Space) -> Driver:

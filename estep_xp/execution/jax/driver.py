@@ -1,4 +1,4 @@
-"""JAX's driver: the whole computation is compiled, in eager calls too."""
+"""JAX's driver: the whole computation is compiled, and every transformation sees it."""
 
 from __future__ import annotations
 
@@ -8,59 +8,100 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from estep_xp.arrays.namespace import is_tracer
+from estep_xp.execution.driver import Driver
 from estep_xp.execution.jax.blocks import sum_rows
 from estep_xp.execution.jax.gradient import total
 from estep_xp.execution.jax.rows import map_rows
 from estep_xp.execution.jax.sizes import pad_numbers, pad_rows, run_padded
-from estep_xp.execution.jax.while_loop import iterated
+from estep_xp.execution.jax.while_loop import while_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
-
-__all__ = [
-    "chosen",
-    "compute",
-    "iterated",
-    "map_rows",
-    "of_rows",
-    "padded",
-    "sum_of",
-    "sum_rows",
-    "total",
-]
+    from estep_xp.execution.call_options import Options
+    from estep_xp.execution.kernel import RowKernel, SumKernel, TotalKernel
 
 
-def of_rows(function: Callable[..., Array], *arrays: Array) -> Array:
-    """Call `function`, which treats every row alone, compiled."""
-    (result,) = run_padded(lambda *rows: (_compute(function, *rows),), arrays)
-    return result
+class LibraryDriver(Driver):
+    """Compiled programs, in eager calls too."""
 
+    def map_rows(
+        self,
+        kernel: RowKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Run `kernel` compiled; XLA plans blocks and threads by itself."""
+        return map_rows(kernel, space, rows, parameters, options)
 
-def sum_of(numbers: Array) -> Array:
-    """Add up one number of each row."""
-    return jnp.sum(pad_numbers(numbers))
+    def sum_rows(
+        self,
+        kernel: SumKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, ...]:
+        """Run `kernel` compiled, block by block within each device's share of the rows."""
+        return sum_rows(kernel, space, rows, parameters, options)
 
+    def total(
+        self,
+        kernel: TotalKernel,
+        space: Space,
+        rows: tuple[Array, ...],
+        parameters: Any,
+        options: Options,
+    ) -> tuple[Array, Array | None]:
+        """Add up a kernel's results; value and derivative take one pass, in blocks."""
+        return total(kernel, space, rows, parameters, options), None
 
-def padded(rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
-    """Rows with others of weight 0 appended, so that few programs are compiled."""
-    return pad_rows(rows)
+    def compute(self, function: Callable[..., Any], space: Space, *arrays: Any) -> Any:
+        """Call `function` compiled."""
+        del space
+        return _compute(function, *arrays)
 
+    def map_each_row(self, function: Callable[..., Any], *arrays: Array) -> Any:
+        """Call `function` compiled."""
+        (result,) = run_padded(lambda *rows: (_compute(function, *rows),), arrays)
+        return result
 
-def compute(function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
-    """Call `function` compiled."""
-    del space
-    return _compute(function, *arrays)
+    def sum_values(self, values: Array) -> Array:
+        """Add up one value of each row."""
+        return jnp.sum(pad_numbers(values))
+
+    def mean_value(self, values: Array) -> Array:
+        """Average one value of each row."""
+        return self.sum_values(values) / values.shape[0]
+
+    def pad_rows(self, rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
+        """Append rows of weight 0, so that few programs are compiled."""
+        return pad_rows(rows)
+
+    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """Decide when the compiled program runs, if the flag is traced."""
+        if is_tracer(flag):
+            return jax.lax.cond(flag, if_true, if_false)
+        return super().cond(flag, if_true, if_false)
+
+    def while_loop(
+        self,
+        step: Callable[[Any], Any],
+        should_continue: Callable[[Any], Array],
+        objective: Callable[[Any], Array],
+        state: Any,
+        max_iter: int,
+    ) -> tuple[Any, Array]:
+        """Loop inside the compiled program."""
+        return while_loop(step, should_continue, objective, state, max_iter)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _compute(function: Callable[..., Any], *arrays: Array) -> Any:
     with jax.default_matmul_precision("highest"):
         return function(jnp, *arrays)
-
-
-def chosen(flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
-    """Decide when the compiled program runs."""
-    return jax.lax.cond(flag, if_true, if_false)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
 
 
-def iterated(
+def while_loop(
     step: Callable[[Any], Any],
     should_continue: Callable[[Any], Array],
     objective: Callable[[Any], Array],

@@ -126,7 +126,7 @@ class EstimatedGaussian(Family):
         """The field that describes these covariances."""
         raise NotImplementedError
 
-    def _keeping(self, xp: Namespace, old: Self, lost: Array) -> Self:
+    def _keeping(self, xp: Namespace, old: Any, lost: Array) -> Self:
         """Return these components, but the old ones where they are lost."""
         before: Any = old
         after: Any = self

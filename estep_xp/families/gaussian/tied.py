@@ -151,7 +151,7 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         covariance = centred_products(xp, moments.second / total, shifts, floor)
         return self.means + shift, covariance
 
-    def _keeping(self, xp: Namespace, old: Self, lost: Array) -> Self:
+    def _keeping(self, xp: Namespace, old: Any, lost: Array) -> Self:
         return self._replace(means=xp.where(lost[:, None], old.means, self.means))
 
     @classmethod
