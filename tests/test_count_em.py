@@ -323,6 +323,19 @@ def test_bad_arguments_are_named(components, x, words):
 
 
 @records
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+@pytest.mark.backends("jax_jit")
+def test_bad_parameters_are_nan_where_no_one_can_look(backend, record, value):
+    case = problem(record)
+    parameters = with_entry(case.parameters, 1, value)
+    mixture = case._replace(parameters=parameters).mixture(backend)
+    joint = backend.to_numpy(backend.call(ex.log_joint, backend.data(case.x), mixture))
+    assert np.isnan(joint).tolist() == [[False, True, False]] * len(case.x)
+    step = backend.call(ex.e_step, backend.data(case.x), mixture)
+    assert np.isnan(backend.to_numpy(step.log_likelihood)).all()
+
+
+@records
 def test_sums_of_another_shape_or_kind_are_refused(record):
     case = problem(record)
     statistics = ex.expected_statistics(case.x, case.mixture(NUMPY))

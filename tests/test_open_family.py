@@ -382,12 +382,6 @@ def test_wrong_components(kind):
         ex.fit(X, laplace(family=family))
 
 
-def test_parameters_that_are_nan():
-    family = type("Wrong", (Laplace,), {"maximize": lambda s, c, m: type(s)(c * np.nan, c)})
-    with pytest.raises(ValueError, match=r"locations\[0\] of the M-step is nan"):
-        ex.fit(X, laplace(family=family))
-
-
 def test_a_start_that_is_none():
     family = type("Wrong", (Laplace,), {"start": staticmethod(lambda x, responsibilities: None)})
     with pytest.raises(TypeError, match=r"Wrong\.start\(x, responsibilities\) gives a NoneType"):

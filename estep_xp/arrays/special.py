@@ -91,5 +91,5 @@ def x_log_y(xp: Namespace, x: Array, y: Array) -> Array:
     >>> x_log_y(np, np.asarray([0.0, 1.0, 2.0]), np.asarray([0.0, 0.0, 1.0]))
     array([  0., -inf,   0.])
     """
-    logarithm = xp.log(xp.where(y > 0, y, 1.0))
-    return xp.where(x == 0, 0.0, xp.where(y > 0, x * logarithm, -xp.inf))
+    logarithm = xp.log(xp.where(y == 0, 1.0, y))
+    return xp.where(x == 0, 0.0, xp.where(y == 0, -xp.inf, x * logarithm))

@@ -122,9 +122,9 @@ class Bernoulli(RowFamily, _Probabilities):
         p, x = self.probabilities[None, ...], x[:, None, :]
         # Of 0 < p < 1 first, so that no derivative passes through log 0.
         inside = (p > 0) & (p < 1)
-        safe = xp.where(inside, p, 0.5)
-        logs = xp.where(inside, xp.log(safe), xp.where(p > 0, 0.0, -xp.inf))
-        others = xp.where(inside, xp.log1p(-safe), xp.where(p > 0, -xp.inf, 0.0))
+        safe, certain = xp.where(inside, p, 0.5), 0.0 * p  # a NaN stays one
+        logs = xp.where(inside, xp.log(safe), xp.where(p == 0, -xp.inf, certain))
+        others = xp.where(inside, xp.log1p(-safe), xp.where(p == 1, -xp.inf, certain))
         terms = xp.where(x == 1, logs, xp.where(x == 0, others, xp.nan))
         return sum_pairwise(lambda terms, axis: xp.sum(terms, axis=axis), terms, 2)
 
