@@ -381,24 +381,3 @@ def test_compiled_and_large_calls_are_left_alone():
     assert "104" not in program
     assert sizes.pad_rows((on_device(np.zeros(2**20 + 1)),)) is None
     assert sizes.pad_rows((on_device(np.zeros((0, 3))),)) is None
-
-
-@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])
-@pytest.mark.parametrize("committed", [False, True])
-def test_results_lie_where_rows_do(committed, dtype):
-    where = jax.devices()[0] if committed else None
-    x = jax.device_put(rows(97, dtype), where)
-    weight = jax.device_put(np.ones(97, dtype))
-    for result in (*ex.e_step(x, MIXTURE), total(x, MIXTURE), total(x, MIXTURE, weight)):
-        assert result.committed == committed
-        assert result.sharding == x.sharding
-    assert not x.is_deleted()
-
-
-@pytest.mark.parametrize("committed", [False, True])
-def test_compiled_calls_may_run_elsewhere(committed):
-    """Rows that a compiled function has as constants don't bind it to their device."""
-    x = jax.device_put(rows(97, np.float32), jax.devices()[0] if committed else None)
-    program = str(jax.make_jaxpr(lambda mixture: total(x, mixture))(MIXTURE))
-    assert "device_put" not in program
-    assert not jax.jit(lambda mixture: total(x, mixture))(MIXTURE).committed
