@@ -23,24 +23,24 @@ if importlib.util.find_spec("jax") is not None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(*names): run only on these backends")
     config.addinivalue_line(
-        "markers", "shared_by_jax(*parameters): see pytest_collection_modifyitems"
+        "markers", "one_program(*parameters): see pytest_collection_modifyitems"
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave each combination of the parameters named by `shared_by_jax` to one JAX backend.
+    """Leave each combination of the parameters named by `one_program` to one JAX backend.
 
     Called eagerly or compiled by a caller, JAX has the same program compiled, and that is what
     takes time: each family, say, runs in one precision eagerly and in the other one under `jit`.
     """
-    left_out = [item for item in items if _is_left_to_other_jax(item)]
+    left_out = [item for item in items if _is_compiled_elsewhere(item)]
     config.hook.pytest_deselected(items=left_out)
     others = set(items) - set(left_out)
     items[:] = [item for item in items if item in others]
 
 
-def _is_left_to_other_jax(item: pytest.Item) -> bool:
-    marker = item.get_closest_marker("shared_by_jax")
+def _is_compiled_elsewhere(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("one_program")
     if marker is None or item.callspec.params["backend"] not in ("jax", "jax_jit"):
         return False
     odd = sum(item.callspec.indices[name] for name in marker.args) % 2 == 1

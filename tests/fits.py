@@ -22,7 +22,7 @@ libraries = pytest.mark.backends(
     "numpy", "numpy_readonly", "array_api_strict", "jax", "torch", "dask"
 )
 jax_only = pytest.mark.backends("jax")
-shared_by_jax = pytest.mark.shared_by_jax("record", "accelerate")  # see conftest.py
+one_program = pytest.mark.one_program("record", "accelerate")  # see conftest.py
 # So many iterations are asked for, and no more; test_fit_warnings.py has the warnings.
 cut_short = pytest.mark.filterwarnings("ignore::estep_xp.ConvergenceWarning")
 # Few rows, and a floor as wide as some components.

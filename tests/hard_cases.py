@@ -276,4 +276,4 @@ everywhere = pytest.mark.parametrize(
 )  # fmt: skip
 by_family = pytest.mark.parametrize("family", FAMILIES)
 by_dtype = pytest.mark.parametrize("dtype", DTYPES)
-shared_by_jax = pytest.mark.shared_by_jax("family", "dtype")  # see conftest.py
+one_program = pytest.mark.one_program("family", "dtype")  # see conftest.py

@@ -17,7 +17,7 @@ N, K, D = 11, 3, 2  # 11 rows are chunks of 4, 4 and 3 in Dask
 DTYPES = ("float32", "float64")
 families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
-shared_by_jax = pytest.mark.shared_by_jax  # see conftest.py
+one_program = pytest.mark.one_program  # see conftest.py
 
 
 def essentials(x, mixture, sample_weight):
@@ -103,7 +103,7 @@ def numbers(record, dtype, n=N, k=K):
     return x, weights, params, sample_weight
 
 
-@shared_by_jax("record", "dtype")
+@one_program("record", "dtype")
 @families
 @dtypes
 def test_values_namespace_dtype_and_device(backend, record, dtype):
@@ -157,7 +157,7 @@ def everything_in_blocks(x, mixture, block_size=None, workers=None):
     }
 
 
-@shared_by_jax("record")
+@one_program("record")
 @families
 def test_block_size_and_workers_change_nothing(backend, record):
     x, weights, params, sample_weight = numbers(record, "float64")
@@ -257,7 +257,7 @@ def test_impossible_block_size_and_workers(backend, options):
         ex.e_step(backend.data([0.5]), mixture, **options)
 
 
-@shared_by_jax("record")
+@one_program("record")
 @families
 def test_no_rows(backend, record):
     x, weights, params, sample_weight = numbers(record, "float32", n=0)
@@ -284,7 +284,7 @@ def test_no_rows(backend, record):
     assert np.isnan(backend.to_numpy(results["mean_max_responsibility"]))
 
 
-@shared_by_jax("record")
+@one_program("record")
 @families
 def test_one_row(backend, record):
     x, weights, params, sample_weight = numbers(record, "float64", n=1)
@@ -296,7 +296,7 @@ def test_one_row(backend, record):
         assert_close(backend.to_numpy(result), value, scale, "float64", name)
 
 
-@shared_by_jax("record")
+@one_program("record")
 @families
 def test_one_component(backend, record):
     x, weights, params, sample_weight = numbers(record, "float64", k=1)

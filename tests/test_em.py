@@ -34,7 +34,7 @@ from tests.samples import EXAMPLES, SAMPLES
 
 @cut_short
 @libraries
-@pytest.mark.shared_by_jax("record", "dtype")  # see conftest.py
+@pytest.mark.one_program("record", "dtype")  # see conftest.py
 @families
 @dtypes
 def test_a_few_iterations(backend, record, dtype):

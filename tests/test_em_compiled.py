@@ -18,7 +18,7 @@ from tests.fits import (
     in_numpy,
     jax_only,
     narrow,
-    shared_by_jax,
+    one_program,
     two_families,
 )
 
@@ -28,7 +28,7 @@ COMPILED = {"tol": 1e-3, "max_iter": 60, "variance_floor": 0.01}
 
 
 @pytest.mark.backends("jax_jit")
-@shared_by_jax
+@one_program
 @families
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_jit_is_the_same_as_without(backend, record, accelerate):
@@ -60,7 +60,7 @@ def test_nan_never_converges(backend, record, accelerate):
 
 
 @jax_only
-@shared_by_jax
+@one_program
 @families
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_eager_jax_is_the_same_as_numpy(backend, record, accelerate):

@@ -23,9 +23,9 @@ from tests.hard_cases import (
     by_family,
     draw,
     everywhere,
+    one_program,
     problem,
     problem_of,
-    shared_by_jax,
 )
 from tests.oracle import FAMILIES, mp
 
@@ -87,7 +87,7 @@ def test_e_step(backend, name, family, dtype):
 
 
 @pytest.mark.backends("jax_jit")
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 @pytest.mark.parametrize("name", SELECTED)
@@ -113,7 +113,7 @@ def test_cases_are_what_their_names_say():
 
 
 @CONCRETE
-@shared_by_jax
+@one_program
 @by_dtype
 @pytest.mark.parametrize("family", VECTOR)
 def test_seventy_dimensions(backend, family, dtype):
@@ -140,7 +140,7 @@ def test_seventy_components(backend, family):
 
 
 @CONCRETE
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 def test_one_component(backend, family, dtype):
@@ -153,7 +153,7 @@ def test_one_component(backend, family, dtype):
 
 
 @CONCRETE
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 def test_one_row(backend, family, dtype):
@@ -163,7 +163,7 @@ def test_one_row(backend, family, dtype):
 
 
 @CONCRETE
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 def test_no_rows(backend, family, dtype):
@@ -205,7 +205,7 @@ def test_zero_weights_are_exact(backend, family, dtype):
 
 
 @COMPILED
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 def test_certain_rows_have_no_entropy(backend, family, dtype):
@@ -329,7 +329,7 @@ def test_weighted_total(backend, name, family, dtype):
 
 
 @CONCRETE
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 def test_total_over_many_rows(backend, family, dtype):

@@ -16,9 +16,9 @@ from tests.hard_cases import (
     by_dtype,
     by_family,
     draw,
+    one_program,
     problem,
     problem_of,
-    shared_by_jax,
 )
 
 
@@ -54,7 +54,7 @@ def call_degenerate(backend, count, first, function, *arguments):
 
 
 @COMPILED
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 def test_rows_of_zero_density(backend, family, dtype):
@@ -64,7 +64,7 @@ def test_rows_of_zero_density(backend, family, dtype):
 
 
 @COMPILED
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 def test_total_over_a_row_of_zero_density(backend, family, dtype):
@@ -88,7 +88,7 @@ def test_posterior_of_nothing(backend, dtype):
 
 
 @COMPILED
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 def test_masked_rows_leave_the_total_alone(backend, family, dtype):

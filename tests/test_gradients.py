@@ -31,7 +31,7 @@ from tests.fisher import assert_gradient
 
 
 @derivatives
-@pytest.mark.shared_by_jax("record", "dtype")  # see conftest.py
+@pytest.mark.one_program("record", "dtype")  # see conftest.py
 @families
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradient_of_the_total(backend, record, dtype):

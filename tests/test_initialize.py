@@ -77,7 +77,7 @@ def expected_variances(record, x, chosen, sample_weight=None):
 # What a start is
 
 
-@pytest.mark.shared_by_jax("record", "dtype")  # see conftest.py
+@pytest.mark.one_program("record", "dtype")  # see conftest.py
 @families
 @dtypes
 def test_a_start(backend, record, dtype):

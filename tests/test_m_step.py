@@ -29,7 +29,7 @@ from tests.m_steps import (
 # Values
 
 
-@pytest.mark.shared_by_jax("record", "dtype")  # see conftest.py
+@pytest.mark.one_program("record", "dtype")  # see conftest.py
 @families
 @dtypes
 def test_closed_form(backend, record, dtype):

@@ -30,7 +30,7 @@ DENSE = {"TiedGaussian", "FullGaussian"}
 
 by_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 # One precision for each family and number of features: compiling takes long; see conftest.py.
-shared_by_jax = pytest.mark.shared_by_jax("d", "family", "dtype")
+one_program = pytest.mark.one_program("d", "family", "dtype")
 by_pattern = pytest.mark.parametrize("pattern", PATTERNS)
 by_family = pytest.mark.parametrize(
     "family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian", "FullGaussian"]
@@ -139,7 +139,7 @@ def test_log_joints_by_the_standard(backend, family, dtype):
 
 
 @pytest.mark.backends("jax_jit")
-@shared_by_jax
+@one_program
 @by_dtype
 @by_family
 @pytest.mark.parametrize("d", [16, 64, 128])
@@ -150,7 +150,7 @@ def test_log_joints_compiled(backend, d, family, dtype):
 
 
 @pytest.mark.backends("numpy", "jax")
-@shared_by_jax
+@one_program
 @by_dtype
 @pytest.mark.parametrize("family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian"])
 @pytest.mark.parametrize("d", LARGE)

@@ -32,7 +32,7 @@ from tests.sums import (
 # Values
 
 
-@pytest.mark.shared_by_jax("record", "dtype")  # see conftest.py
+@pytest.mark.one_program("record", "dtype")  # see conftest.py
 @families
 @dtypes
 def test_every_sum(backend, record, dtype):
@@ -104,7 +104,7 @@ def test_sample_weights(backend, record, dtype):
     assert_sums(backend, statistics, case, dtype, SAMPLE_WEIGHT)
 
 
-@pytest.mark.shared_by_jax("record")
+@pytest.mark.one_program("record")
 @families
 def test_masked_rows_add_nothing(backend, record):
     """Whatever they hold; not even the checks see them."""
