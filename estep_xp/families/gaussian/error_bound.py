@@ -9,13 +9,18 @@
   σ T              what such rounding takes from T, and rounding of P Pᵀ; T is the largest term.
 
 A sum of m terms that round alike, one after the other, is off by m/8 eps of itself, if the largest
-of them are not the first: the order of features sees to that (`_features.py`). So products of
+of them are not the first: the order of features sees to that (`product_form.py`). So products of
 features are summed apart from features, both in slices where means are far apart, and G, H, κ and λ
-carry the number of terms. The sum B of the first two lines is bounded by a linear function of
-squares of z, which costs little. Where B is within the allowance for log-joints,
-16 (1 + T) or 1e-12 / eps, less σ T, the product is as exact as the residual form. How sums round
-is measured, not proved: the worst case of any order of terms, m/2 eps, would grant next to nothing.
-The tests hold errors against B + σ T, with rows whose features round alike, too.
+carry the number of terms. A single square, the norm of a row, needs no sum of its own: it comes
+last, after features and constant.
+
+The sum B of the first two lines is bounded by a linear function of squares of z, which costs
+little. Where B is within the allowance for log-joints, 16 (1 + T) or 1e-12 / eps, less σ T, the
+product is as exact as the residual form. Where it is not, a second look (`are_exact`) takes the
+bound of each component by itself, and what a log-joint tells of T: B may be 16 T - σ T, too.
+
+How sums round is measured, not proved: the worst case of any order of terms, m/2 eps, would grant
+next to nothing. The tests hold errors against B + σ T, with rows whose features round alike, too.
 """
 
 from __future__ import annotations
