@@ -42,6 +42,7 @@ class Family(abc.ABC):
 
     __slots__ = ()
 
+    _triangular_fields: ClassVar[tuple[str, ...]] = ()  # of which only the upper triangle counts
     _n_axes: ClassVar[int | None] = 2  # of observations: (n,) or (n, d); None where both will do
     _starts_from_centres: ClassVar[bool] = False  # `_spread` builds components around centres
     _is_builtin: ClassVar[bool] = True  # no code by users computes the densities
@@ -185,6 +186,10 @@ class Family(abc.ABC):
         """Return factors that make steps of the free parameters free of units."""
         free = self._to_unconstrained(xp)
         return (1.0,) * len(free)
+
+    def _parameter_units(self, xp: Namespace) -> tuple[Array, ...]:
+        """Return the size of each number of each field, by which a linear solver scales it."""
+        return tuple(xp.ones_like(array) for array in self._parameters().values())
 
     def _stays_above(self, xp: Namespace, floor: Any) -> Array | bool:
         """Whether all variances are at least at the floor."""

@@ -16,6 +16,7 @@ from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.validation import check_number, check_whole
 from estep_xp.em import fit as em_fit
 from estep_xp.em.m_step import check_floor, m_step
+from estep_xp.families.contract import family_of
 from estep_xp.mixture.call import Call, pad_call
 from estep_xp.mixture.estep import log_likelihood
 from estep_xp.mixture.mixture import Mixture
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from estep_xp.arrays.array_types import Array, ArrayLike
 from estep_xp.jax.arguments import eps_of, prepare_jax_call, run_statistics
-from estep_xp.jax.information import is_factor
 
 # Steps of the linear solver between restarts, and restarts.
 _KRYLOV, _RESTARTS = 64, 16
@@ -212,7 +212,7 @@ def _fit(
         max_iter=settings.max_iter,
         accelerate=settings.accelerate,
     )
-    scales = jax.lax.stop_gradient(_scales(found.mixture))
+    scales = jax.lax.stop_gradient(_parameter_units(found.mixture))
 
     def step(scaled: Mixture) -> Mixture:
         """The change that one step of EM makes, every number in units of its own."""
@@ -236,15 +236,11 @@ def _fit(
     )
 
 
-def _scales(mixture: Mixture) -> Mixture:
-    """How large the numbers of a mixture are: of means, the deviations."""
+def _parameter_units(mixture: Mixture) -> Mixture:
+    """The size of each number of a mixture: of means, the deviations."""
     components: Any = mixture.components
-    second = components[1]
-    deviations = 1.0 / components._inverse_deviations(jnp)
-    if is_factor(components):
-        rows = jnp.diagonal(second, axis1=-2, axis2=-1)[..., :, None]
-        second = jnp.broadcast_to(rows, second.shape)
-    return Mixture(jnp.ones_like(mixture.weights), type(components)(deviations, second))
+    units = family_of(components)._parameter_units(jnp)
+    return Mixture(jnp.ones_like(mixture.weights), type(components)(*units))
 
 
 def _solved(linear: Callable[[Any], Any], right: Any) -> Any:

@@ -15,6 +15,7 @@ from jax.scipy.linalg import solve_triangular
 from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.validation import check_whole
 from estep_xp.execution.jax.sizes import run_padded
+from estep_xp.families.contract import family_of
 from estep_xp.mixture.call import pad_call, warn_of_impossible_rows
 from estep_xp.mixture.estep import log_likelihood
 from estep_xp.mixture.mixture import Mixture
@@ -245,22 +246,22 @@ def _free(mixture: Mixture) -> tuple[Array, Callable[[Array], Mixture]]:
     """The free parameters of a mixture as a vector, and the way back."""
     weights = mixture.weights
     components: Any = mixture.components
-    family = type(components)
-    means, second = components
-    upper = np.triu_indices(second.shape[-1]) if is_factor(components) else ()
-    places = (..., *upper)
+    triangular = family_of(components)._triangular_fields
+    places: list[tuple[Any, ...]] = [
+        (..., *(np.triu_indices(array.shape[-1]) if name in triangular else ()))
+        for name, array in zip(components._fields, components, strict=True)
+    ]
     shares = weights / jnp.sum(weights)
-    vector, unravel = ravel_pytree((shares[:-1], means, second[places]))
+    entries = [array[place] for array, place in zip(components, places, strict=True)]
+    vector, unravel = ravel_pytree((shares[:-1], entries))
 
     def mixture_of(vector: Array) -> Mixture:
-        shares, means, entries = unravel(vector)
+        shares, entries = unravel(vector)
         last = 1.0 - jnp.sum(shares)
-        whole = jnp.zeros_like(second).at[places].set(entries)
-        return Mixture(jnp.append(shares, last), family(means, whole))
+        fields = (
+            jnp.zeros_like(array).at[place].set(entry)
+            for array, place, entry in zip(components, places, entries, strict=True)
+        )
+        return Mixture(jnp.append(shares, last), type(components)(*fields))
 
     return vector, mixture_of
-
-
-def is_factor(components: Any) -> bool:
-    """Whether the second field of components is a triangular factor."""
-    return hasattr(components, "precision_cholesky")

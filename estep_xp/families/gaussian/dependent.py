@@ -33,6 +33,7 @@ class DependentGaussian(Gaussian):
     __slots__ = ()
 
     _is_independent = False
+    _triangular_fields = ("precision_cholesky",)
     precision_cholesky: Array
 
     def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
@@ -75,6 +76,11 @@ class DependentGaussian(Gaussian):
         variances = np.diagonal(covariances, axis1=-2, axis2=-1)
         refuse_subnormal("variances", variances[variances > 0], least)
         raise_indefinite("covariances", covariances, remedy, least)
+
+    def _parameter_units(self, xp: Namespace) -> tuple[Array, ...]:
+        factors = self.precision_cholesky
+        rows = xp.linalg.diagonal(factors)[..., :, None]
+        return 1.0 / self._inverse_deviations(xp), xp.broadcast_to(rows, factors.shape)
 
     def _inverse_deviations(self, xp: Namespace) -> Array:
         return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)

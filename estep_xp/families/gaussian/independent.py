@@ -71,6 +71,9 @@ class IndependentGaussian(Gaussian):
             raise_bad_value("variances", index, covariances[index], expected)
         refuse_subnormal("variances", covariances, 1.0)
 
+    def _parameter_units(self, xp: Namespace) -> tuple[Array, ...]:
+        return 1.0 / self._inverse_deviations(xp), self.variances
+
     def _inverse_deviations(self, xp: Namespace) -> Array:
         scales = 1.0 / xp.sqrt(self.variances)
         return xp.broadcast_to(per_component(scales, self.means), self.means.shape)
