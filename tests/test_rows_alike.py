@@ -199,14 +199,15 @@ def assert_exact(family, fields, x, rows, dtype):
 
 
 @by_dtype
-@pytest.mark.parametrize("d", [24, 64, 100])
-def test_a_large_feature_before_small_ones(d, dtype):
-    """All that is added to a large term rounds at its scale."""
-    factor = np.eye(d, dtype=dtype)
+@pytest.mark.parametrize("first", [1.0, 1e-3])
+@pytest.mark.parametrize("d", [16, 24, 28, 64, 100, 200])
+def test_a_large_feature_before_small_ones(d, first, dtype):
+    """All that is added to a large term rounds at its scale; `first` makes it a part of T, or not."""
+    factor = (first * np.eye(d)).astype(dtype)
     factor[:, -1] = 1
     small = (2e-4 if dtype == "float64" else 0.1) * (1 + np.arange(400) / 400)
     x = np.outer(small, np.ones(d)).astype(dtype)
-    x[:, 0] = 2120
+    x[:, 0] = 2120 if first == 1 else 2049
     assert_exact("TiedGaussian", (np.zeros((1, d), dtype), factor), x, slice(0, 400, 25), dtype)
 
 

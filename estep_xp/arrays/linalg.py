@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
 
 _PIECE = 32  # columns of a factor
-_MOST_TERMS, _SLICE_TERMS = 28, 24  # of a matrix product: that need not be cut, and of a slice
-_MOST_SLICES = 8  # that may be added one after the other
+# A matrix product adds up its terms one after the other. After a large first term each addition
+# may round by half a unit of the last digit, all the same way: m additions lose m eps T, and 16 eps
+# T are allowed. So m terms are a slice, and slices are added pairwise.
+_MOST_TERMS, _SLICE_TERMS, _SHORT_SLICE = 14, 12, 8
+_PIECED = 192  # features from which on a factor is cut into pieces, and slices are short
 
 
 def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) -> Array:
@@ -87,17 +90,23 @@ def squared_norms(ops: BlockOps, residuals: Array, factor: Array) -> Array:
     rows_last, d = ops.axis == 0, factor.shape[-1]
     if not ops.cuts_factors or d <= _MOST_TERMS:
         return ops.sum_squares_(
-            transform(ops, residuals, factor, _MOST_TERMS, _SLICE_TERMS), -2 if rows_last else -1
+            transform(ops, residuals, factor, _MOST_TERMS, _slice_terms(d)),
+            -2 if rows_last else -1,
         )
-    if d <= _MOST_SLICES * _SLICE_TERMS:
+    if d <= _PIECED:
         return ops.squared_norms(residuals, factor, _cuts(d, _SLICE_TERMS))
     # So large a factor is cut into pieces that are multiplied by few of the zeros below it.
     norms: list[Array] = []
     for start in range(0, d, _PIECE):
         rows = residuals[..., : start + _PIECE, :]
         columns = factor[..., : start + _PIECE, start : start + _PIECE]
-        norms.append(ops.sum_squares_(transform(ops, rows, columns, _MOST_TERMS, _SLICE_TERMS), -2))
+        products = transform(ops, rows, columns, _MOST_TERMS, _slice_terms(d))
+        norms.append(ops.sum_squares_(products, -2))
     return add_pairwise(norms, ops.add_)
+
+
+def _slice_terms(d: int) -> int:
+    return _SLICE_TERMS if d <= _PIECED else _SHORT_SLICE
 
 
 def transform(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -155,11 +154,7 @@ class NumpyOps(BlockOps):
         step = max(_LEAST_STEP // 2, _CACHED_NUMBERS // (4 * cuts[-1]))
         for start in range(0, rows, step):
             block = residuals[..., start : start + step]
-            slices = itertools.pairwise(cuts)
-            a, b = next(slices)
-            products = np.matmul(factor[..., a:b, :].mT, block[..., a:b, :])
-            for a, b in slices:  # the rows of a factor before a are not in these columns
-                products[..., a:, :] += np.matmul(factor[..., a:b, a:].mT, block[..., a:b, :])
+            products = _multiply_pairwise(block, factor, cuts)
             result[..., start : start + step] = self.sum_squares_(products, -2)
         return result
 
@@ -281,3 +276,23 @@ class Quotient(NamedTuple):
 
     shares: np.ndarray[Any, Any]
     totals: np.ndarray[Any, Any]
+
+
+def _multiply_pairwise(
+    residuals: np.ndarray[Any, Any], factor: np.ndarray[Any, Any], cuts: list[int]
+) -> np.ndarray[Any, Any]:
+    """Products of triangular factors, from their column `cuts[0]` on, with rows between cuts.
+
+    Slices are added pairwise. The rows of a factor from a on are zero in the columns before a.
+    """
+    first, last = cuts[0], cuts[-1]
+    if len(cuts) == 2:
+        products: np.ndarray[Any, Any] = np.matmul(
+            factor[..., first:last, first:].mT, residuals[..., first:last, :]
+        )
+        return products
+    middle = len(cuts) // 2
+    products = _multiply_pairwise(residuals, factor, cuts[: middle + 1])
+    later = _multiply_pairwise(residuals, factor, cuts[middle:])
+    products[..., cuts[middle] - first :, :] += later
+    return products
