@@ -42,7 +42,6 @@ MIXTURE = ex.Mixture(
     ),
 )
 
-
 LINE = ex.Mixture(
     jax.device_put(np.asarray([0.4, 0.6])),
     ex.UnivariateGaussian(
@@ -183,11 +182,9 @@ def test_sample_weights_of_another_dtype_are_no_other_program(i, name, dtype):
     assert len(COMPILED) == before
 
 
-OF_ANOTHER_DTYPE = [
-    (97, dtype) for dtype in (bool, np.int8, np.uint16, np.int64, np.float16, np.float32)
-]
-OF_ANOTHER_DTYPE += [(1, np.int64), (1, np.float16)]
-OF_ANOTHER_DTYPE += [(2**19 + 1, dtype) for dtype in (bool, np.float32)]  # too many to copy
+DTYPES = (bool, np.int8, np.uint16, np.int64, np.float16, np.float32)
+OF_ANOTHER_DTYPE = [*((97, dtype) for dtype in DTYPES), (1, np.int64), (1, np.float16)]
+OF_ANOTHER_DTYPE += [(2**19 + 1, bool), (2**19 + 1, np.float32)]  # too many to copy
 
 
 @pytest.mark.parametrize(("n", "dtype"), OF_ANOTHER_DTYPE)
@@ -250,7 +247,7 @@ def test_results_are_those_of_the_rows(n, dtype):
     certainty = responsibilities.max(1).mean()
     np.testing.assert_allclose(step.mean_max_responsibility, certainty, rtol=rtol)
     np.testing.assert_allclose(step.total_log_likelihood, log_likelihood.sum(), rtol=rtol)
-    whole = ex.log_likelihood(on_device(x), mixture)
+    whole = total(on_device(x), mixture)
     np.testing.assert_allclose(whole, log_likelihood.sum(), rtol=rtol)
     statistics = ex.expected_statistics(on_device(x), mixture)
     assert statistics.n_rows == n
@@ -264,11 +261,11 @@ def test_rows_that_are_masked():
     x[[0, 50, 96]], weight[[0, 50, 96]] = np.nan, 0.0
     kept = weight > 0
     responsibilities, log_likelihood = formula(x[kept], MIXTURE)
-    arguments = on_device(x), MIXTURE
-    statistics = ex.expected_statistics(*arguments, sample_weight=on_device(weight))
+    arguments, row_weights = (on_device(x), MIXTURE), on_device(weight)
+    statistics = ex.expected_statistics(*arguments, sample_weight=row_weights)
     np.testing.assert_allclose(statistics.n_rows, weight.sum(), rtol=1e-13)
     np.testing.assert_allclose(statistics.counts, weight[kept] @ responsibilities, rtol=1e-12)
-    value, slopes = jax.value_and_grad(total, argnums=(0, 1))(*arguments, on_device(weight))
+    value, slopes = jax.value_and_grad(total, argnums=(0, 1))(*arguments, row_weights)
     np.testing.assert_allclose(value, weight[kept] @ log_likelihood, rtol=1e-12)
     few = on_device(x[kept]), MIXTURE, on_device(weight[kept])
     by_x, by_mixture = jax.jit(jax.grad(plain, argnums=(0, 1)))(*few)
@@ -321,8 +318,7 @@ def test_a_fit_is_that_of_the_rows():
     assert_trees_close(fitted.mixture, mixture)
     _, log_likelihood = formula(x, mixture)
     np.testing.assert_allclose(fitted.log_likelihood, log_likelihood.sum(), rtol=1e-12)
-    n_parameters = 1 + 2 * 6
-    expected = n_parameters * math.log(97) - 2 * log_likelihood.sum()
+    expected = (1 + 2 * 6) * math.log(97) - 2 * log_likelihood.sum()
     np.testing.assert_allclose(fitted.bic(on_device(x)), expected, rtol=1e-12)
 
 
