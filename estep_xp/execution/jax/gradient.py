@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -67,32 +68,31 @@ def _total_jvp(
     gradient = kernel.gradient_kernel(by_x=by_x, by_sample_weight=any(by_sample_weight))
     leaves = zip(jax.tree.leaves(parameters), jax.tree.leaves(by_parameters), strict=True)
     directions = [tangent for leaf, tangent in leaves if is_real(leaf)]
-    wanted = any(map(_is_given, directions))
-    value, slopes = _compiled_gradient(gradient, block_size, wanted, rows, parameters)
-    pairs = zip(slopes, [*filter(_is_given, by_rows), *directions], strict=False)
-    return value, _inner_product(*zip(*((a, b) for a, b in pairs if _is_given(b)), strict=True))
+    wanted = tuple(map(_is_given, directions))
+    given = (*filter(_is_given, by_rows), *filter(_is_given, directions))
+    results: tuple[Array, Array] = _compiled_jvp(
+        gradient, block_size, wanted, rows, parameters, given
+    )
+    return results
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _compiled_gradient(
+def _compiled_jvp(
     kernel: GradientKernel,
     block_size: int | None,
-    by_parameters: bool,
+    wanted: tuple[bool, ...],
     rows: tuple[Array, ...],
     parameters: Any,
-) -> tuple[Array, tuple[Array, ...]]:
-    """The sum and its derivatives: by rows those that the kernel gives, then by parameters."""
+    directions: tuple[Array, ...],
+) -> tuple[Array, Array]:
+    """The sum, and its derivative along `directions`: of rows, and of the wanted parameters."""
     groups, size = cut_rows(kernel, rows, parameters, block_size)
     sums, slopes = fold_rows(kernel, groups, size, rows, parameters)
-    if by_parameters:
-        slopes += kernel.by_parameters(ops_for(rows, sums=True), parameters, sums)
-    return sums[0], slopes
-
-
-@jax.jit
-def _inner_product(slopes: tuple[Array, ...], directions: tuple[Array, ...]) -> Array:
+    if any(wanted):
+        ops = ops_for(rows, sums=True)
+        slopes += tuple(itertools.compress(kernel.by_parameters(ops, parameters, sums), wanted))
     terms = [jnp.sum(slope * one) for slope, one in zip(slopes, directions, strict=True)]
-    return functools.reduce(operator.add, terms)
+    return sums[0], functools.reduce(operator.add, terms)
 
 
 def _is_given(tangent: Any) -> bool:

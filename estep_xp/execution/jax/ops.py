@@ -83,12 +83,13 @@ class JaxOps(BlockOps):
         """Arrays that `compute` gives, computed once however often they are used."""
         # XLA would recompute the arrays for each use, and removes optimization barriers. It cannot
         # look through a conditional: the other branch, all NaN, is never taken.
-        shapes = jax.eval_shape(compute)
+        compiled = jax.jit(compute)  # so that it is traced once, for its shapes and the branch
+        shapes = jax.eval_shape(compiled)
 
         def all_nan() -> Any:
             return jax.tree.map(lambda one: jnp.full(one.shape, jnp.nan, one.dtype), shapes)
 
-        return jax.lax.cond(jnp.any(witness == witness), compute, all_nan)
+        return jax.lax.cond(jnp.any(witness == witness), compiled, all_nan)
 
     def mask_without_derivative(self, values: Array, flags: Array, constant: float) -> Array:
         """The values; the flags mask nothing but their derivative."""
