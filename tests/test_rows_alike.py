@@ -202,7 +202,7 @@ def assert_exact(family, fields, x, rows, dtype):
 @pytest.mark.parametrize("first", [1.0, 1e-3])
 @pytest.mark.parametrize("d", [16, 24, 28, 64, 100, 200])
 def test_a_large_feature_before_small_ones(d, first, dtype):
-    """All that is added to a large term rounds at its scale; `first` makes it a part of T, or not."""
+    """Additions to a large term round at its scale, whether it is a part of T (`first`) or not."""
     factor = (first * np.eye(d)).astype(dtype)
     factor[:, -1] = 1
     small = (2e-4 if dtype == "float64" else 0.1) * (1 + np.arange(400) / 400)
