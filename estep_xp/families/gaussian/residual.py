@@ -64,31 +64,37 @@ def norms_by_features(ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
     means, factors, _ = prepared
     xp, features, d = ops.xp, ops.axis, means.shape[1]
 
-    def by_feature() -> tuple[Array, Array]:
-        # (d, k), (d, d, k): numbers of all components side by side, as loops over components read
-        # them.
-        return _components_last(xp, means), _components_last(xp, factors)
-
-    centres, scales = ops.materialize(by_feature, means)
+    # Loops over components read numbers of all components side by side.
+    flat = ops.materialize(
+        lambda: (_components_last(xp, means), _components_last(xp, factors)), means
+    )
+    centres, scales = _pieces(flat[0], d), _pieces(flat[1], d ** (factors.ndim - 1))
     rows = (x[j : j + 1, :] if features == 0 else x[:, j : j + 1] for j in range(d))
-    residuals = [row - expand_components(centres[j, :], features) for j, row in enumerate(rows)]
+    residuals = [
+        row - expand_components(centre, features) for row, centre in zip(rows, centres, strict=True)
+    ]
     squares: list[Array] = []
     for j in range(d):
         if factors.ndim == 3:
-            terms = [
-                residual * expand_components(scales[i, j, :], features)
-                for i, residual in enumerate(residuals[: j + 1])
-            ]
+            pairs = zip(residuals[: j + 1], scales[j::d], strict=False)
+            terms = [residual * expand_components(factor, features) for residual, factor in pairs]
             standardized = add_pairwise(terms, operator.add)
         else:
-            scale = scales[j, :] if factors.ndim == 2 else scales
+            scale = scales[j] if factors.ndim == 2 else scales[0]
             standardized = standardize(ops, residuals[j], expand_components(scale, features))
         squares.append(standardized * standardized)
     return add_pairwise(squares, operator.add)
 
 
 def _components_last(xp: Namespace, array: Array) -> Array:
-    return xp.permute_dims(array, (*range(1, array.ndim), 0))
+    """Numbers (k, ...) as one vector, in which those of all components stand side by side."""
+    # A vector, since JAX's compiler may give arrays of more axes the order that they come from.
+    return xp.reshape(xp.permute_dims(array, (*range(1, array.ndim), 0)), (-1,))
+
+
+def _pieces(vector: Array, count: int) -> list[Array]:
+    size = vector.shape[0] // count
+    return [vector[i * size : (i + 1) * size] for i in range(count)]
 
 
 def log_joint_of_pairs(ops: BlockOps, prepared: Standardizer, x: Array, components: Array) -> Array:
