@@ -201,11 +201,6 @@ INITIALIZE = [
     Case(initialize, {"family": Raw("full")}, (r"family is 'full'", "FullGaussian")),
     Case(initialize, {"family": Raw(None)}, (r"family is None", "FullGaussian")),
     Case(initialize, {"family": Raw(ex.Mixture)}, (r"family is .*Mixture", "FullGaussian")),
-    Case(
-        initialize,
-        {"family": Raw(ex.DiagonalGaussian(MEANS, np.ones((3, 2))))},
-        (r"family is a DiagonalGaussian;", "the class of a family"),
-    ),
     Case(initialize, {"family": Raw(ex.UnivariateGaussian)}, has_shape("x", (5, 2), "(n,)")),
     Case(initialize, {"seed": Raw("lucky")}, (r"seed is 'lucky'", "integer")),
     Case(initialize, {"seed": Raw(-1)}, (r"seed is -1", "non-negative")),

@@ -108,6 +108,6 @@ def test_expected_log_density_is_the_mean_of_log_densities(record, unrolls):
     x, responsibilities, components, old = draw(record)
     moments = moments_of(Ops(xp), old, x, responsibilities)
     counts = responsibilities.sum(axis=0)
-    expected = components._expected(Ops(xp), old, counts, moments)
+    expected = components._expected_log_prob(Ops(xp), old, counts, moments)
     density = log_density(Ops(xp, unrolls=unrolls), components, x)
     assert_allclose(expected, (responsibilities * density).sum(), **TOLERANCE)
