@@ -315,7 +315,7 @@ BAD = [
         TypeError,
         "mixture is 'mixture'; expected an ",
     ),
-    (lambda: ej.unconstrain(ex.Mixture([1.0], Foreign())), TypeError, "no M-step"),
+    (lambda: ej.unconstrain(ex.Mixture([1.0], Foreign())), TypeError, "form without bounds"),
     (lambda: ej.constrain(MIXTURE), TypeError, "parameters is a Mixture"),
 ]
 

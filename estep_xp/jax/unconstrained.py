@@ -135,6 +135,8 @@ def _require_unconstrained(components: Any) -> contract.Family:
 def _check_mixture(mixture: Any) -> tuple[Array, Any]:
     """Weights and components, of one of the package's families on JAX arrays, checked."""
     check_mixture(mixture)
-    family = _require_unconstrained(mixture.components)
+    components: Any = mixture.components
+    _require_unconstrained(components)
+    family = contract.family_of(type(components)(*map(jnp.asarray, components)))
     _, *shape = family._rows_shape() or ("n",)
     return prepare_jax_call(np.zeros((0, *shape)), mixture).mixture
