@@ -18,7 +18,10 @@ import estep_xp as ex
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+# The pages in the order in which the README lists them: each may use names of those before.
+PAGES = [ROOT / page for page in re.findall(r"\]\((docs/\w+\.md)\)", README)]
+TEXT = "\n".join([README, *(page.read_text(encoding="utf-8") for page in PAGES)])
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 
 # Runs blocks of Python in order, in one namespace; those with prompts are doctests.
 RUN_BLOCKS = """
@@ -73,10 +76,11 @@ def test_two_set_up_commands_of_one_line():
 
 
 def test_pictures_are_there():
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
-    assert pictures
-    for picture in pictures:
-        assert (ROOT / picture).is_file(), picture
+    for page in (ROOT / "README.md", *PAGES):
+        pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+        assert pictures or page.name != "README.md"
+        for picture in pictures:
+            assert (page.parent / picture).is_file(), picture
 
 
 def test_python_recipes(tmp_path):
@@ -112,7 +116,7 @@ def test_table_of_accelerated_fits():
         "wine": datasets.load_wine().data,
     }
     families = {"full": ex.FullGaussian, "univariate": ex.UnivariateGaussian}
-    rows = re.findall(r"^\| ([\w ]+), (\d) (\w+) ((?:\| \d+ ){4})\|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| ([\w ]+), (\d) (\w+) ((?:\| \d+ ){4})\|$", TEXT, re.MULTILINE)
     assert {name for name, *_ in rows} == set(data)
     for name, k, family, counts in rows:
         start = ex.initialize(data[name], int(k), families[family], seed=0)
@@ -156,7 +160,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("beginning", FAILURES)
 def test_table_of_failures(beginning):
-    (line,) = [line for line in README.splitlines() if line.startswith(f"| {beginning}")]
+    (line,) = [line for line in TEXT.splitlines() if line.startswith(f"| {beginning}")]
     *_, usual, here = line.strip("| ").split(" | ")
     x, weights, means, variances = (
         FAILURES[beginning][name] for name in ("x", "weights", "means", "variances")
