@@ -1,5 +1,6 @@
 """One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others."""
 
+from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.fit import fit
 from estep_xp.em.fit_warnings import CollapseWarning, ConvergenceWarning
 from estep_xp.em.initialize import initialize
@@ -15,6 +16,7 @@ from estep_xp.families import (
     TiedGaussian,
     UnivariateGaussian,
 )
+from estep_xp.mixture.density import log_density, predict
 from estep_xp.mixture.estep import EStep, e_step, log_joint, log_likelihood, posterior
 from estep_xp.mixture.mixture import Mixture
 
@@ -34,13 +36,19 @@ __all__ = [
     "Statistics",
     "TiedGaussian",
     "UnivariateGaussian",
+    "aic",
+    "bic",
     "e_step",
     "expected_statistics",
     "fit",
+    "icl",
     "initialize",
+    "log_density",
     "log_joint",
     "log_likelihood",
     "m_step",
     "merge",
+    "n_parameters",
     "posterior",
+    "predict",
 ]

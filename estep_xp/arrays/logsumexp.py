@@ -148,3 +148,10 @@ def _unshifted(ops: BlockOps, joint: Array, least: float, mark: Array | None) ->
     shares = ops.exp_(joint, least=least)
     total = ops.sum_components(shares)
     return LogNormalized(shares, total if mark is None else total + mark, None)
+
+
+def entropy(xp: Namespace, responsibilities: Array, axis: int) -> Array:
+    """Entropies of probabilities along an axis, in nats."""
+    # 0 log 0 is 0, and so is its share of the derivative.
+    safe = xp.where(responsibilities > 0, responsibilities, 1.0)
+    return 0.0 - xp.sum(responsibilities * xp.log(safe), axis=axis)

@@ -1,18 +1,13 @@
-"""What a fit gives, and the criteria by which fits are compared."""
+"""What a fit gives."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
-from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
-from estep_xp.arrays.namespace import namespace_of
+from estep_xp.arrays.array_types import Array, ArrayLike
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import summarized
-from estep_xp.families import contract
-from estep_xp.mixture.call import Call, prepare_call
-from estep_xp.mixture.estep import e_step, log_likelihood
+from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.mixture.mixture import Mixture
 
 
@@ -69,12 +64,10 @@ class EMResult(NamedTuple):
         array, shape ()
             2 p − 2 log L, with p free parameters (Akaike 1974).
         """
-        total = self.log_likelihood
-        if x is not None:
-            total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
-        return 2.0 * self._n_parameters - 2.0 * total
+        if x is None:
+            return 2.0 * n_parameters(self.mixture) - 2.0 * self.log_likelihood
+        return aic(x, self.mixture, sample_weight=sample_weight)
 
-    @quiet
     def bic(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
         """Bayesian information criterion on observations; lower is better.
 
@@ -90,11 +83,8 @@ class EMResult(NamedTuple):
         array, shape ()
             p log n − 2 log L, with p free parameters (Schwarz 1978).
         """
-        total = log_likelihood(x, self.mixture, sample_weight=sample_weight)
-        n = _n_rows(prepare_call(x, self.mixture, sample_weight=sample_weight), total)
-        return self._n_parameters * namespace_of(total).log(n) - 2.0 * total
+        return bic(x, self.mixture, sample_weight=sample_weight)
 
-    @quiet
     def icl(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
         """Integrated completed likelihood on observations; lower is better.
 
@@ -111,40 +101,4 @@ class EMResult(NamedTuple):
             The BIC plus twice the entropy of the responsibilities (Biernacki, Celeux and Govaert
             2000): components that overlap count against a mixture.
         """
-        rows, *weight = prepare_call(x, self.mixture, sample_weight=sample_weight).rows
-        if weight:  # rows of weight 0 may hold anything
-            rows = execution.driver_of(rows).map_each_row(_filled, rows, *weight)
-        entropy = e_step(rows, self.mixture).entropy
-        if weight:
-            entropy = execution.driver_of(entropy).map_each_row(_weighted, entropy, *weight)
-        return self.bic(x, sample_weight=sample_weight) + 2.0 * execution.driver_of(
-            entropy
-        ).sum_values(entropy)
-
-    @property
-    def _n_parameters(self) -> float:
-        """How many numbers may be chosen freely; weights sum to 1."""
-        k = self.mixture.weights.shape[0]
-        return float(k - 1 + contract.estimable(self.mixture.components)._n_parameters())
-
-
-def _n_rows(call: Call, like: Array) -> Array:
-    """The weighted number of rows, as an array () like another."""
-    xp = call.space.xp
-    rows, *weight = call.rows
-    if weight:
-        return execution.driver_of(weight[0]).sum_values(weight[0])
-    n = rows.shape[0]
-    if math.isnan(n):  # Dask has yet to count them
-        ones = xp.ones_like(rows[(..., *(0,) * (len(rows.shape) - 1))], dtype=like.dtype)
-        return xp.sum(ones)
-    return xp.full_like(like, n)
-
-
-def _filled(xp: Namespace, x: Array, weight: Array) -> Array:
-    blank = weight == 0
-    return xp.where(blank if len(x.shape) == 1 else blank[:, None], 0.0, x)
-
-
-def _weighted(xp: Namespace, entropy: Array, weight: Array) -> Array:
-    return xp.where(weight > 0, weight * entropy, 0.0)
+        return icl(x, self.mixture, sample_weight=sample_weight)

@@ -50,6 +50,14 @@ class Call(NamedTuple):
         return int(self.mixture.weights.shape[0])
 
 
+def prepare_mixture(mixture: Any) -> tuple[Space, Mixture]:
+    """Bring a mixture that has no rows beside it to a space of its own, and check it."""
+    check_mixture(mixture)
+    weights, components = mixture
+    space = space_of({"weights": weights, **contract.arrays_of(components)})
+    return space, check_parameters(space, mixture)
+
+
 def prepare_call(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> Call:
     """Bring the arguments of a call to one space and check them."""
     check_mixture(mixture, x)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.logsumexp import entropy
 from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized, total
@@ -99,9 +100,7 @@ def _labels(xp: Namespace, r: Array) -> Array:
 
 
 def _entropy(xp: Namespace, r: Array) -> Array:
-    # 0 log 0 is 0, and so is its share of the derivative.
-    safe = xp.where(r > 0, r, 1.0)
-    return 0.0 - xp.sum(r * xp.log(safe), axis=1)
+    return entropy(xp, r, 1)
 
 
 def _largest(xp: Namespace, r: Array) -> Array:

@@ -1,7 +1,7 @@
 """The E-step on one block of rows, in the layout of its driver: the one algorithm.
 
-Four questions are asked of the same normalised row: the posterior, the log-joint, the
-log-likelihood, and the expected statistics. Kernels hold only what they must be compiled for.
+The same normalised row is asked for its posterior, its most responsible component, its entropy,
+its log-likelihood, and what it adds to the expected statistics. Kernels hold only what they must be compiled for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from estep_xp.arrays.logsumexp import without_dead
+from estep_xp.arrays.logsumexp import entropy, without_dead
 from estep_xp.families.contract import mark_nonfinite_rows
 from estep_xp.mixture.gradient_kernel import LogLikelihoodGradient
 from estep_xp.mixture.masking import WeightedKernel
@@ -40,6 +40,26 @@ class Posterior(MixtureKernel):
 
         results: tuple[Array, ...] = prepared.call_without_zeros(ops, posterior)
         return results
+
+
+@dataclass(frozen=True)
+class MostResponsible(MixtureKernel):
+    """Places of the largest responsibilities; -inf in rows of zero density, NaN in bad ones."""
+
+    @property
+    def tails(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one row of the results."""
+        return ((),)
+
+    def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+        """Evaluate a block."""
+        xp = ops.xp
+        block = self.evaluate(ops, prepared, rows[0])
+        normalized = self.normalize(ops, prepared, block)
+        log_likelihood = row_log_likelihoods(ops, normalized)
+        places = xp.argmax(normalized.responsibilities(ops), axis=ops.axis)
+        places = xp.astype(places, log_likelihood.dtype)
+        return (xp.where(xp.isfinite(log_likelihood), places, log_likelihood),)
 
 
 @dataclass(frozen=True)
@@ -85,6 +105,27 @@ class LogLikelihood(WeightedKernel):
         """The kernel of the sum's derivatives."""
         flags = (self.masks, by_x, by_sample_weight)
         return LogLikelihoodGradient(self.k, self.zeros, self.lazy, *flags, pads=self.pads)
+
+
+@dataclass(frozen=True)
+class Entropy(WeightedKernel):
+    """Entropies of rows' responsibilities by their sample weights; 0 in rows of zero density."""
+
+    @property
+    def tails(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one row of the results."""
+        return ((),)
+
+    def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+        """Evaluate a block of rows (x,) or (x, sample_weight)."""
+        xp = ops.xp
+        masked = self.mask_rows(ops, prepared, rows)
+        block = self.evaluate(ops, prepared, masked.rows[0])
+        normalized = self.normalize(ops, prepared, block, masked.zero)
+        weights, impossible = masked.weights(ops, normalized.total), normalized.total == 0
+        entropies = entropy(xp, normalized.responsibilities(ops), ops.axis)
+        entropies = xp.where(impossible | (weights == 0), 0.0, entropies)
+        return (weights * entropies,)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""Criteria by which models of different sizes are compared on the same rows."""
+
+from __future__ import annotations
+
+import math
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array, ArrayLike
+from estep_xp.arrays.namespace import namespace_of
+from estep_xp.arrays.quiet import quiet
+from estep_xp.families import contract
+from estep_xp.mixture.call import Call, prepare_call, prepare_mixture, run_kernel
+from estep_xp.mixture.estep import log_likelihood
+from estep_xp.mixture.kernels import Entropy
+from estep_xp.mixture.mixture import Mixture
+
+
+def n_parameters(model: Mixture) -> int:
+    """Number of parameters of a model that may be chosen freely.
+
+    Parameters
+    ----------
+    model : Mixture
+        Weights and components.
+
+    Returns
+    -------
+    int
+        Those of the components, and k - 1 weights, since weights sum to 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If this is no mixture, or one of its parameters has a wrong shape or value.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> ex.n_parameters(ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5])))
+    5
+    """
+    _, (weights, components) = prepare_mixture(model)
+    return int(weights.shape[0]) - 1 + contract.family_of(components)._n_parameters()
+
+
+@quiet
+def aic(x: ArrayLike, model: Mixture, *, sample_weight: ArrayLike | None = None) -> Array:
+    """Akaike's information criterion of a model on observations; lower is better.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    model : Mixture
+        Weights and components.
+    sample_weight : array, shape (n,), optional
+        Non-negative weight of each row.
+
+    Returns
+    -------
+    array, shape ()
+        2 p − 2 log L, with p free parameters (Akaike 1974).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> round(float(ex.aic([1.0, 2.5, 7.0, 5.5], mixture)), 4)
+    25.7535
+    """
+    total = log_likelihood(x, model, sample_weight=sample_weight)
+    return 2.0 * n_parameters(model) - 2.0 * total
+
+
+@quiet
+def bic(x: ArrayLike, model: Mixture, *, sample_weight: ArrayLike | None = None) -> Array:
+    """Bayesian information criterion of a model on observations; lower is better.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    model : Mixture
+        Weights and components.
+    sample_weight : array, shape (n,), optional
+        Non-negative weight of each row; their sum is the number of rows.
+
+    Returns
+    -------
+    array, shape ()
+        p log n − 2 log L, with p free parameters (Schwarz 1978).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> round(float(ex.bic([1.0, 2.5, 7.0, 5.5], mixture)), 4)
+    22.685
+    """
+    total = log_likelihood(x, model, sample_weight=sample_weight)
+    n = _n_rows(prepare_call(x, model, sample_weight=sample_weight), total)
+    return n_parameters(model) * namespace_of(total).log(n) - 2.0 * total
+
+
+@quiet
+def icl(x: ArrayLike, model: Mixture, *, sample_weight: ArrayLike | None = None) -> Array:
+    """Integrated completed likelihood of a model on observations; lower is better.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    model : Mixture
+        Weights and components.
+    sample_weight : array, shape (n,), optional
+        Non-negative weight of each row.
+
+    Returns
+    -------
+    array, shape ()
+        The BIC plus twice the entropy of the responsibilities (Biernacki, Celeux and Govaert
+        2000): components that overlap count against a mixture.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> round(float(ex.icl([1.0, 2.5, 7.0, 5.5], mixture)), 4)
+    22.8894
+    """
+    call = prepare_call(x, model, sample_weight=sample_weight)
+    kernel = Entropy(call.k, call.zeros, call.space.lazy, call.masks)
+    (entropies,) = run_kernel(call, kernel, None, None)
+    total = execution.driver_for(call.space).sum_values(entropies)
+    return bic(x, model, sample_weight=sample_weight) + 2.0 * total
+
+
+def _n_rows(call: Call, like: Array) -> Array:
+    """The weighted number of rows, as an array () like another."""
+    xp = call.space.xp
+    rows, *weight = call.rows
+    if weight:
+        return execution.driver_of(weight[0]).sum_values(weight[0])
+    n = rows.shape[0]
+    if math.isnan(n):  # Dask has yet to count them
+        ones = xp.ones_like(rows[(..., *(0,) * (len(rows.shape) - 1))], dtype=like.dtype)
+        return xp.sum(ones)
+    return xp.full_like(like, n)

@@ -1,0 +1,121 @@
+"""One number of each row, never an array (n, k): its log-density, or its most likely component."""
+
+from __future__ import annotations
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.mixture.call import (
+    log_likelihood_kernel,
+    prepare_call,
+    run_kernel,
+    warn_of_impossible_rows,
+)
+from estep_xp.mixture.kernels import MostResponsible
+from estep_xp.mixture.mixture import Mixture
+
+
+def log_density(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Array:
+    """Log-density of each observation under a mixture.
+
+    It is `EStep.log_likelihood` without the responsibilities beside it, which may not fit in
+    memory; scikit-learn's ``score_samples``.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    mixture : Mixture
+        Weights and components.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    array, shape (n,)
+        log p(x_i) = log Σ_k w_k p(x_i | k), in nats; -inf for a row of zero density.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows have zero density under every component.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> ex.log_density([2.5, 4.0, 5.5], mixture).round(4)
+    array([-1.8236, -2.6378, -1.8005])
+    """
+    call = prepare_call(x, mixture)
+    (values,) = run_kernel(call, log_likelihood_kernel(call), block_size, workers)
+    warn_of_impossible_rows(call, values)
+    return values
+
+
+def predict(
+    x: ArrayLike,
+    mixture: Mixture,
+    *,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Array:
+    """Most responsible component of each observation.
+
+    It is `EStep.labels` without the responsibilities beside it, which may not fit in memory.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    mixture : Mixture
+        Weights and components.
+    block_size, workers : int, optional
+        As for `e_step`.
+
+    Returns
+    -------
+    array of int, shape (n,)
+        Components counted from 0, the first of several at a tie; -1 for a row that is impossible
+        under every component.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows have zero density under every component.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> ex.predict([2.5, 4.0, 5.5], mixture)
+    array([0, 1, 1])
+    """
+    call = prepare_call(x, mixture)
+    kernel = MostResponsible(call.k, call.zeros, call.space.lazy)
+    (places,) = run_kernel(call, kernel, block_size, workers)
+    warn_of_impossible_rows(call, places)
+    labels: Array = execution.driver_for(call.space).map_each_row(_labels, places)
+    return labels
+
+
+def _labels(xp: Namespace, places: Array) -> Array:
+    """Places as integers; -1 for rows without one."""
+    found = xp.isfinite(places)
+    integers = xp.asarray(0).dtype
+    return xp.astype(xp.where(found, places, -1.0), integers)
