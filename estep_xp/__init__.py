@@ -18,7 +18,9 @@ from estep_xp.families import (
 )
 from estep_xp.mixture.density import log_density, predict
 from estep_xp.mixture.estep import EStep, e_step, log_joint, log_likelihood, posterior
+from estep_xp.mixture.features import condition, marginal
 from estep_xp.mixture.mixture import Mixture
+from estep_xp.mixture.sample import Sample, sample
 
 __version__ = "0.1.0"
 
@@ -32,12 +34,14 @@ __all__ = [
     "FullGaussian",
     "Mixture",
     "Poisson",
+    "Sample",
     "SphericalGaussian",
     "Statistics",
     "TiedGaussian",
     "UnivariateGaussian",
     "aic",
     "bic",
+    "condition",
     "e_step",
     "expected_statistics",
     "fit",
@@ -47,8 +51,10 @@ __all__ = [
     "log_joint",
     "log_likelihood",
     "m_step",
+    "marginal",
     "merge",
     "n_parameters",
     "posterior",
     "predict",
+    "sample",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ArrayLike
 from estep_xp.arrays.namespace import namespace_of

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.quiet import quietly
+from estep_xp.arrays.random import HostRandom, generator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +87,13 @@ class Driver(abc.ABC):
         Floating-point warnings are off: callers look at the results instead.
         """
         return quietly(function, space.xp, *arrays)
+
+    def draw(self, function: Callable[..., Any], space: Space, seed: Any, *arrays: Any) -> Any:
+        """Call `function(xp, random, *arrays)`, compiled where the library compiles.
+
+        `random` is a `Random`; the seed may be anything that NumPy's generator takes.
+        """
+        return quietly(function, space.xp, HostRandom(space, generator_of(seed)), *arrays)
 
     def call_lazily(
         self, function: Callable[..., Any], space: Space, arguments: tuple[Any, ...], like: Any

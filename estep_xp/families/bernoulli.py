@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
+    from estep_xp.arrays.random import Random
 
 
 class BernoulliStatistics(NamedTuple):
@@ -58,6 +59,7 @@ class Bernoulli(RowFamily, _Probabilities):
 
     _has_full_support = False
     _is_unconstrainable = True
+    _has_marginals = True
     _support = "must be 0 or 1"
 
     def log_prob(self, x: ArrayLike) -> Array:
@@ -143,6 +145,19 @@ class Bernoulli(RowFamily, _Probabilities):
         share = moments.ones / counts[:, None]
         share = xp.where(share < 1, share, 1.0)  # rounding may exceed it
         return type(self)(xp.where(lost[:, None], self.probabilities, share))
+
+    def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
+        chosen = xp.take(self.probabilities, labels, axis=0)
+        return xp.astype(random.uniform(tuple(chosen.shape)) < chosen, chosen.dtype)
+
+    def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Self:
+        return type(self)(xp.stack([self.probabilities[:, j] for j in features], axis=1))
+
+    def _conditional(
+        self, xp: Namespace, known: tuple[int, ...], others: tuple[int, ...], values: Array
+    ) -> Self:
+        del known, values  # features are independent
+        return self._marginal(xp, others)
 
     @classmethod
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:

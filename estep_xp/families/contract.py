@@ -63,6 +63,26 @@ def estimable(components: Any) -> Family:
     return family
 
 
+def sampleable(components: Any) -> Family:
+    """Return the family of components that rows can be drawn from; TypeError for any other."""
+    family = family_of(components)
+    if missing := family._cannot_sample():
+        raise TypeError(f"components are a {type(components).__name__}, which {missing}")
+    return family
+
+
+def with_marginals(components: Any) -> Family:
+    """Return the family of components whose features can be taken apart; else TypeError."""
+    family = family_of(components)
+    shape = family._rows_shape()
+    if not family._has_marginals or shape is None or len(shape) != 2:
+        raise TypeError(
+            f"components are a {type(components).__name__}, whose rows have no features to choose "
+            "from; expected a family of several features, such as FullGaussian"
+        )
+    return family
+
+
 def arrays_of(components: Components) -> dict[str, Any]:
     """The named arrays of a family that is a NamedTuple; other objects keep theirs private."""
     fields: tuple[str, ...] = getattr(components, "_fields", ())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Components, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
+    from estep_xp.arrays.random import Random
 
 
 class Evaluated(NamedTuple):
@@ -52,6 +53,8 @@ class Family(abc.ABC):
     _has_expected_log_prob: ClassVar[bool] = False
     # Parameters have a form that may take any value (`_to_unconstrained`).
     _is_unconstrainable: ClassVar[bool] = False
+    # Some features of a row have a distribution of the same family.
+    _has_marginals: ClassVar[bool] = False
     _support: ClassVar[str] = "must be finite"  # what rows must be, in messages
 
     # --- parameters and rows ---------------------------------------------------------------------
@@ -155,6 +158,26 @@ class Family(abc.ABC):
         self, ops: BlockOps, old: Any, counts: Array, moments: tuple[Array, ...]
     ) -> Array:
         """Sum of expected log-densities (), given counts (k,) and moments about old components."""
+        raise NotImplementedError
+
+    # --- other uses of a distribution ------------------------------------------------------------
+
+    def _cannot_sample(self) -> str | None:
+        """Say what is missing to draw rows; None if nothing is."""
+        return None
+
+    def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
+        """Draw one row of the component of each label (n,)."""
+        raise NotImplementedError
+
+    def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Components:
+        """Return the components' distribution of some features alone, in this order."""
+        raise NotImplementedError
+
+    def _conditional(
+        self, xp: Namespace, known: tuple[int, ...], others: tuple[int, ...], values: Array
+    ) -> Components:
+        """Return the components' distribution of the other features, given values (f,)."""
         raise NotImplementedError
 
     # --- starts, floors and free parameters ------------------------------------------------------

@@ -10,7 +10,8 @@ class is estimated like the package's own:
     Return the components that make these most likely; counts (k,) are sums of responsibilities.
 
 Optional are ``start(x, responsibilities)``, a class method that returns components to begin with,
-and ``n_parameters()``.
+``n_parameters()``, and ``sample(random, labels)``, which draws one row for each label (n,) by a
+NumPy generator, or a JAX key.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Components, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
+    from estep_xp.arrays.random import Random
 
 
 # The record of sums that a class of components gives. Drivers add up plain arrays, and a compiled
@@ -81,6 +83,21 @@ class OpenFamily(RowFamily):
                 "row an observation, one column a weight"
             )
         return xp.astype(log_prob, x.dtype, copy=False)
+
+    def _cannot_sample(self) -> str | None:
+        if callable(getattr(self.components, "sample", None)):
+            return None
+        return "has no method sample(random, labels) that draws one row for each label"
+
+    def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
+        del xp
+        rows: Array = self.components.sample(random.source(), labels)
+        if getattr(rows, "shape", ())[:1] != labels.shape:
+            raise ValueError(
+                f"{_name(self.components)}.sample(random, labels) gives shape "
+                f"{shape_text(tuple(getattr(rows, 'shape', ())))}; expected one row for each label"
+            )
+        return rows
 
     def _missing_method(self) -> str | None:
         for method in ("statistics", "maximize"):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
+    from estep_xp.arrays.random import Random
 
 
 class PoissonStatistics(NamedTuple):
@@ -59,6 +60,7 @@ class Poisson(RowFamily, _Rates):
     _n_axes = None
     _has_full_support = False
     _is_unconstrainable = True
+    _has_marginals = True
     _support = "must be a count: a whole number, not negative"
 
     def log_prob(self, x: ArrayLike) -> Array:
@@ -138,6 +140,18 @@ class Poisson(RowFamily, _Rates):
         (sums,) = moments
         places = (..., *(None,) * (sums.ndim - 1))
         return type(self)(xp.where(lost[places], self.rates, sums / counts[places]))
+
+    def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
+        return random.poisson(xp.take(self.rates, labels, axis=0))
+
+    def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Self:
+        return type(self)(xp.stack([self.rates[:, j] for j in features], axis=1))
+
+    def _conditional(
+        self, xp: Namespace, known: tuple[int, ...], others: tuple[int, ...], values: Array
+    ) -> Self:
+        del known, values  # features are independent
+        return self._marginal(xp, others)
 
     @classmethod
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:

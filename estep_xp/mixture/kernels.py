@@ -1,7 +1,8 @@
 """The E-step on one block of rows, in the layout of its driver: the one algorithm.
 
 The same normalised row is asked for its posterior, its most responsible component, its entropy,
-its log-likelihood, and what it adds to the expected statistics. Kernels hold only what they must be compiled for.
+its log-likelihood, and what it adds to the expected statistics. Kernels hold only what they must be
+compiled for.
 """
 
 from __future__ import annotations

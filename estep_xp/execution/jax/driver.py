@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from estep_xp.arrays.namespace import is_tracer
 from estep_xp.execution.driver import Driver
 from estep_xp.execution.jax.blocks import sum_rows
 from estep_xp.execution.jax.gradient import total
+from estep_xp.execution.jax.random import KeyRandom, key_of
 from estep_xp.execution.jax.rows import map_rows
 from estep_xp.execution.jax.sizes import pad_numbers, pad_rows, run_padded
 from estep_xp.execution.jax.while_loop import while_loop
@@ -66,6 +68,12 @@ class LibraryDriver(Driver):
         del space
         return _compute(function, *arrays)
 
+    def draw(self, function: Callable[..., Any], space: Space, seed: Any, *arrays: Any) -> Any:
+        """Call `function` compiled, with numbers from a key; those of a generator are NumPy's."""
+        if isinstance(seed, np.random.Generator):
+            return super().draw(function, space, seed, *arrays)
+        return _draw(function, space.dtype, key_of(seed), *arrays)
+
     def map_each_row(self, function: Callable[..., Any], *arrays: Array) -> Any:
         """Call `function` compiled."""
         (result,) = run_padded(lambda *rows: (_compute(function, *rows),), arrays)
@@ -99,6 +107,12 @@ class LibraryDriver(Driver):
     ) -> tuple[Any, Array]:
         """Loop inside the compiled program."""
         return while_loop(step, should_continue, objective, state, max_iter)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _draw(function: Callable[..., Any], dtype: Any, key: Array, *arrays: Any) -> Any:
+    with jax.default_matmul_precision("highest"):
+        return function(jnp, KeyRandom(dtype, key), *arrays)
 
 
 @functools.partial(jax.jit, static_argnums=0)

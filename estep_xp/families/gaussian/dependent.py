@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -14,10 +15,15 @@ from estep_xp.families.gaussian.moments import (
     by_feature,
     least_pivot,
 )
+from estep_xp.families.gaussian.parameters import refuse_subnormal
+from estep_xp.families.gaussian.some_features import (
+    choose,
+    conditional_factors,
+    marginal_factors,
+)
 
 if TYPE_CHECKING:
-    pass
-from estep_xp.families.gaussian.parameters import refuse_subnormal
+    from estep_xp.arrays.random import Random
 
 
 class MeansFactors(NamedTuple):
@@ -33,6 +39,7 @@ class DependentGaussian(Gaussian):
     __slots__ = ()
 
     _is_independent = False
+    _has_marginals = True
     _triangular_fields = ("precision_cholesky",)
     precision_cholesky: Array
 
@@ -44,8 +51,35 @@ class DependentGaussian(Gaussian):
     def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
         means, factors = free
         diagonal = linalg.diagonal_matrix(xp, xp.exp(xp.linalg.diagonal(factors)))
+        return self._with(means, xp.triu(factors, k=1) + diagonal)
+
+    def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
+        n, d = labels.shape[0], self.means.shape[1]
+        z = random.normal((n, d))
+        transposed = xp.matrix_transpose(xp.triu(self.precision_cholesky))
+        scales = xp.matrix_transpose(linalg.inverse_lower(xp, transposed))
+        means = xp.take(self.means, labels, axis=0)
+        if scales.ndim == 2:  # of all components
+            return means + xp.matmul(z, scales)
+        # One feature of z after the other: a matrix for each row would not fit in memory.
+        steps = (z[:, j, None] * xp.take(scales[:, j, :], labels, axis=0) for j in range(d))
+        return means + functools.reduce(lambda total, step: total + step, steps)
+
+    def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Self:
+        factors = marginal_factors(xp, self.precision_cholesky, features)
+        return self._with(choose(xp, self.means, features, 1), factors)
+
+    def _conditional(
+        self, xp: Namespace, known: tuple[int, ...], others: tuple[int, ...], values: Array
+    ) -> Self:
+        factors, slopes = conditional_factors(xp, self.precision_cholesky, known, others)
+        residuals = values - choose(xp, self.means, known, 1)
+        shifts = xp.matmul(residuals[:, None, :], slopes)[:, 0, :]
+        return self._with(choose(xp, self.means, others, 1) + shifts, factors)
+
+    def _with(self, means: Array, factors: Array) -> Self:
         family: Any = type(self)
-        new: Self = family(means, xp.triu(factors, k=1) + diagonal)
+        new: Self = family(means, factors)
         return new
 
     @staticmethod

@@ -14,11 +14,12 @@ from estep_xp.families.gaussian.moments import (
 )
 from estep_xp.families.gaussian.parameters import (
     per_component,
+    refuse_subnormal,
 )
+from estep_xp.families.gaussian.some_features import choose
 
 if TYPE_CHECKING:
-    pass
-from estep_xp.families.gaussian.parameters import refuse_subnormal
+    from estep_xp.arrays.random import Random
 
 
 class MeansVariances(NamedTuple):
@@ -34,6 +35,7 @@ class IndependentGaussian(Gaussian):
     __slots__ = ()
 
     _is_independent = True
+    _has_marginals = True
     variances: Array
 
     def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
@@ -41,8 +43,33 @@ class IndependentGaussian(Gaussian):
 
     def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
         means, log_variances = free
+        return self._with(means, xp.exp(log_variances))
+
+    def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
+        deviations = per_component(xp.sqrt(self.variances), self.means)
+        means, deviations = (
+            xp.take(array, labels, axis=0)
+            for array in (self.means, xp.broadcast_to(deviations, self.means.shape))
+        )
+        return means + deviations * random.normal(tuple(means.shape))
+
+    def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Self:
+        variances = self.variances
+        if variances.ndim == 2:
+            variances = choose(xp, variances, features, 1)
+        return self._with(choose(xp, self.means, features, 1), variances)
+
+    def _conditional(
+        self, xp: Namespace, known: tuple[int, ...], others: tuple[int, ...], values: Array
+    ) -> Self:
+        del known
+        new = self._marginal(xp, others)
+        # Values that are NaN, which nobody could check under jit, must show.
+        return self._with(new.means + 0.0 * xp.sum(values), new.variances)
+
+    def _with(self, means: Array, variances: Array) -> Self:
         family: Any = type(self)
-        new: Self = family(means, xp.exp(log_variances))
+        new: Self = family(means, variances)
         return new
 
     @staticmethod

@@ -1,0 +1,104 @@
+"""Rows drawn at random from a mixture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from estep_xp import execution
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.record_repr import sizes, summarized
+from estep_xp.arrays.validation import check_whole
+from estep_xp.families import contract
+from estep_xp.mixture.call import prepare_mixture
+from estep_xp.mixture.mixture import Mixture
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.random import Random
+
+
+@summarized
+class Sample(NamedTuple):
+    """Rows drawn from a model, and the components that they came from.
+
+    Parameters
+    ----------
+    x : array, shape (n, d) or (n,)
+        Rows, in random order.
+    labels : array of int, shape (n,)
+        Component of each row, counted from 0.
+    """
+
+    x: Array
+    labels: Array
+
+    def _shown_fields(self) -> dict[str, Any]:
+        names = "nd" if len(getattr(self.x, "shape", ())) == 2 else "n"
+        return sizes(names, "x", self.x)
+
+
+def sample(model: Mixture, n: int, *, seed: Any = 0) -> Sample:
+    """Rows drawn at random from a model.
+
+    Parameters
+    ----------
+    model : Mixture
+        Weights and components. A class of your own needs a method ``sample(random, labels)`` that
+        draws one row for each label, ``random`` being a NumPy generator, or a key under JAX.
+    n : int
+        Number of rows.
+    seed : int, sequence of int, numpy.random.Generator or JAX key, optional
+        The same rows for the same seed. An integer stands for ``jax.random.key(seed)`` where the
+        model's arrays are JAX's, and for ``numpy.random.default_rng(seed)`` elsewhere.
+
+    Returns
+    -------
+    Sample
+        ``x`` (n, d) or (n,) in random order, and ``labels`` (n,): arrays like the model's, and
+        differentiable by its means and covariances.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value, or the family can't be sampled.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> drawn = ex.sample(mixture, 1000, seed=0)
+    >>> drawn.x.shape, drawn.labels[:5]
+    ((1000,), array([1, 0, 0, 0, 1]))
+    >>> drawn.x[drawn.labels == 0].mean().round(1)
+    np.float64(2.0)
+    """
+    space, mixture = prepare_mixture(model)
+    n = check_whole("n", n, 0)
+    contract.sampleable(mixture.components)
+    weights, components = mixture
+    x, labels = execution.driver_for(space).draw(_Drawing(n), space, seed, weights, components)
+    return Sample(x, labels)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What is compiled: labels by the weights, and a row for each."""
+
+    n: int
+
+    def __call__(
+        self, xp: Namespace, random: Random, weights: Array, components: Any
+    ) -> tuple[Array, Array]:
+        labels = _draw_labels(xp, random, weights, self.n)
+        return contract.family_of(components)._sample(xp, random, labels), labels
+
+
+def _draw_labels(xp: Namespace, random: Random, weights: Array, n: int) -> Array:
+    """Components (n,), each with the probability of its weight."""
+    # Over the largest, so that no sum overflows.
+    ends = xp.cumulative_sum(weights / xp.max(weights))
+    total = ends[-1]
+    places = xp.searchsorted(ends, random.uniform((n,)) * total, side="right")
+    # Rounding may reach the end itself, which is that of the last component with a weight.
+    last = xp.sum(xp.astype(ends < total, places.dtype))
+    return xp.where(places < last, places, last)
