@@ -1,5 +1,6 @@
 """One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others."""
 
+from estep_xp.em.adjust import recenter, scale
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.fit import fit
 from estep_xp.em.fit_warnings import CollapseWarning, ConvergenceWarning
@@ -56,5 +57,7 @@ __all__ = [
     "n_parameters",
     "posterior",
     "predict",
+    "recenter",
     "sample",
+    "scale",
 ]

@@ -41,6 +41,24 @@ def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) ->
     return xp.matrix_transpose(inverse * xp.expand_dims(scale, axis=-2))
 
 
+def precision_factor(xp: Namespace, precisions: Array) -> Array:
+    """Upper triangular P with P Pᵀ = these matrices (..., d, d).
+
+    Where one is not positive definite the result is NaN, or the library raises.
+    """
+    symmetric, scale = correlations(xp, precisions)
+    # Turned round, the lower triangular factor of a matrix is an upper triangular one.
+    lower = xp.linalg.cholesky(xp.flip(symmetric, axis=(-2, -1)))
+    return xp.flip(lower, axis=(-2, -1)) / xp.expand_dims(scale, axis=-1)
+
+
+def precisions_of(xp: Namespace, factors: Array) -> Array:
+    """Precisions (..., d, d), exactly symmetric, of precision Cholesky factors."""
+    factors = xp.triu(factors)
+    precisions = xp.matmul(factors, xp.matrix_transpose(factors))
+    return 0.5 * precisions + 0.5 * xp.matrix_transpose(precisions)
+
+
 def correlations(xp: Namespace, covariances: Array) -> tuple[Array, Array]:
     """Correlations (..., d, d), exactly symmetric, and the reciprocal deviations (..., d)."""
     # Reciprocals, one after the other: the derivative of a quotient would underflow.

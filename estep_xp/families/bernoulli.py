@@ -59,6 +59,7 @@ class Bernoulli(RowFamily, _Probabilities):
 
     _has_full_support = False
     _is_unconstrainable = True
+    _is_recenterable = True
     _has_marginals = True
     _support = "must be 0 or 1"
 
@@ -145,6 +146,10 @@ class Bernoulli(RowFamily, _Probabilities):
         share = moments.ones / counts[:, None]
         share = xp.where(share < 1, share, 1.0)  # rounding may exceed it
         return type(self)(xp.where(lost[:, None], self.probabilities, share))
+
+    def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
+        del xp, counts, new  # sums of the rows themselves
+        return moments
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
         chosen = xp.take(self.probabilities, labels, axis=0)

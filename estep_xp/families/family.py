@@ -55,6 +55,8 @@ class Family(abc.ABC):
     _is_unconstrainable: ClassVar[bool] = False
     # Some features of a row have a distribution of the same family.
     _has_marginals: ClassVar[bool] = False
+    # Sums over rows are known under other components, too (`_recentered`).
+    _is_recenterable: ClassVar[bool] = False
     _support: ClassVar[str] = "must be finite"  # what rows must be, in messages
 
     # --- parameters and rows ---------------------------------------------------------------------
@@ -134,6 +136,10 @@ class Family(abc.ABC):
         `counts` (k,) are positive, `floor` is added to variances; components that are `lost` (k,)
         keep their parameters.
         """
+
+    def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
+        """Return the record of the same sums taken under new components."""
+        raise NotImplementedError
 
     def _raise_if_degenerate(
         self, space: Space, counts: Array, lost: Array, moments: Any, floor: Any

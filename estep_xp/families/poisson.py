@@ -60,6 +60,7 @@ class Poisson(RowFamily, _Rates):
     _n_axes = None
     _has_full_support = False
     _is_unconstrainable = True
+    _is_recenterable = True
     _has_marginals = True
     _support = "must be a count: a whole number, not negative"
 
@@ -140,6 +141,10 @@ class Poisson(RowFamily, _Rates):
         (sums,) = moments
         places = (..., *(None,) * (sums.ndim - 1))
         return type(self)(xp.where(lost[places], self.rates, sums / counts[places]))
+
+    def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
+        del xp, counts, new  # sums of the rows themselves
+        return moments
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
         return random.poisson(xp.take(self.rates, labels, axis=0))

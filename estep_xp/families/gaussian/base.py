@@ -77,6 +77,7 @@ class Gaussian(EstimatedGaussian):
     _has_expected_log_prob = True
     _starts_from_centres = True
     _is_unconstrainable = True
+    _is_recenterable = True
 
     _quadratic: ClassVar[Quadratic]  # the features that this kind of covariance needs
     _is_independent: ClassVar[bool]  # features of an observation are

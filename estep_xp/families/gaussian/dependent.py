@@ -86,6 +86,13 @@ class DependentGaussian(Gaussian):
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:
         return linalg.precision_cholesky(xp, covariances, least_pivot(xp, covariances))
 
+    def _second_about(
+        self, xp: Namespace, second: Array, first: Array, shift: Array, weighted: Array
+    ) -> Array:
+        more = (first + 0.5 * weighted)[:, :, None] * shift[:, None, :]
+        more = more + xp.matrix_transpose(more)
+        return second + (more if more.ndim == second.ndim else xp.sum(more, axis=0))
+
     def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
         diagonals = xp.zeros_like(xp.linalg.diagonal(covariances))
         diagonals = diagonals + by_feature(floor, diagonals)

@@ -53,6 +53,21 @@ class EstimatedGaussian(Family):
             floor = self._default_floor(xp, counts, lost, means, covariances)
         return means, self._raised(xp, covariances, lost, floor)
 
+    def _recentered(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, new: Any
+    ) -> GaussianMoments:
+        # Σ r (x − m)(x − m)ᵀ with x − m = (x − μ) + δ, δ = μ − m.
+        shift = self.means - new.means
+        weighted = shift * per_component(counts, shift)
+        second = self._second_about(xp, moments.second, moments.first, shift, weighted)
+        return GaussianMoments(moments.first + weighted, second)
+
+    def _second_about(
+        self, xp: Namespace, second: Array, first: Array, shift: Array, weighted: Array
+    ) -> Array:
+        """Second moments of residuals plus a shift; `weighted` is the shift times N."""
+        raise NotImplementedError
+
     def _raise_if_degenerate(
         self, space: Space, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
     ) -> None:

@@ -19,6 +19,7 @@ from estep_xp.families.gaussian.parameters import (
     checked_means,
     covariances_of,
     factorized,
+    precisions_of,
 )
 from estep_xp.families.gaussian.quadratic import PRODUCTS
 from estep_xp.families.gaussian.residual import (
@@ -84,10 +85,45 @@ class FullGaussian(DependentGaussian, MeansFactors):
         """
         return cls(*factorized(means, covariances, "covariances", ("k", "d", "d")))
 
+    @classmethod
+    def from_precisions(cls, means: ArrayLike, precisions: ArrayLike) -> Self:
+        """Components from each component's precision matrix, the inverse of a covariance.
+
+        Parameters
+        ----------
+        means : array, shape (k, d)
+            Mean of each component.
+        precisions : array, shape (k, d, d)
+            Symmetric positive definite.
+
+        Returns
+        -------
+        FullGaussian
+            The components.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a precision is not finite, symmetric and positive definite, or a shape is wrong.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> ex.FullGaussian.from_precisions([[0.0]], [[[0.25]]]).precision_cholesky
+        array([[[0.5]]])
+        """
+        named = "precisions", ("k", "d", "d")
+        return cls(*factorized(means, precisions, *named, linalg.precision_factor))
+
     @property
     def covariances(self) -> Array:
         """Covariance matrices of the components, shape (k, d, d)."""
         return covariances_of(self.precision_cholesky, ("k", "d", "d"))
+
+    @property
+    def precisions(self) -> Array:
+        """Precision matrices of the components, shape (k, d, d)."""
+        return precisions_of(self.precision_cholesky, ("k", "d", "d"))
 
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k", "d"))

@@ -77,6 +77,12 @@ class IndependentGaussian(Gaussian):
         del xp
         return covariances
 
+    def _second_about(
+        self, xp: Namespace, second: Array, first: Array, shift: Array, weighted: Array
+    ) -> Array:
+        more = (2.0 * first + weighted) * shift
+        return second + (more if more.ndim == second.ndim else xp.sum(more, axis=-1))
+
     def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
         raised = covariances + by_feature(floor, covariances)
         return raised + per_component(xp.astype(lost, covariances.dtype), covariances)

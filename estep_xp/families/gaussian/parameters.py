@@ -22,7 +22,9 @@ from estep_xp.arrays.validation import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Namespace
 
 
 def per_component(vector: Array, like: Array) -> Array:
@@ -62,23 +64,42 @@ def variances_of(variances: Any) -> Array:
 
 def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
     """Covariances of components whose precision Cholesky factors nobody has checked yet."""
+    return _matrices_of(_covariances, factors, expected)
+
+
+def precisions_of(factors: Any, expected: tuple[str, ...]) -> Array:
+    """Precisions of components whose precision Cholesky factors nobody has checked yet."""
+    return _matrices_of(_precisions, factors, expected)
+
+
+def _matrices_of(
+    function: Callable[[Space, Array], Array], factors: Any, expected: tuple[str, ...]
+) -> Array:
     space = space_of({"precision_cholesky": factors})
     factors = space.parameter("precision_cholesky", factors)
     check_shape("precision_cholesky", factors, expected)
     check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
     factors = check_precision_cholesky(space, factors)
     # Lazy ones, of an M-step, are inverted in a task: Dask has no products of stacked matrices.
-    return execution.driver_for(space).call_lazily(_inverted, space, (factors,), factors)
+    return execution.driver_for(space).call_lazily(function, space, (factors,), factors)
 
 
-def _inverted(space: Space, factors: Array) -> Array:
+def _covariances(space: Space, factors: Array) -> Array:
     return execution.driver_for(space).compute(linalg.covariances_of, space, factors)
 
 
+def _precisions(space: Space, factors: Array) -> Array:
+    return execution.driver_for(space).compute(linalg.precisions_of, space, factors)
+
+
 def factorized(
-    means: Any, covariances: Any, name: str, expected: tuple[str, ...]
+    means: Any,
+    covariances: Any,
+    name: str,
+    expected: tuple[str, ...],
+    factorize: Callable[[Namespace, Array], Array] = linalg.precision_cholesky,
 ) -> tuple[Array, Array]:
-    """Means, and the precision Cholesky factors of checked covariances."""
+    """Means, and the precision Cholesky factors of checked covariances, or of precisions."""
     space = space_of({"means": means, name: covariances})
     means = checked_means(space, means, ("k", "d"))
     k, d = means.shape
@@ -89,7 +110,7 @@ def factorized(
     factors: Array | None = None
     # Where a library's own cholesky raises, it does not say which matrix.
     with contextlib.suppress(ValueError, RuntimeError):
-        factors = execution.driver_for(space).compute(linalg.precision_cholesky, space, covariances)
+        factors = execution.driver_for(space).compute(factorize, space, covariances)
     if factors is None or (is_concrete(factors) and not np.isfinite(to_host(factors)).all()):
         raise_indefinite(name, covariances)
     return means, factors

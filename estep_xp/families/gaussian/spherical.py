@@ -52,6 +52,11 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
         """Variances of the components, shape (k,)."""
         return variances_of(self.variances)
 
+    @property
+    def precisions(self) -> Array:
+        """Reciprocals of the variances, shape (k,)."""
+        return 1.0 / variances_of(self.variances)
+
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k", "d"))
         variances = checked_variances(space, self.variances, means.shape[:1])

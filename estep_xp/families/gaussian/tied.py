@@ -18,6 +18,7 @@ from estep_xp.families.gaussian.parameters import (
     checked_means,
     covariances_of,
     factorized,
+    precisions_of,
 )
 from estep_xp.families.gaussian.product_form import (
     Natural,
@@ -92,10 +93,45 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         """
         return cls(*factorized(means, covariance, "covariance", ("d", "d")))
 
+    @classmethod
+    def from_precision(cls, means: ArrayLike, precision: ArrayLike) -> Self:
+        """Components from their common precision matrix, the inverse of a covariance.
+
+        Parameters
+        ----------
+        means : array, shape (k, d)
+            Mean of each component.
+        precision : array, shape (d, d)
+            Symmetric positive definite.
+
+        Returns
+        -------
+        TiedGaussian
+            The components.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a precision is not finite, symmetric and positive definite, or a shape is wrong.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> ex.TiedGaussian.from_precision([[0.0], [1.0]], [[0.25]]).precision_cholesky
+        array([[0.5]])
+        """
+        named = "precision", ("d", "d")
+        return cls(*factorized(means, precision, *named, linalg.precision_factor))
+
     @property
     def covariances(self) -> Array:
         """Covariance matrix of all components, shape (d, d)."""
         return covariances_of(self.precision_cholesky, ("d", "d"))
+
+    @property
+    def precisions(self) -> Array:
+        """Precision matrix of all components, shape (d, d)."""
+        return precisions_of(self.precision_cholesky, ("d", "d"))
 
     def _checked(self, space: Space) -> Self:
         means = checked_means(space, self.means, ("k", "d"))
