@@ -7,6 +7,7 @@ from estep_xp.em.fit_warnings import CollapseWarning, ConvergenceWarning
 from estep_xp.em.initialize import initialize
 from estep_xp.em.m_step import m_step
 from estep_xp.em.result import EMResult
+from estep_xp.em.select import Selection, select
 from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     Bernoulli,
@@ -36,6 +37,7 @@ __all__ = [
     "Mixture",
     "Poisson",
     "Sample",
+    "Selection",
     "SphericalGaussian",
     "Statistics",
     "TiedGaussian",
@@ -60,4 +62,5 @@ __all__ = [
     "recenter",
     "sample",
     "scale",
+    "select",
 ]

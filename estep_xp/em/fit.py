@@ -57,7 +57,7 @@ def fit(
         scikit-learn's rule. Where rounding alone may change it by more, which single precision does
         where log-densities are large, stop when it has not risen by as much for several turns.
     max_iter : int, optional
-        Stop after so many M-steps in any case.
+        Stop after so many M-steps in any case; 0 gives the log-likelihood of the start.
     variance_floor : float, optional
         Added to the variances in each M-step, see `m_step`; by default a millionth of the variance
         of each feature over all rows.
@@ -156,7 +156,7 @@ def fitted(
     em = Iteration(
         execution.check_options(options.block_size, options.workers),
         check_number("tol", options.tol),
-        check_whole("max_iter", options.max_iter, 1),
+        check_whole("max_iter", options.max_iter, 0),
         check_floor(options.variance_floor),
         bool(options.accelerate),
     )

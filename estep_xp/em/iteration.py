@@ -57,7 +57,8 @@ class _State(NamedTuple):
 
     def result(self, history: Array) -> EMResult:
         mixture, log_likelihood = self.statistics[:2]
-        return EMResult(mixture, log_likelihood, self.n_iter, self.convergence.converged, history)
+        converged = self.convergence.converged
+        return EMResult(mixture, log_likelihood, self.n_iter, converged, history, self.statistics)
 
 
 class Iteration(NamedTuple):

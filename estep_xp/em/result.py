@@ -28,6 +28,8 @@ class EMResult(NamedTuple):
     history : array, shape (n_iter,)
         Log-likelihood after each iteration; under ``jit`` of shape (max_iter,), NaN after the last.
         Where a program is compiled under ``jax.debug_nans``, the last total stands there instead.
+    statistics : Statistics
+        Expected statistics of the rows under the mixture: what `m_step`, `merge` and `scale` take.
 
     Examples
     --------
@@ -43,6 +45,7 @@ class EMResult(NamedTuple):
     n_iter: int
     converged: bool
     history: Array
+    statistics: Any = None
 
     def _shown_fields(self) -> dict[str, Any]:
         names = ("log_likelihood", "n_iter", "converged", "mixture")

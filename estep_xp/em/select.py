@@ -1,0 +1,230 @@
+"""The choice of a family and of the number of components, by a criterion over fits of all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from estep_xp.arrays.array_types import ArrayLike
+from estep_xp.arrays.namespace import is_tracer, to_host
+from estep_xp.arrays.record_repr import summarized
+from estep_xp.arrays.text import shown
+from estep_xp.arrays.validation import check_whole
+from estep_xp.em.criteria import aic, bic, icl, n_parameters
+from estep_xp.em.fit import Options, fitted
+from estep_xp.em.fit_warnings import Diagnosis
+from estep_xp.em.initialize import initialize
+from estep_xp.em.result import EMResult
+
+_CRITERIA = {"aic": aic, "bic": bic, "icl": icl}
+
+
+class Candidate(NamedTuple):
+    """One fit of a selection; criteria are better when lower."""
+
+    family: str
+    n_components: int
+    log_likelihood: float
+    n_parameters: int
+    aic: float
+    bic: float
+    icl: float
+    n_iter: int
+    converged: bool
+    collapsed: bool
+    result: EMResult
+
+
+@summarized
+class Selection(NamedTuple):
+    """Fits of all candidates, and the best of them.
+
+    ``print(selection)`` shows the table, and ``pandas.DataFrame(selection.table)`` makes a frame.
+
+    Parameters
+    ----------
+    best : EMResult
+        The fit that the criterion prefers.
+    table : tuple of Candidate
+        A row a fit, best first: family, n_components, log_likelihood, n_parameters, aic, bic, icl,
+        n_iter, converged, collapsed, and the fit itself as ``result``. Fits in which a component
+        collapsed stand last: their likelihood has no meaning.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> x = [1.0, 1.2, 1.1, 1.4, 1.3, 6.1, 6.4, 6.2, 6.6, 6.3]
+    >>> selection = ex.select(x, ex.UnivariateGaussian, [1, 2])
+    >>> [row.n_components for row in selection.table]
+    [2, 1]
+    """
+
+    best: EMResult
+    table: tuple[Candidate, ...]
+
+    def _shown_fields(self) -> dict[str, Any]:
+        first = self.table[0]
+        shown_fields = ("family", "n_components", "log_likelihood", "bic")
+        return {"n_fits": len(self.table)} | {name: getattr(first, name) for name in shown_fields}
+
+    def __str__(self) -> str:
+        """Return the table as text, a line a fit."""
+        names = Candidate._fields[:-1]
+        lines = [names, *(tuple(map(_cell, row[:-1])) for row in self.table)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def select(
+    x: ArrayLike,
+    families: Any,
+    n_components: Any,
+    *,
+    criterion: str = "bic",
+    seed: int = 0,
+    n_init: int = 1,
+    sample_weight: ArrayLike | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    variance_floor: float | None = None,
+    block_size: int | None = None,
+    workers: int | None = None,
+) -> Selection:
+    """Fit mixtures of several families and sizes, and choose by a criterion.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        Observations, one a row; shape (n,) for univariate components.
+    families : family or sequence of families
+        Classes, such as `FullGaussian`, or components as templates, as `initialize` takes them.
+    n_components : int or sequence of int
+        Numbers of components to try, such as ``range(1, 9)``.
+    criterion : {"bic", "aic", "icl"}, optional
+        What is to be lowest.
+    seed : int, optional
+        For the starts.
+    n_init : int, optional
+        Starts of each fit, of which the best counts.
+    sample_weight, tol, max_iter, variance_floor, block_size, workers : optional
+        As for `fit`.
+
+    Returns
+    -------
+    Selection
+        ``best``, the `EMResult` that is chosen, and ``table``, a row a fit, best first.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape, dtype or value, or no fit succeeds.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a fit fails, which is then left out; and what `fit` would warn of the best one.
+
+    Notes
+    -----
+    BIC finds the number of components of mixtures that are well apart (Schwarz 1978; Fraley and
+    Raftery 2002), ICL the number of clusters.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> x = [1.0, 1.2, 1.1, 1.4, 1.3, 6.1, 6.4, 6.2, 6.6, 6.3]
+    >>> ex.select(x, ex.UnivariateGaussian, range(1, 4)).best.mixture.weights
+    array([0.5, 0.5])
+    """
+    if criterion not in _CRITERIA:
+        names = ", ".join(map(repr, _CRITERIA))
+        raise ValueError(f"criterion is {shown(criterion)}; criterion must be one of {names}")
+    if any(map(is_tracer, (x, sample_weight))):
+        raise TypeError("select compares numbers, and there are none under jit; call it outside")
+    options = Options(tol, max_iter, variance_floor, n_init, seed, block_size=block_size)
+    options = options._replace(workers=workers)
+    pairs = [(f, k) for f in _families(families) for k in _sizes(n_components)]
+    fits: list[tuple[Candidate, Diagnosis]] = []
+    failure: ValueError | None = None
+    for family, k in pairs:
+        try:
+            fits.append(_fit_one(x, family, k, sample_weight, options))
+        except ValueError as error:
+            failure = error
+            if len(pairs) > 1:
+                name = f"{_name(family)} with {k} components"
+                warnings.warn(f"{name} is left out: {error}", RuntimeWarning, stacklevel=2)
+    if failure is not None and not fits:
+        raise failure
+    place = Candidate._fields.index(criterion)
+    fits.sort(key=lambda fit: (fit[0].collapsed, fit[0][place]))
+    best, diagnosis = fits[0]
+    if diagnosis.warning is not None:
+        warnings.warn(diagnosis.warning, stacklevel=2)
+    return Selection(best.result, tuple(row for row, _ in fits))
+
+
+def _fit_one(
+    x: Any, family: Any, k: int, sample_weight: Any, options: Options
+) -> tuple[Candidate, Diagnosis]:
+    start = initialize(
+        x,
+        k,
+        family,
+        seed=options.seed,
+        sample_weight=sample_weight,
+        block_size=options.block_size,
+        workers=options.workers,
+    )
+    result, diagnosis = fitted(x, start, sample_weight, options)
+    values = (
+        float(to_host(one(x, result.mixture, sample_weight=sample_weight)))
+        for one in _CRITERIA.values()
+    )
+    row = Candidate(
+        _name(family),
+        k,
+        float(to_host(result.log_likelihood)),
+        n_parameters(result.mixture),
+        *values,
+        int(result.n_iter),
+        bool(result.converged),
+        bool(diagnosis.collapse.components),
+        result,
+    )
+    return row, diagnosis
+
+
+def _name(family: Any) -> str:
+    return (family if isinstance(family, type) else type(family)).__name__
+
+
+def _families(families: Any) -> list[Any]:
+    """The families as a list; components of a template are a tuple themselves."""
+    if hasattr(families, "log_prob") or not isinstance(families, (list, tuple)):
+        return [families]
+    if not families:
+        raise ValueError("families is empty; give at least one, such as [FullGaussian]")
+    return list(families)
+
+
+def _sizes(n_components: Any) -> list[int]:
+    if not isinstance(n_components, Iterable) or isinstance(n_components, (str, bytes)):
+        return [check_whole("n_components", n_components, 1)]
+    sizes = [check_whole(f"n_components[{i}]", k, 1) for i, k in enumerate(n_components)]
+    if not sizes:
+        raise ValueError("n_components is empty; give at least one number, such as range(1, 9)")
+    return list(dict.fromkeys(sizes))
