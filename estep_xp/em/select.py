@@ -190,20 +190,20 @@ def _fit_one(
         workers=options.workers,
     )
     result, diagnosis = fitted(x, start, sample_weight, options)
-    values = (
-        float(to_host(one(x, result.mixture, sample_weight=sample_weight)))
-        for one in _CRITERIA.values()
-    )
+    criteria = {
+        name: float(to_host(one(x, result.mixture, sample_weight=sample_weight)))
+        for name, one in _CRITERIA.items()
+    }
     row = Candidate(
-        _name(family),
-        k,
-        float(to_host(result.log_likelihood)),
-        n_parameters(result.mixture),
-        *values,
-        int(result.n_iter),
-        bool(result.converged),
-        bool(diagnosis.collapse.components),
-        result,
+        family=_name(family),
+        n_components=k,
+        log_likelihood=float(to_host(result.log_likelihood)),
+        n_parameters=n_parameters(result.mixture),
+        n_iter=int(result.n_iter),
+        converged=bool(result.converged),
+        collapsed=bool(diagnosis.collapse.components),
+        result=result,
+        **criteria,
     )
     return row, diagnosis
 

@@ -23,6 +23,8 @@ def while_loop(
 ) -> tuple[Any, Array]:
     """Loop inside the compiled program."""
     state = jax.tree.map(jnp.asarray, state)
+    if max_iter == 0:
+        return state, jnp.zeros((0,), objective(state).dtype)
     # Arrays that the step closes over become arguments: derivatives by them may be wanted.
     converted, constants = jax.closure_convert(step, state)
     loop = _Loop(converted, should_continue, objective, max_iter)
