@@ -32,11 +32,25 @@ SIGNATURES = {
     "posterior": ["log_prob", "weights"],
     "log_joint": ["x", "mixture"],
     "log_likelihood": ["x", "mixture", "*", "sample_weight"],
+    "log_density": ["x", "mixture"],
+    "predict": ["x", "mixture"],
+    "TiedGaussian.from_precision": ["means", "precision"],
+    "FullGaussian.from_precisions": ["means", "precisions"],
+    "recenter": ["statistics", "mixture"],
+    "scale": ["statistics", "factor"],
+    "select": ["x", "families", "n_components", "*", "criterion", "seed", "n_init"],
+    "sample": ["model", "n", "*", "seed"],
+    "marginal": ["mixture", "features"],
+    "condition": ["mixture", "features", "values"],
+    "n_parameters": ["model"],
+    "aic": ["x", "model", "*", "sample_weight"],
+    "bic": ["x", "model", "*", "sample_weight"],
+    "icl": ["x", "model", "*", "sample_weight"],
 }
 FAMILIES = [name for name in SIGNATURES if name.endswith("Gaussian")]
 PROPERTIES = {
     "EStep": ["labels", "entropy", "total_log_likelihood", "mean_max_responsibility"],
-    **{family: ["covariances"] for family in FAMILIES},
+    **{family: ["covariances", "precisions"] for family in FAMILIES},
 }
 
 

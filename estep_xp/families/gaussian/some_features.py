@@ -13,8 +13,8 @@ from estep_xp.arrays.linalg import inverse_lower
 
 def choose(xp: Namespace, array: Array, features: tuple[int, ...], axis: int) -> Array:
     """Entries of these features, in this order, along an axis."""
-    places = xp.asarray(features, dtype=xp.asarray(0).dtype)
-    return xp.take(array, places, axis=axis)
+    before = (slice(None),) * axis
+    return xp.concat([array[(*before, slice(j, j + 1), ...)] for j in features], axis=axis)
 
 
 def marginal_factors(xp: Namespace, factors: Array, features: tuple[int, ...]) -> Array:
@@ -49,8 +49,8 @@ def conditional_factors(
 def _positive_r(xp: Namespace, columns: Array) -> tuple[Array, Array]:
     """Q and R of columns (..., d, m), the diagonal of R positive."""
     q, r = xp.linalg.qr(columns)
-    signs = xp.where(xp.linalg.diagonal(r) < 0, -1.0, 1.0)
-    signs = xp.astype(signs, columns.dtype)
+    diagonal = xp.linalg.diagonal(r)
+    signs = xp.where(diagonal < 0, -xp.ones_like(diagonal), 1.0)
     return q * signs[..., None, :], xp.triu(r * signs[..., :, None])
 
 
