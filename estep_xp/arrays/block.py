@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.summation import Sum, sum_pairwise
@@ -30,11 +30,13 @@ class BlockOps:
     product_dtype: Any = None  # the dtype that features are computed in, if it is not that of rows
     only_shares: bool = False  # log-joints are only normalised: some may be estimates
 
+    single: bool = False  # rows are in single precision
+
+    # Name of the driver's arithmetic, by which families look up what they have measured with it.
+    kind: ClassVar[str] = "standard"
+
     # Numbers can be looked at, to choose what to do with them.
     values_visible = False
-
-    # Products with large triangular factors are worth cutting into pieces.
-    cuts_factors = False
 
     # Derivatives may be taken of everything: of 1 / σ they overflow where those of x / σ do not.
     differentiable = True
@@ -44,9 +46,6 @@ class BlockOps:
 
     # `precise` gives more digits than the dtype has that features are computed in.
     has_extended = False
-
-    # Products of features are quicker to make of chosen rows of a block than one after the other.
-    gathers_products = False
 
     def for_shares(self) -> BlockOps:
         """The same for log-joints that are only normalised, if that makes a difference."""
@@ -95,16 +94,6 @@ class BlockOps:
         """Sums along an axis, exact for any number of terms that round alike."""
         return sum_pairwise(lambda terms, axis: self.xp.sum(terms, axis=axis), values, axis)
 
-    def uses_product_form(self, d: int, *, products: bool, independent: bool) -> bool:
-        """Whether features make log-densities quicker, of all pairs of d features or of d alone."""
-        del d, products, independent
-        return False
-
-    def uses_product_form_for_density(self, *, products: bool) -> bool:
-        """Whether they make log-densities quicker, too, where they pay for sums."""
-        del products
-        return True
-
     def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
         """What `if_true` gives if the flag is set; `if_false` is right, too, but takes longer."""
         del flag, if_true
@@ -117,11 +106,6 @@ class BlockOps:
         """
         del witness
         return compute()
-
-    def unrolls_features(self, d: int, *, independent: bool) -> bool:
-        """Whether loops over features are better written out, for all components at once."""
-        del d, independent
-        return False
 
     def max_components(self, values: Array) -> Array:
         """The largest number of each row (rows,) of a block of components by rows."""

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 # Rows that a step of a product takes at least: fewer are slow.
 _LEAST_STEP = 512
 
-# Features whose products with each other take less time than (x − μ) P does.
-_MOST_FEATURES = 44
-
 # Numbers of features that stay in a core's own cache while they are multiplied slice by slice.
 _CACHED_NUMBERS = 1 << 18
 
@@ -54,10 +51,9 @@ class NumpyOps(BlockOps):
 
     axis: int = 0
     product_dtype: Any = np.float64
-    single: bool = False  # rows are in single precision
 
+    kind = "numpy"
     values_visible = True
-    cuts_factors = True
     differentiable = False
     # Long double is double precision on some systems.
     has_extended = bool(np.finfo(np.longdouble).eps < 0.01 * np.finfo(np.float64).eps)
@@ -73,13 +69,6 @@ class NumpyOps(BlockOps):
         if axis != 0 or len(arrays[0]) * x.size > _FEW_NUMBERS:
             return loop_components(np, function, arrays, axis)
         return function(*arrays)
-
-    def uses_product_form(self, d: int, *, products: bool, independent: bool) -> bool:
-        """Whether features make log-densities quicker."""
-        del independent
-        if self.single and d == 1:  # then double precision costs more than a product saves
-            return False
-        return self.many_rows and (not products or d <= _MOST_FEATURES)
 
     def exp_(self, x: Array, *, least: float = -math.inf) -> Array:
         """Exponentials, written over `x`, at full speed where they underflow."""

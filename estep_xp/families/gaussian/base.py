@@ -37,6 +37,7 @@ from estep_xp.families.gaussian.residual import (
     norms_by_features,
     standardize,
 )
+from estep_xp.families.gaussian.strategy import strategy_for
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
@@ -140,14 +141,19 @@ class Gaussian(EstimatedGaussian):
 
     def _pays(self, ops: BlockOps) -> bool:
         products = self._quadratic is PRODUCTS
-        return ops.uses_product_form(
-            self._n_features(), products=products, independent=self._is_independent
+        return strategy_for(ops).uses_product_form(
+            ops, self._n_features(), products=products, independent=self._is_independent
+        )
+
+    def _unrolls(self, ops: BlockOps) -> bool:
+        return strategy_for(ops).unrolls_features(
+            ops, self._n_features(), independent=self._is_independent
         )
 
     def _width(self, ops: BlockOps) -> int:
         d = self._n_features()
         features = self._quadratic.count(d) + d + 1 if self._pays(ops) else 0
-        if ops.decides_per_block and not ops.unrolls_features(d, independent=self._is_independent):
+        if ops.decides_per_block and not self._unrolls(ops):
             return max(features, self._n_components() * d)  # residuals
         return features
 
@@ -193,7 +199,7 @@ class Gaussian(EstimatedGaussian):
     ) -> Evaluated:
         xp, kind = ops.xp, self._quadratic
         z = centred(ops, natural, x)
-        if not ops.uses_product_form_for_density(products=kind is PRODUCTS):
+        if kind is PRODUCTS and strategy_for(ops).products_for_moments_only:
             # Moments alone, of which what is finite is as exact as the others.
             exact = xp.all(z * z < math.inf) & natural.near
             features = features_of(ops, kind, rows_of(ops, kind, natural, xp.where(exact, z, 0.0)))
@@ -209,17 +215,19 @@ class Gaussian(EstimatedGaussian):
         """Log-joints by the residual form."""
         xp, features = ops.xp, ops.axis
         d, factors = x.shape[features], prepared.factors
-        if ops.unrolls_features(d, independent=factors.ndim < 3):
+        if self._unrolls(ops):
             constants = expand_components(prepared.log_normalizers, features)
             return ops.materialize(
                 lambda: log_density(ops, norms_by_features(ops, prepared, x), constants),
                 constants,
             )
 
+        cut = strategy_for(ops).cuts_factors
+
         def norms(mean: Array, factor: Array) -> Array:
             residuals = x - expand_components(mean, features)
             if factors.ndim == 3:
-                return linalg.squared_norms(ops, residuals, factor)
+                return linalg.squared_norms(ops, residuals, factor, cut=cut)
             by_feature = factors.ndim == 2
             factor = expand_components(factor, features) if by_feature else factor[..., None, None]
             return ops.sum_squares_(standardize(ops, residuals, factor), features - 2)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estep_xp.families.gaussian.residual import Standardizer
+from estep_xp.families.gaussian.strategy import strategy_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
 
 _UNDERFLOW = 746.0  # exp of less than minus this is zero
-_LEAST_ROWS, _LEAST_COMPONENTS, _LEAST_FEATURES = 512, 4, 29
 _SAMPLE = 128  # rows that tell whether estimates pay
 _MOST_EXACT = 0.5  # share of log-joints that may count for estimates to pay
 
@@ -36,7 +36,7 @@ def log_joint_of_shares(
     """
     xp, (means, factors, constants) = ops.xp, prepared
     (k, d), rows = means.shape, x.shape[-1]
-    if rows < _LEAST_ROWS or k < _LEAST_COMPONENTS or d < _LEAST_FEATURES:
+    if not strategy_for(ops).estimates(rows, k, d):
         return None
     # In units in which no P is longer than 1, so that single precision holds what matters.
     size = xp.sqrt(xp.max(xp.stack([xp.sum(factors[j, ...] ** 2) for j in range(k)])))

@@ -23,6 +23,7 @@ from estep_xp.families.gaussian.error_bound import (
     error_bound,
 )
 from estep_xp.families.gaussian.quadratic import PRODUCTS, Quadratic
+from estep_xp.families.gaussian.strategy import strategy_for
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
@@ -231,7 +232,7 @@ def features_of(ops: BlockOps, kind: Quadratic, rows: Rows) -> Array:
 
 
 def _made(ops: BlockOps, kind: Quadratic, y: Array) -> Array:
-    if ops.gathers_products and kind is PRODUCTS:
+    if kind is PRODUCTS and strategy_for(ops).gathers_products:
         return _gathered(ops.xp, ops.stack_products([(y, None)]), ops.axis)
     if kind.is_last:
         return ops.stack_products([(y, None)], kind.features(ops, y))

@@ -10,6 +10,7 @@ from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.summation import add_pairwise
+from estep_xp.families.gaussian.strategy import strategy_for
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
@@ -100,7 +101,7 @@ def _pieces(vector: Array, count: int) -> list[Array]:
 def log_joint_of_pairs(ops: BlockOps, prepared: Standardizer, x: Array, components: Array) -> Array:
     """Log-joints (pairs,) of rows x, which are last, each under its own component (pairs,)."""
     means, factors, constants = prepared
-    residuals = x - _chosen(ops, means, components)
+    residuals, cut = x - _chosen(ops, means, components), strategy_for(ops).cuts_factors
     if factors.ndim < 3:
         standardized = standardize(ops, residuals, _chosen(ops, factors, components))
         if means.ndim == 1:
@@ -108,14 +109,14 @@ def log_joint_of_pairs(ops: BlockOps, prepared: Standardizer, x: Array, componen
         else:
             squared = ops.sum_squares_(standardized, 0)
     elif factors.shape[0] == 1:
-        squared = linalg.squared_norms(ops, residuals, factors[0, ...])
+        squared = linalg.squared_norms(ops, residuals, factors[0, ...], cut=cut)
     else:
         pieces = []
         for start in range(0, len(components), _PAIRS):
             some = slice(start, start + _PAIRS)
             chosen = ops.xp.take(factors, components[some], axis=0)
             rows = ops.xp.matrix_transpose(residuals[:, some])[:, :, None]
-            pieces.append(linalg.squared_norms(ops, rows, chosen)[:, 0])
+            pieces.append(linalg.squared_norms(ops, rows, chosen, cut=cut)[:, 0])
         squared = ops.xp.concat(pieces)
     return log_density(ops, squared, _chosen(ops, constants, components))
 
