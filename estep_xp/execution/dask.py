@@ -11,7 +11,7 @@ from estep_xp.arrays import namespace
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, values_of
 from estep_xp.execution.driver import Driver
-from estep_xp.execution.kernel import RowKernel, SumKernel
+from estep_xp.execution.kernel import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ class LibraryDriver(Driver):
 
     def map_rows(
         self,
-        kernel: RowKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -54,7 +54,7 @@ class LibraryDriver(Driver):
 
     def sum_rows(
         self,
-        kernel: SumKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -174,7 +174,7 @@ def _aligned(array: Array, lengths: tuple[int, ...]) -> Array:
 
 
 def _map_chunk(
-    kernel: RowKernel, dtype: Any, parameters: Any, options: Options, *rows: Array
+    kernel: Kernel, dtype: Any, parameters: Any, options: Options, *rows: Array
 ) -> tuple[Array, ...]:
     from estep_xp import execution
 
@@ -185,7 +185,7 @@ def _map_chunk(
 
 
 def _sum_chunk(
-    kernel: SumKernel, dtype: Any, parameters: Any, options: Options, *rows: Array
+    kernel: Kernel, dtype: Any, parameters: Any, options: Options, *rows: Array
 ) -> tuple[Sum, ...]:
     from estep_xp import execution
 
@@ -217,7 +217,7 @@ def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
 
 
 def _shapes_of_sums(
-    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, options: Options
+    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any, options: Options
 ) -> list[tuple[int, ...]]:
     """Shapes of the sums: those over no rows of the same kind."""
     none = [np.empty((0, *array.shape[1:]), dtype=space.dtype) for array in rows]

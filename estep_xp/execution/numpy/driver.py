@@ -13,7 +13,7 @@ from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, values_of
 from estep_xp.execution.call_options import available_threads
 from estep_xp.execution.driver import Driver
-from estep_xp.execution.kernel import RowKernel, SumKernel
+from estep_xp.execution.kernel import Kernel
 from estep_xp.execution.numpy.blas import OneThread, on_one_thread
 from estep_xp.execution.numpy.ops import NumpyOps, Quotient
 from estep_xp.execution.numpy.threads import in_order
@@ -59,7 +59,7 @@ class LibraryDriver(Driver):
 
     def map_rows(
         self,
-        kernel: RowKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -71,17 +71,18 @@ class LibraryDriver(Driver):
             return quietly(_few_rows, kernel, space, rows, parameters)
         results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in kernel.tails)
 
-        def write(block: slice, outputs: tuple[Array, ...]) -> None:
+        def write(block: slice, outputs: tuple[Array, ...], sums: tuple[Array, ...]) -> None:
+            del sums
             for result, output in zip(results, outputs, strict=True):
                 _write(result[block], output)
 
-        for _ in _blocks(kernel, kernel.rows, write, space, rows, parameters, options):
+        for _ in _blocks(kernel, write, space, rows, parameters, options):
             pass
         return results
 
     def sum_rows(
         self,
-        kernel: SumKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -89,22 +90,24 @@ class LibraryDriver(Driver):
     ) -> tuple[Array, ...]:
         """Add the sums of blocks in their order, so that threads change no digit."""
 
-        def keep(block: slice, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-            del block
+        def keep(
+            block: slice, outputs: tuple[Array, ...], sums: tuple[Array, ...]
+        ) -> tuple[Array, ...]:
+            del block, outputs
             return sums
 
         sums: list[Sum] = []
-        for terms in _blocks(kernel, kernel.sums, keep, space, rows, parameters, options):
+        for terms in _blocks(kernel, keep, space, rows, parameters, options):
             sums = quietly(_added, space, sums, terms)
         values = quietly(values_of, space.xp, sums)
         return tuple(value[()] for value in values)  # scalars, as NumPy's own sums are
 
 
 def _few_rows(
-    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any
+    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any
 ) -> tuple[Array, ...]:
     inputs = [_rows_last(array, space.dtype) for array in rows]
-    outputs = kernel.rows(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
+    outputs, _ = kernel.block(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
     return tuple(map(_turned, outputs))
 
 
@@ -115,15 +118,14 @@ def _added(space: Space, sums: list[Sum], terms: tuple[Array, ...]) -> list[Sum]
 
 
 def _blocks(
-    kernel: RowKernel | SumKernel,
-    evaluate: Callable[..., tuple[Array, ...]],
-    use: Callable[[slice, tuple[Array, ...]], Any],
+    kernel: Kernel,
+    use: Callable[[slice, tuple[Array, ...], tuple[Array, ...]], Any],
     space: Space,
     rows: tuple[Array, ...],
     parameters: Any,
     options: Options,
 ) -> Iterator[Any]:
-    """What `use` makes of each block's results, in their order.
+    """Yield `use(block, results, sums)` for each block, in their order.
 
     To be iterated where no variable holds it: a traceback would keep it, and its threads, alive.
     """
@@ -138,7 +140,7 @@ def _blocks(
     def run_block(block: slice) -> Any:
         np.setbufsize(_BUFFER)
         inputs = [_rows_last(array[block], space.dtype) for array in rows]
-        return use(block, evaluate(ops, prepared, *inputs))
+        return use(block, *kernel.block(ops, prepared, *inputs))
 
     starts = range(0, max(1, n), size)
     large = n * width >= _THREADED_NUMBERS
