@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from estep_xp.arrays.block import BlockOps, Granted, Mending
+from estep_xp.arrays.block import BlockOps, RowCheck, Selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,14 +44,15 @@ class JaxOps(BlockOps):
         self,
         bounds: Array,
         limit: float,
-        quick: Callable[[], tuple[Array, Any]],
-        sure: Callable[[Array], Array],
+        fast: Callable[[], tuple[Array, Any]],
+        exact: Callable[[Array], Array],
         x: Array,
-        mend: Mending,
-    ) -> Granted:
-        """Values of a block by one form for all rows."""
-        del mend
-        return Granted(jax.lax.cond(jnp.all(bounds <= limit), lambda: quick()[0], lambda: sure(x)))
+        check: RowCheck,
+    ) -> Selected:
+        """Use the fast form if it is exact for all rows, else the exact one for all."""
+        del check
+        is_fast = jnp.all(bounds <= limit)
+        return Selected(jax.lax.cond(is_fast, lambda: fast()[0], lambda: exact(x)))
 
     def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
         """Decide when the compiled program runs."""

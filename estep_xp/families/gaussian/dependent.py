@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -10,13 +10,7 @@ from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.validation import raise_indefinite
 from estep_xp.families.gaussian.base import Gaussian
-from estep_xp.families.gaussian.moments import (
-    by_feature,
-    least_pivot,
-)
-
-if TYPE_CHECKING:
-    pass
+from estep_xp.families.gaussian.moments import by_feature, least_pivot
 from estep_xp.families.gaussian.parameters import refuse_subnormal
 
 
@@ -52,11 +46,11 @@ class DependentGaussian(Gaussian):
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:
         return linalg.precision_cholesky(xp, covariances, least_pivot(xp, covariances))
 
-    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+    def _add_floor(self, xp: Namespace, covariances: Array, empty: Array, floor: Any) -> Array:
         diagonals = xp.zeros_like(xp.linalg.diagonal(covariances))
         diagonals = diagonals + by_feature(floor, diagonals)
         if covariances.ndim == 3:
-            diagonals = diagonals + xp.astype(lost, diagonals.dtype)[:, None]
+            diagonals = diagonals + xp.astype(empty, diagonals.dtype)[:, None]
         return covariances + linalg.diagonal_matrix(xp, diagonals)
 
     def _variances(self, xp: Namespace, covariances: Array) -> Array:
@@ -71,7 +65,7 @@ class DependentGaussian(Gaussian):
         return xp.broadcast_to(largest, shape[:1]), xp.broadcast_to(floor / variances, shape)
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+    def _raise_for_covariances(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         least = least_pivot(np, covariances)
         variances = np.diagonal(covariances, axis1=-2, axis2=-1)
         refuse_subnormal("variances", variances[variances > 0], least)

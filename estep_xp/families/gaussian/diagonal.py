@@ -6,25 +6,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.namespace import Space
-from estep_xp.families.gaussian.moments import (
-    GaussianMoments,
-    centred_squares,
-    squares,
-)
-from estep_xp.families.gaussian.parameters import (
-    checked_means,
-    checked_variances,
-    variances_of,
-)
+from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
+from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares, squares
+from estep_xp.families.gaussian.parameters import check_means, check_variances, variances_of
 from estep_xp.families.gaussian.quadratic import SQUARES
-from estep_xp.families.gaussian.residual import (
-    Standardizer,
-    by_variances,
-)
+from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
-from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 
 
 class DiagonalGaussian(IndependentGaussian, MeansVariances):
@@ -53,18 +42,18 @@ class DiagonalGaussian(IndependentGaussian, MeansVariances):
         return variances_of(self.variances)
 
     def _checked(self, space: Space) -> Self:
-        means = checked_means(space, self.means, ("k", "d"))
-        return type(self)(means, checked_variances(space, self.variances, means.shape))
+        means = check_means(space, self.means, ("k", "d"))
+        return type(self)(means, check_variances(space, self.variances, means.shape))
 
     _quadratic = SQUARES
 
-    def _standardizer(self, ops: BlockOps) -> Standardizer:
+    def _residual_form(self, ops: BlockOps) -> ResidualForm:
         log_determinants = ops.sum(ops.xp.log(self.variances), 1)
-        return by_variances(ops, self.means, self.variances, log_determinants)
+        return ResidualForm.from_variances(ops, self.means, self.variances, log_determinants)
 
     _second_moment = staticmethod(squares)
 
-    def _scatter(
+    def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]

@@ -8,27 +8,20 @@ from typing import TYPE_CHECKING, Any, Self
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.arrays.namespace import Space
-from estep_xp.families.gaussian.moments import (
-    GaussianMoments,
-    centred_products,
-    products,
-)
+from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
+from estep_xp.families.gaussian.moments import GaussianMoments, centred_products, products
 from estep_xp.families.gaussian.negligible import log_joint_of_shares
 from estep_xp.families.gaussian.parameters import (
-    checked_factors,
-    checked_means,
+    check_factors,
+    check_means,
     covariances_of,
-    factorized,
+    factorize,
 )
 from estep_xp.families.gaussian.quadratic import PRODUCTS
-from estep_xp.families.gaussian.residual import (
-    Standardizer,
-    by_factors,
-)
+from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
-from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
 
 
 class FullGaussian(DependentGaussian, MeansFactors):
@@ -82,7 +75,7 @@ class FullGaussian(DependentGaussian, MeansFactors):
         >>> ex.FullGaussian.from_covariances([[0.0]], [[[4.0]]]).precision_cholesky
         array([[[0.5]]])
         """
-        return cls(*factorized(means, covariances, "covariances", ("k", "d", "d")))
+        return cls(*factorize(means, covariances, "covariances", ("k", "d", "d")))
 
     @property
     def covariances(self) -> Array:
@@ -90,24 +83,24 @@ class FullGaussian(DependentGaussian, MeansFactors):
         return covariances_of(self.precision_cholesky, ("k", "d", "d"))
 
     def _checked(self, space: Space) -> Self:
-        means = checked_means(space, self.means, ("k", "d"))
+        means = check_means(space, self.means, ("k", "d"))
         k, d = means.shape
-        factors = checked_factors(space, self.precision_cholesky, (k, d, d))
+        factors = check_factors(space, self.precision_cholesky, (k, d, d))
         return type(self)(means, factors)
 
     _quadratic = PRODUCTS
 
-    def _standardizer(self, ops: BlockOps) -> Standardizer:
-        return by_factors(ops, self.means, self.precision_cholesky)
+    def _residual_form(self, ops: BlockOps) -> ResidualForm:
+        return ResidualForm.from_factors(ops, self.means, self.precision_cholesky)
 
-    def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
-        exactly = functools.partial(super()._log_joint, ops)
-        joint = log_joint_of_shares(ops, prepared, x, exactly) if ops.only_shares else None
-        return exactly(prepared, x) if joint is None else joint
+    def _log_joint(self, ops: BlockOps, form: ResidualForm, x: Array) -> Array:
+        exact = functools.partial(super()._log_joint, ops)
+        joint = log_joint_of_shares(ops, form, x, exact) if ops.only_shares else None
+        return exact(form, x) if joint is None else joint
 
     _second_moment = staticmethod(products)
 
-    def _scatter(
+    def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.validation import raise_bad_value
 from estep_xp.families.gaussian.base import Gaussian
-from estep_xp.families.gaussian.moments import (
-    by_feature,
-)
-from estep_xp.families.gaussian.parameters import (
-    per_component,
-)
-
-if TYPE_CHECKING:
-    pass
-from estep_xp.families.gaussian.parameters import refuse_subnormal
+from estep_xp.families.gaussian.moments import by_feature
+from estep_xp.families.gaussian.parameters import per_component, refuse_subnormal
 
 
 class MeansVariances(NamedTuple):
@@ -50,9 +42,9 @@ class IndependentGaussian(Gaussian):
         del xp
         return covariances
 
-    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+    def _add_floor(self, xp: Namespace, covariances: Array, empty: Array, floor: Any) -> Array:
         raised = covariances + by_feature(floor, covariances)
-        return raised + per_component(xp.astype(lost, covariances.dtype), covariances)
+        return raised + per_component(xp.astype(empty, covariances.dtype), covariances)
 
     def _variances(self, xp: Namespace, covariances: Array) -> Array:
         del xp
@@ -63,7 +55,7 @@ class IndependentGaussian(Gaussian):
         return xp.max(shares, axis=1) if shares.ndim == 2 else shares, shares
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+    def _raise_for_covariances(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         bad = np.argwhere(~((covariances > 0) & (covariances < np.inf)))
         if len(bad):
             index = tuple(bad[0].tolist())
