@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_indefinite
 from estep_xp.families.gaussian.base import Gaussian
-from estep_xp.families.gaussian.moments import by_feature, least_pivot
-from estep_xp.families.gaussian.parameters import refuse_subnormal
+from estep_xp.families.gaussian.moments import by_feature, least_pivot, products
+from estep_xp.families.gaussian.parameters import check_factors, check_means, refuse_subnormal
 
 
 class MeansFactors(NamedTuple):
@@ -28,7 +29,22 @@ class DependentGaussian(Gaussian):
 
     _is_independent = False
     _triangular_fields = ("precision_cholesky",)
+    _second_moment = staticmethod(products)
+    _factor_axes: ClassVar[tuple[str, ...]]  # of precision_cholesky: ("d", "d"), with k or without
     precision_cholesky: Array
+
+    def _checked(self, space: Space) -> Self:
+        means = check_means(space, self.means, ("k", "d"))
+        sizes = dict(zip(("k", "d"), means.shape, strict=True))
+        shape = tuple(sizes[axis] for axis in self._factor_axes)
+        family: Any = type(self)
+        new: Self = family(means, check_factors(space, self.precision_cholesky, shape))
+        return new
+
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        n_factors = k if "k" in self._factor_axes else 1
+        return int(k * d + n_factors * (d * (d + 1) // 2))
 
     def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
         logs = xp.log(xp.linalg.diagonal(self.precision_cholesky))

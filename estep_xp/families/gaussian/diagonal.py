@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
-from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares, squares
-from estep_xp.families.gaussian.parameters import check_means, check_variances, variances_of
+from estep_xp.families.gaussian.moments import squares
+from estep_xp.families.gaussian.parameters import variances_of
 from estep_xp.families.gaussian.quadratic import SQUARES
 from estep_xp.families.gaussian.residual import ResidualForm
 
@@ -36,34 +35,19 @@ class DiagonalGaussian(IndependentGaussian, MeansVariances):
 
     __slots__ = ()
 
+    _quadratic = SQUARES
+    _variances_ndim = 2
+    _second_moment = staticmethod(squares)
+
     @property
     def covariances(self) -> Array:
         """Variances of the components, shape (k, d)."""
         return variances_of(self.variances)
 
-    def _checked(self, space: Space) -> Self:
-        means = check_means(space, self.means, ("k", "d"))
-        return type(self)(means, check_variances(space, self.variances, means.shape))
-
-    _quadratic = SQUARES
-
     def _residual_form(self, ops: BlockOps) -> ResidualForm:
         log_determinants = ops.sum(ops.xp.log(self.variances), 1)
         return ResidualForm.from_variances(ops, self.means, self.variances, log_determinants)
 
-    _second_moment = staticmethod(squares)
-
-    def _means_and_covariances(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
-    ) -> tuple[Array, Array]:
-        shift = moments.first / counts[:, None]
-        mean_squares = moments.second / counts[:, None]
-        return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floor)
-
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means, xp.zeros_like(means) + variances[None, :])
-
-    def _n_parameters(self) -> int:
-        k, d = self.means.shape
-        return int(2 * k * d)

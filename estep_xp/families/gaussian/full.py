@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
-from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
-from estep_xp.families.gaussian.moments import GaussianMoments, centred_products, products
+from estep_xp.families.gaussian.moments import GaussianMoments, centred_products
 from estep_xp.families.gaussian.negligible import log_joint_of_shares
-from estep_xp.families.gaussian.parameters import (
-    check_factors,
-    check_means,
-    covariances_of,
-    factorize,
-)
+from estep_xp.families.gaussian.parameters import covariances_of, factorize
 from estep_xp.families.gaussian.quadratic import PRODUCTS
 from estep_xp.families.gaussian.residual import ResidualForm
 
@@ -47,6 +41,9 @@ class FullGaussian(DependentGaussian, MeansFactors):
     """
 
     __slots__ = ()
+
+    _quadratic = PRODUCTS
+    _factor_axes = ("k", "d", "d")
 
     @classmethod
     def from_covariances(cls, means: ArrayLike, covariances: ArrayLike) -> Self:
@@ -80,15 +77,7 @@ class FullGaussian(DependentGaussian, MeansFactors):
     @property
     def covariances(self) -> Array:
         """Covariance matrices of the components, shape (k, d, d)."""
-        return covariances_of(self.precision_cholesky, ("k", "d", "d"))
-
-    def _checked(self, space: Space) -> Self:
-        means = check_means(space, self.means, ("k", "d"))
-        k, d = means.shape
-        factors = check_factors(space, self.precision_cholesky, (k, d, d))
-        return type(self)(means, factors)
-
-    _quadratic = PRODUCTS
+        return covariances_of(self.precision_cholesky, self._factor_axes)
 
     def _residual_form(self, ops: BlockOps) -> ResidualForm:
         return ResidualForm.from_factors(ops, self.means, self.precision_cholesky)
@@ -97,8 +86,6 @@ class FullGaussian(DependentGaussian, MeansFactors):
         exact = functools.partial(super()._log_joint, ops)
         joint = log_joint_of_shares(ops, form, x, exact) if ops.only_shares else None
         return exact(form, x) if joint is None else joint
-
-    _second_moment = staticmethod(products)
 
     def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
@@ -112,7 +99,3 @@ class FullGaussian(DependentGaussian, MeansFactors):
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         factor = linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances))
         return cls(means, xp.zeros_like(means)[:, :, None] + factor[None, :, :])
-
-    def _n_parameters(self) -> int:
-        k, d = self.means.shape
-        return int(k * d + k * (d * (d + 1) // 2))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_bad_value
 from estep_xp.families.gaussian.base import Gaussian
-from estep_xp.families.gaussian.moments import by_feature
-from estep_xp.families.gaussian.parameters import per_component, refuse_subnormal
+from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, centred_squares
+from estep_xp.families.gaussian.parameters import (
+    check_means,
+    check_variances,
+    per_component,
+    refuse_subnormal,
+)
 
 
 class MeansVariances(NamedTuple):
@@ -26,7 +32,23 @@ class IndependentGaussian(Gaussian):
     __slots__ = ()
 
     _is_independent = True
+    _variances_ndim: ClassVar[int]  # axes of variances, the first ones of means
     variances: Array
+
+    def _checked(self, space: Space) -> Self:
+        means = check_means(space, self.means, ("k", "d")[: self._n_axes])
+        shape = means.shape[: self._variances_ndim]
+        family: Any = type(self)
+        new: Self = family(means, check_variances(space, self.variances, shape))
+        return new
+
+    def _means_and_covariances(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        counts = per_component(counts, moments.first)
+        shift = moments.first / counts
+        mean_squares = moments.second / counts
+        return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floor)
 
     def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
         return self.means, xp.log(self.variances)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares, trace
-from estep_xp.families.gaussian.parameters import check_means, check_variances, variances_of
+from estep_xp.families.gaussian.parameters import variances_of
 from estep_xp.families.gaussian.quadratic import NORM
 from estep_xp.families.gaussian.residual import ResidualForm
 
@@ -36,23 +35,18 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
 
     __slots__ = ()
 
+    _quadratic = NORM
+    _variances_ndim = 1
+    _second_moment = staticmethod(trace)
+
     @property
     def covariances(self) -> Array:
         """Variances of the components, shape (k,)."""
         return variances_of(self.variances)
 
-    def _checked(self, space: Space) -> Self:
-        means = check_means(space, self.means, ("k", "d"))
-        variances = check_variances(space, self.variances, means.shape[:1])
-        return type(self)(means, variances)
-
-    _quadratic = NORM
-
     def _residual_form(self, ops: BlockOps) -> ResidualForm:
         log_determinants = self.means.shape[1] * ops.xp.log(self.variances)
         return ResidualForm.from_variances(ops, self.means, self.variances, log_determinants)
-
-    _second_moment = staticmethod(trace)
 
     def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
@@ -65,7 +59,3 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means, xp.zeros_like(means[:, 0]) + xp.mean(variances))
-
-    def _n_parameters(self) -> int:
-        k, d = self.means.shape
-        return int(k * d + k)

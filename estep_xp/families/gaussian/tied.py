@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.arrays.block import expand_rows
-from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
 from estep_xp.families.gaussian.moments import GaussianMoments, centred_products, products
-from estep_xp.families.gaussian.parameters import (
-    check_factors,
-    check_means,
-    covariances_of,
-    factorize,
-)
+from estep_xp.families.gaussian.parameters import covariances_of, factorize
 from estep_xp.families.gaussian.product_form import (
     ProductForm,
     build_product_form,
@@ -56,6 +50,9 @@ class TiedGaussian(DependentGaussian, MeansFactors):
 
     __slots__ = ()
 
+    _quadratic = NORM  # of rows that are standardised first
+    _factor_axes = ("d", "d")
+
     @classmethod
     def from_covariance(cls, means: ArrayLike, covariance: ArrayLike) -> Self:
         """Components from their common covariance matrix, factorised here once.
@@ -88,14 +85,7 @@ class TiedGaussian(DependentGaussian, MeansFactors):
     @property
     def covariances(self) -> Array:
         """Covariance matrix of all components, shape (d, d)."""
-        return covariances_of(self.precision_cholesky, ("d", "d"))
-
-    def _checked(self, space: Space) -> Self:
-        means = check_means(space, self.means, ("k", "d"))
-        d = means.shape[1]
-        return type(self)(means, check_factors(space, self.precision_cholesky, (d, d)))
-
-    _quadratic = NORM  # of rows that are standardised first
+        return covariances_of(self.precision_cholesky, self._factor_axes)
 
     def _residual_form(self, ops: BlockOps) -> ResidualForm:
         means, factor, log_normalizer = ResidualForm.from_factors(
@@ -110,8 +100,6 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         return build_product_form(
             ops, NORM, means, ones, log_normalizers, rotation=factors[0, :, :]
         )
-
-    _second_moment = staticmethod(products)
 
     def _moments_by_products(
         self, ops: BlockOps, form: ProductForm, x: Array, terms: Array, responsibilities: Array
@@ -152,7 +140,3 @@ class TiedGaussian(DependentGaussian, MeansFactors):
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means, linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances)))
-
-    def _n_parameters(self) -> int:
-        k, d = self.means.shape
-        return int(k * d + d * (d + 1) // 2)

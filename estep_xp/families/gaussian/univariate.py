@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components, expand_rows
-from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
-from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares
-from estep_xp.families.gaussian.parameters import check_means, check_variances, variances_of
+from estep_xp.families.gaussian.parameters import variances_of
 from estep_xp.families.gaussian.product_form import ProductForm, build_product_form
 from estep_xp.families.gaussian.quadratic import SQUARES
 from estep_xp.families.gaussian.residual import ResidualForm, log_density, standardize
@@ -38,18 +36,14 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
 
     __slots__ = ()
 
+    _quadratic = SQUARES
+    _variances_ndim = 1
     _n_axes = 1
 
     @property
     def covariances(self) -> Array:
         """Variances of the components, shape (k,)."""
         return variances_of(self.variances)
-
-    def _checked(self, space: Space) -> Self:
-        means = check_means(space, self.means, ("k",))
-        return type(self)(means, check_variances(space, self.variances, means.shape))
-
-    _quadratic = SQUARES
 
     def _residual_form(self, ops: BlockOps) -> ResidualForm:
         return ResidualForm.from_variances(
@@ -81,16 +75,6 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
         weighted = responsibilities * residuals
         return xp.sum(weighted, axis=rows), xp.sum(weighted * residuals, axis=rows)
 
-    def _means_and_covariances(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
-    ) -> tuple[Array, Array]:
-        shift = moments.first / counts
-        mean_square = moments.second / counts
-        return self.means + shift, centred_squares(xp, mean_square, shift * shift, floor)
-
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means[:, 0], xp.zeros_like(means[:, 0]) + variances)
-
-    def _n_parameters(self) -> int:
-        return 2 * self._n_components()
