@@ -188,7 +188,7 @@ class BlockOps:
         """
         xp = self.xp
         if values.dtype == xp.float32:
-            return Sum.of(xp, values).added_up(xp).parts(xp)
+            return Sum.of(xp, values).sum_groups(xp).parts(xp)
         total = xp.sum(values)
         return total, xp.zeros_like(total)
 

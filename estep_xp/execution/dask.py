@@ -9,7 +9,7 @@ import numpy as np
 
 from estep_xp.arrays import namespace
 from estep_xp.arrays.quiet import quietly
-from estep_xp.arrays.summation import Sum, values_of
+from estep_xp.arrays.summation import Sum, values_of_sums
 from estep_xp.execution.driver import Driver
 from estep_xp.execution.kernel import Kernel
 
@@ -209,11 +209,11 @@ def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:
 
 
 def _join(one: tuple[Sum, ...], other: tuple[Sum, ...]) -> tuple[Sum, ...]:
-    return tuple(a.joined(b) for a, b in zip(one, other, strict=True))
+    return tuple(a.merge(b) for a, b in zip(one, other, strict=True))
 
 
 def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
-    return quietly(values_of, namespace.namespace_of(sums[0].total), sums)
+    return quietly(values_of_sums, namespace.namespace_of(sums[0].total), sums)
 
 
 def _shapes_of_sums(

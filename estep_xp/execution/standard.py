@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from estep_xp.arrays.block import BlockOps
 from estep_xp.arrays.quiet import quietly
-from estep_xp.arrays.summation import Sum, values_of
+from estep_xp.arrays.summation import Sum, values_of_sums
 from estep_xp.execution.driver import Driver
 from estep_xp.execution.kernel import Kernel
 
@@ -71,8 +71,8 @@ class LibraryDriver(Driver):
             _, terms = kernel.block(ops, prepared, *block)
             if not sums:
                 return [Sum.of(xp, term) for term in terms]
-            return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
+            return [one.add(term) for one, term in zip(sums, terms, strict=True)]
 
         for s in range(0, max(1, n), size):
             sums = quietly(add, tuple(array[s : min(s + size, n), ...] for array in rows))
-        return quietly(values_of, xp, sums)
+        return quietly(values_of_sums, xp, sums)

@@ -105,18 +105,18 @@ def _over_groups(whole: Sum) -> tuple[Array, Sum]:
     """Sums over all groups; and that of the first two, which are one in two parts, in full."""
     groups = whole.total.shape[0]
     if groups == 1:
-        total, lost = whole.total[0], whole.lost[0]
-        pair = Sum(total[0], lost[0]).joined(Sum(total[1], lost[1]))
-        return Sum(total, lost).value(jnp), pair
-    first, second = (Sum(whole.total[:, i], whole.lost[:, i]) for i in (0, 1))
-    parts = jnp.stack(first.joined(second), axis=1)
+        total, compensation = whole.total[0], whole.compensation[0]
+        pair = Sum(total[0], compensation[0]).merge(Sum(total[1], compensation[1]))
+        return Sum(total, compensation).value(jnp), pair
+    first, second = (Sum(whole.total[:, i], whole.compensation[:, i]) for i in (0, 1))
+    parts = jnp.stack(first.merge(second), axis=1)
     # Each group has places of its own for these, so that devices exchange all in one sum.
     own = jnp.eye(groups, dtype=bool)[:, :, None]
     places = jnp.where(own, parts[:, None, :], 0.0).reshape(groups, -1)
     vector = jnp.sum(jnp.concatenate([whole.value(jnp), places], axis=1), axis=0)
     numbers = vector.shape[0] - places.shape[1]
-    total, lost = vector[numbers:].reshape(groups, 2).T
-    return vector[:numbers], Sum(total, lost).added_up(jnp)
+    total, compensation = vector[numbers:].reshape(groups, 2).T
+    return vector[:numbers], Sum(total, compensation).sum_groups(jnp)
 
 
 def _sum_rest(block: Callable[..., Any], grouped: list[Array], start: int, size: int) -> Any:
@@ -154,7 +154,7 @@ def _loop_over_slices(
     def add(so_far: Sum, i: Array) -> tuple[Sum, tuple[Array, ...]]:
         rows = (jax.lax.dynamic_slice_in_dim(a, i * size, size, axis=1) for a in grouped)
         sums, by_rows = block(*rows)
-        return so_far.plus(sums), by_rows
+        return so_far.add(sums), by_rows
 
     results: tuple[Sum, tuple[Array, ...]] = jax.lax.scan(add, start, jnp.arange(n_blocks))
     return results
@@ -166,7 +166,7 @@ def _scan_blocks(
     @jax.checkpoint
     def add(so_far: Sum, rows: tuple[Array, ...]) -> tuple[Sum, tuple[Array, ...]]:
         sums, by_rows = block(*rows)
-        return so_far.plus(sums), by_rows
+        return so_far.add(sums), by_rows
 
     def blocks(a: Array) -> Array:
         shape = (a.shape[0], n_blocks, size, *a.shape[2:])
