@@ -24,7 +24,7 @@ _FAN_IN = 8  # parts that one task of a tree adds up
 
 
 class LibraryDriver(Driver):
-    """A graph of one task a chunk of rows; nothing is computed before somebody asks."""
+    """A graph of one task a chunk of rows; nothing is computed before a caller asks."""
 
     def map_rows(
         self,
@@ -203,7 +203,7 @@ def _in_a_task(options: Options) -> Options:
 
 def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:
     first, *others = parts
-    for other in others:  # quietly: a sum may be infinite, and whoever looks at it says why
+    for other in others:  # quietly: a sum may be infinite, which the caller that reads it reports
         first = quietly(_join, first, other)
     return first
 

@@ -144,15 +144,12 @@ class Gaussian(EstimatedGaussian):
             ops, self._n_features(), products=products, independent=self._is_independent
         )
 
-    def _unrolls(self, ops: BlockOps) -> bool:
-        return strategy_for(ops).unrolls_features(
-            ops, self._n_features(), independent=self._is_independent
-        )
-
     def _width(self, ops: BlockOps) -> int:
-        d = self._n_features()
+        d, strategy = self._n_features(), strategy_for(ops)
         terms = self._quadratic.count(d) + d + 1 if self._uses_product_form(ops) else 0
-        if ops.decides_per_block and not self._unrolls(ops):
+        if ops.decides_per_block and not strategy.unrolls_features(
+            ops, d, independent=self._is_independent
+        ):
             return max(terms, self._n_components() * d)  # residuals
         return terms
 
@@ -222,18 +219,17 @@ class Gaussian(EstimatedGaussian):
     def _log_joint(self, ops: BlockOps, form: ResidualForm, x: Array) -> Array:
         """Return log-joints by the residual form."""
         xp, axis = ops.xp, ops.axis
-        d, factors = x.shape[axis], form.factors
+        d, factors, strategy = x.shape[axis], form.factors, strategy_for(ops)
         constants = expand_components(form.log_normalizers, axis)
-        if self._unrolls(ops):
+        if strategy.unrolls_features(ops, d, independent=self._is_independent):
             return ops.materialize(
                 lambda: log_density(ops, unrolled_norms(ops, form, x), constants), constants
             )
-        cut = strategy_for(ops).cuts_factors
 
         def norms(mean: Array, factor: Array) -> Array:
             residuals = x - expand_components(mean, axis)
             if factors.ndim == 3:
-                return linalg.squared_norms(ops, residuals, factor, cut=cut)
+                return linalg.squared_norms(ops, residuals, factor, cut=strategy.cuts_factors)
             by_feature = factors.ndim == 2
             factor = expand_components(factor, axis) if by_feature else factor[..., None, None]
             return ops.sum_squares_(standardize(ops, residuals, factor), axis - 2)

@@ -29,7 +29,7 @@ class Strategy:
     most_by_squares: float = 0
     most_by_products: float = 0
 
-    # Whether sums of products pay only for moments, and log-densities are left to residuals.
+    # Whether sums of products are faster for moments alone, and densities left to residuals.
     products_for_moments_only: bool = False
 
     # Most features over which loops are unrolled, for all components at once.
