@@ -2,7 +2,7 @@
 
 All forms keep the same promise of exactness, so the sizes decide about time alone. The comment at
 each driver's sizes names the benchmark whose lines they decide; to measure a size anew, change it
-and compare those lines, as in ``python -m tests.benchmarks --only "test_numpy.*full"``.
+and compare those lines, as in ``python -m tests.benchmarks --only "test_e_step.full"``.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ class Strategy:
         )
 
 
-# --only "test_numpy.*(full|tied|diagonal|spherical)": products of up to 44 features take less time
-# than (x - μ) P does, and squares always do. --only test_e_step_in_float32: of one feature the
-# product saves less than double precision costs. The full lines of d=64 and 128 are estimated, and
-# their factors cut.
+# --only "test_e_step.(full|tied|diagonal|spherical).*k=[0-9]+]": products of up to 44 features take
+# less time than (x - μ) P does, and squares always do. Lines of d=64 and more are estimated, and
+# their factors cut. --only test_e_step_in_float32: for one feature, widening to double precision
+# costs more than the product form saves.
 _NUMPY = Strategy(
     least_features_single=2,
     most_by_squares=math.inf,
@@ -91,9 +91,9 @@ _NUMPY = Strategy(
     least_features_estimated=29,
 )
 
-# --only "test_jax.*": XLA fuses an unrolled loop into one pass over rows and components, which is
-# faster than a matrix product. The unrolled code of dependent features grows with their square, and
-# few rows do not make up for its compile time.
+# --only "test_e_step.*float[36]": XLA fuses an unrolled loop into one pass over rows and
+# components, which is faster than a matrix product. The unrolled code of dependent features grows
+# with the square of their number, and few rows do not make up for its compile time.
 _JAX = Strategy(
     most_by_squares=math.inf,
     most_unrolled=64,
