@@ -57,11 +57,11 @@ def _alone():
 
 def _with_a_limit(workers):
     large = driver
-    numbers, large._THREADED_NUMBERS = large._THREADED_NUMBERS, 0
+    numbers, large._THREADED_ELEMENTS = large._THREADED_ELEMENTS, 0
     try:
         ex.log_joint(_X, _MIXTURE, workers=workers, block_size=450)
     finally:
-        large._THREADED_NUMBERS = numbers
+        large._THREADED_ELEMENTS = numbers
 
 
 def _in_two_threads():

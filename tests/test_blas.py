@@ -115,7 +115,7 @@ def test_where_each_thread_has_its_own_number_all_are_held(monkeypatch, exchange
 
     one = blas._Library(get, put, exchanges)
     monkeypatch.setattr(blas, "_libraries", lambda: blas._Libraries([], [one, one]))
-    monkeypatch.setattr(driver, "_THREADED_NUMBERS", 0)
+    monkeypatch.setattr(driver, "_THREADED_ELEMENTS", 0)
     seen, barrier = set(), threading.Barrier(2, timeout=60)
 
     class Components:
@@ -172,7 +172,7 @@ def test_after_a_call_in_another_thread_limits_of_the_caller_work(openblas):
 
 
 def test_a_callers_limit_may_end_during_a_call(openblas, monkeypatch):
-    monkeypatch.setattr(driver, "_THREADED_NUMBERS", 0)
+    monkeypatch.setattr(driver, "_THREADED_ELEMENTS", 0)
     begun, ended = threading.Event(), threading.Event()
 
     class Components:

@@ -37,25 +37,25 @@ def by_features(components, x):
     kind = components._quadratic
     form = form_of(components)
     rows = rows_of(form, kind, x)
-    values = product_form.log_joint(OPS, form, product_form.features_of(OPS, kind, rows))
-    return values.T, product_form.bounds_of(OPS, kind, form, rows)
+    values = product_form.log_joint(OPS, form, product_form.evaluate_terms(OPS, kind, rows))
+    return values.T, product_form.evaluate_bounds(OPS, kind, form, rows)
 
 
 def form_of(components):
     """Return the product form, however large the bound is."""
     with mock.patch.object(error_bound, "_ALLOWED", np.inf):
-        return components._prepare(OPS, None).natural
+        return components._prepare(OPS, None).product
 
 
 def limit_of(record):
     """Return the largest bound that is good enough."""
     _, _, params = draw(record, 0.1, n=1)
-    return record.family(**params)._prepare(OPS, None).natural.bound.limit
+    return record.family(**params)._prepare(OPS, None).product.bound.limit
 
 
 def rows_of(form, kind, x):
-    z = product_form.centred(OPS, form, np.ascontiguousarray(x.T))
-    return product_form.rows_of(OPS, kind, form, z)
+    z = product_form.centre_rows(OPS, form, np.ascontiguousarray(x.T))
+    return product_form.prepare_rows(OPS, kind, form, z)
 
 
 def name_of(record):
@@ -83,10 +83,10 @@ def test_their_error_stays_below_what_is_said(record, spread, d):
 def test_the_bound_is_one(record, spread):
     x, _, params = draw(record, spread)
     components = record.family(**params)
-    form, kind = components._prepare(OPS, None).natural, components._quadratic
+    form, kind = components._prepare(OPS, None).product, components._quadratic
     rows = rows_of(form, kind, x)
-    sizes = np.abs(form.parameters) @ np.abs(product_form.features_of(OPS, kind, rows))
-    bounds = product_form.bounds_of(OPS, kind, form, rows)
+    sizes = np.abs(form.coefficients) @ np.abs(product_form.evaluate_terms(OPS, kind, rows))
+    bounds = product_form.evaluate_bounds(OPS, kind, form, rows)
     assert (sizes.max(axis=0) <= bounds * (1 + 1e-12)).all()
     assert (bounds <= 8.0 * sizes.max(axis=0)).all()  # and no empty one
 
@@ -118,7 +118,7 @@ def test_rows_on_both_sides_of_the_edge_are_exact(record):
 @by_family
 def test_beyond_the_edge_nothing_is_left_to_features(record):
     x, _, params = draw(record, 1e3)
-    assert record.family(**params)._prepare(OPS, None).natural is None
+    assert record.family(**params)._prepare(OPS, None).product is None
     values, _ = by_features(record.family(**params), x)
     exact, scale = log_prob_of(record, params, x[:20])
     error = np.abs(oracle.exact(values[:20]) - exact).astype(float)
@@ -195,7 +195,7 @@ def test_a_bad_row_is_named(record, value):
 def test_few_rows_do_without(record):
     x, weights, params = draw(record, 1.0, n=10)
     mixture = ex.Mixture(weights, record.family(**params))
-    with mock.patch.object(product_form, "features_of", side_effect=AssertionError):
+    with mock.patch.object(product_form, "evaluate_terms", side_effect=AssertionError):
         ex.e_step(x, mixture)
 
 
@@ -345,7 +345,7 @@ def test_jax_sums_moments_by_features_where_they_are_exact(spread, dtype):
     actual = in_jax(ex.expected_statistics, x, weights, params, record, dtype).moments.second
     eps = float(np.finfo(dtype).eps)
     # What cancels has the rounding of a sum over a thousand rows, which is twice that of a number.
-    allowed = max(product_form._CANCELLED * eps, 2.0 * product_form._LOST)
+    allowed = max(product_form._CANCELLED * eps, 2.0 * product_form._RELATIVE)
     # And what the rounding of the responsibilities makes: they go by the largest log-joint.
     np.testing.assert_array_less(np.abs(actual - exact), (allowed + 100 * eps) * scale)
 

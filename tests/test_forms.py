@@ -14,6 +14,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from estep_xp.arrays.block import BlockOps
+from estep_xp.families.gaussian.strategy import STRATEGIES, Strategy
 from tests import families
 
 N, K, D = 40, 3, 4
@@ -23,19 +24,20 @@ by_family = pytest.mark.parametrize("record", families.RECORDS, ids=lambda recor
 
 
 @dataclass(frozen=True)
-class Ops(BlockOps):
-    """The standard's operations, where every form can be asked for."""
+class Unrolled(BlockOps):
+    """The standard's operations, with loops over features unrolled."""
 
-    unrolls: bool = False
-    uses_products: bool = False
+    kind = "unrolled"
 
-    def unrolls_features(self, d, *, independent):
-        del d, independent
-        return self.unrolls
 
-    def uses_product_form(self, d, *, products, independent):
-        del d, products, independent
-        return self.uses_products
+@dataclass(frozen=True)
+class ByBlock(BlockOps):
+    """The product form for all rows of a block."""
+
+    many_rows: bool = True
+    kind = "product form"
+    decides_per_block = True
+    differentiable = False  # or the product form of univariate components does not exist
 
     def cond(self, flag, if_true, if_false):
         del if_false
@@ -43,13 +45,13 @@ class Ops(BlockOps):
         return if_true()
 
 
-@dataclass(frozen=True)
-class ByBlock(Ops):
-    """The product form for all rows of a block."""
-
-    uses_products: bool = True
-    decides_per_block = True
-    differentiable = False  # or the product form of univariate components does not exist
+@pytest.fixture(autouse=True)
+def strategies(monkeypatch):
+    """Name a form for every number of features."""
+    every = {"most_unrolled": D, "most_unrolled_dependent_few_rows": D}
+    monkeypatch.setitem(STRATEGIES, ("unrolled", False), Strategy(**every))
+    every = {"most_by_squares": D, "most_by_products": D}
+    monkeypatch.setitem(STRATEGIES, ("product form", True), Strategy(**every))
 
 
 def draw(record):
@@ -74,22 +76,22 @@ def moments_of(ops, components, x, responsibilities):
 @by_family
 def test_unrolled_form_is_the_residual_form(record):
     x, _, components, _ = draw(record)
-    unrolled = log_density(Ops(xp, unrolls=True), components, x)
-    assert_allclose(unrolled, log_density(Ops(xp), components, x), **TOLERANCE)
+    unrolled = log_density(Unrolled(xp), components, x)
+    assert_allclose(unrolled, log_density(BlockOps(xp), components, x), **TOLERANCE)
 
 
 @by_family
 def test_product_form_is_the_residual_form(record):
     x, _, components, _ = draw(record)
     by_products = log_density(ByBlock(xp), components, x)
-    assert_allclose(by_products, log_density(Ops(xp), components, x), **TOLERANCE)
+    assert_allclose(by_products, log_density(BlockOps(xp), components, x), **TOLERANCE)
 
 
 @by_family
 def test_product_form_is_the_unrolled_form(record):
     x, _, components, _ = draw(record)
     by_products = log_density(ByBlock(xp), components, x)
-    assert_allclose(by_products, log_density(Ops(xp, unrolls=True), components, x), **TOLERANCE)
+    assert_allclose(by_products, log_density(Unrolled(xp), components, x), **TOLERANCE)
 
 
 @by_family
@@ -97,17 +99,17 @@ def test_moments_of_products_are_those_of_residuals(record):
     x, responsibilities, components, _ = draw(record)
     by_products = moments_of(ByBlock(xp), components, x, responsibilities)
     for actual, expected in zip(
-        by_products, moments_of(Ops(xp), components, x, responsibilities), strict=True
+        by_products, moments_of(BlockOps(xp), components, x, responsibilities), strict=True
     ):
         assert_allclose(actual, expected, rtol=1e-11, atol=1e-11)
 
 
 @by_family
-@pytest.mark.parametrize("unrolls", [False, True])
-def test_expected_log_density_is_the_mean_of_log_densities(record, unrolls):
+@pytest.mark.parametrize("ops", [BlockOps(xp), Unrolled(xp)], ids=["by matrices", "unrolled"])
+def test_expected_log_density_is_the_mean_of_log_densities(record, ops):
     x, responsibilities, components, old = draw(record)
-    moments = moments_of(Ops(xp), old, x, responsibilities)
+    moments = moments_of(BlockOps(xp), old, x, responsibilities)
     counts = responsibilities.sum(axis=0)
-    expected = components._expected_log_prob(Ops(xp), old, counts, moments)
-    density = log_density(Ops(xp, unrolls=unrolls), components, x)
+    expected = components._expected_log_prob(BlockOps(xp), old, counts, moments)
+    density = log_density(ops, components, x)
     assert_allclose(expected, (responsibilities * density).sum(), **TOLERANCE)

@@ -22,7 +22,7 @@ MANY = np.full(1 << 16, -0.9189385, np.float32)
 def added(terms):
     """Add arrays one after the other."""
     xp = namespace_of(terms[0])
-    return functools.reduce(Sum.plus, terms[1:], Sum.of(xp, terms[0])).value(xp)
+    return functools.reduce(Sum.add, terms[1:], Sum.of(xp, terms[0])).value(xp)
 
 
 def exact(terms, dtype):
@@ -66,10 +66,10 @@ def test_joining_parts_is_adding_their_terms(terms, data):
     cuts = data.draw(st.lists(st.integers(1, len(terms) - 1), unique=True, max_size=4))
     edges = [0, *sorted(cuts), len(terms)]
     parts = [
-        functools.reduce(Sum.plus, arrays[a + 1 : b], Sum.of(np, arrays[a]))
+        functools.reduce(Sum.add, arrays[a + 1 : b], Sum.of(np, arrays[a]))
         for a, b in itertools.pairwise(edges)
     ]
-    joined = functools.reduce(Sum.joined, data.draw(st.permutations(parts)))
+    joined = functools.reduce(Sum.merge, data.draw(st.permutations(parts)))
     expected, error = exact(terms, np.float32)
     assert abs(float(joined.value(np)) - expected) <= error
 
@@ -115,7 +115,7 @@ def test_a_compiled_loop_keeps_what_is_lost(backend):
     @jax.jit
     def total(terms):
         def body(so_far, term):
-            return so_far.plus(term), None
+            return so_far.add(term), None
 
         return jax.lax.scan(body, Sum.of(jnp, terms[0]), terms[1:])[0].value(jnp)
 

@@ -55,7 +55,7 @@ class Foreign:
 @pytest.mark.parametrize("workers", [1, 2, 3, None])
 def test_the_blas_is_held_to_one_thread_meanwhile(workers):
     before, seen = blas_threads(), []
-    with mock.patch.object(driver, "_THREADED_NUMBERS", 0):
+    with mock.patch.object(driver, "_THREADED_ELEMENTS", 0):
         evaluate(lambda: seen.append(blas_threads()), workers=workers, block_size=500)
     assert before
     assert seen == [[1] * len(before)] * 8
@@ -77,7 +77,7 @@ def test_the_blas_is_restored_when_an_exception_flies():
         raise ArithmeticError("in a block")
 
     with (
-        mock.patch.object(driver, "_THREADED_NUMBERS", 0),
+        mock.patch.object(driver, "_THREADED_ELEMENTS", 0),
         pytest.raises(ArithmeticError, match="in a block"),
     ):
         evaluate(fail, workers=2, block_size=500)
@@ -107,7 +107,7 @@ def meeting(count, **options):
 
 def test_code_by_others_runs_in_threads_only_if_asked_to():
     caller = {threading.current_thread().name}
-    with mock.patch.object(driver, "_THREADED_NUMBERS", 0):
+    with mock.patch.object(driver, "_THREADED_ELEMENTS", 0):
         assert threads_of(4000, block_size=100, components=Foreign()) == caller
         names = meeting(2, n=4000, block_size=100, components=Foreign(), workers=2)
     assert len(names) == 2
@@ -121,7 +121,7 @@ def test_few_rows_stay_in_the_thread_of_the_caller(workers):
 def test_many_rows_use_all_threads_that_the_process_may_use():
     with (
         mock.patch.object(driver, "available_threads", return_value=3),
-        mock.patch.object(driver, "_THREADED_NUMBERS", 0),
+        mock.patch.object(driver, "_THREADED_ELEMENTS", 0),
     ):
         names = meeting(3, n=3000, block_size=1000)
     assert len(names) == 3
@@ -135,7 +135,7 @@ def test_sums_are_the_same_to_the_last_digit_with_fewer_processors(n):
         allowed = set(range(n_processors))
         with (
             mock.patch.object(os, "sched_getaffinity", return_value=allowed, create=True),
-            mock.patch.object(driver, "_THREADED_NUMBERS", 0),
+            mock.patch.object(driver, "_THREADED_ELEMENTS", 0),
         ):
             sums.append(ex.expected_statistics(x, MIXTURE))
     for one in sums[1:]:

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.summation import Sum, sum_pairwise
@@ -14,27 +14,30 @@ from estep_xp.arrays.summation import Sum, sum_pairwise
 
 @dataclass(frozen=True)
 class BlockOps:
-    """How a driver lays out a block, and what it can do with one.
+    """Layout of a block in a driver, and arithmetic on it.
 
     With `axis` 1 a block has its rows first and components along axis 1, as users see them. With
-    `axis` 0 everything is turned round, components and features first and rows last: NumPy's
-    reductions over a short axis are three times faster that way.
+    `axis` 0 it is transposed, components and features first and rows last: NumPy's reductions over
+    a short axis are three times faster that way.
 
-    This one is of the standard alone; drivers have their own.
+    This class uses the standard alone; drivers subclass it. A trailing underscore says that the
+    first argument, an array of the caller's own, may be overwritten.
     """
 
     xp: Namespace
     axis: int = 1
-    # There are enough rows to prepare more for them than the plainest form of a density.
+    # There are enough rows to prepare a second form of a density, which is faster row by row.
     many_rows: bool = False
-    product_dtype: Any = None  # the dtype that features are computed in, if it is not that of rows
+    product_dtype: Any = None  # the dtype of the product form, if it is not that of rows
     only_shares: bool = False  # log-joints are only normalised: some may be estimates
 
-    # Numbers can be looked at, to choose what to do with them.
-    values_visible = False
+    single: bool = False  # rows are in single precision
 
-    # Products with large triangular factors are worth cutting into pieces.
-    cuts_factors = False
+    # Name of the driver's arithmetic, by which families look up what they have measured with it.
+    kind: ClassVar[str] = "standard"
+
+    # Values exist now, and may decide how to compute.
+    values_visible = False
 
     # Derivatives may be taken of everything: of 1 / σ they overflow where those of x / σ do not.
     differentiable = True
@@ -42,14 +45,11 @@ class BlockOps:
     # One form of densities is chosen for all that is done with a block, not row by row.
     decides_per_block = False
 
-    # `precise` gives more digits than the dtype has that features are computed in.
+    # `extend` gives a wider dtype than that of the product form.
     has_extended = False
 
-    # Products of features are quicker to make of chosen rows of a block than one after the other.
-    gathers_products = False
-
     def for_shares(self) -> BlockOps:
-        """The same for log-joints that are only normalised, if that makes a difference."""
+        """The same operations for log-joints that are only normalised."""
         return self
 
     def map_components(
@@ -57,78 +57,63 @@ class BlockOps:
     ) -> Any:
         """f(a[j], b[j]) of arrays (a, b) for each component j, stacked along the axis.
 
-        It is a tuple of such stacks where f gives a tuple. What f does to rows x of a component it
-        also does with all of them at once, stacked along their first axis.
+        The result is a tuple of stacks where f returns a tuple. `f` must also accept (a, b), all
+        components at once, and broadcast rows x against them.
         """
         del x
         return loop_components(self.xp, function, arrays, axis)
 
     def mask_without_derivative(self, values: Array, flags: Array, constant: float) -> Array:
-        """The values, of which the flagged ones are this constant: nothing is to pass them back."""
+        """The values, of which the flagged ones are this constant, without their derivatives."""
         return self.xp.where(flags, constant, values)
 
     def exp_(self, x: Array, *, least: float = -math.inf) -> Array:
-        """Exponentials of an array of the caller's own, which may be overwritten.
-
-        Nothing in it is less than `least`.
-        """
+        """Exponentials of x, none of whose entries is less than `least`."""
         del least
         return self.xp.exp(x)
 
     def add_(self, x: Array, y: Array) -> Array:
-        """Sum x + y, where x is the caller's own array, which may be overwritten."""
+        """Sum x + y."""
         return x + y
 
     def multiply_(self, x: Array, y: Array | float) -> Array:
-        """Product x * y, where x is the caller's own array, which may be overwritten."""
+        """Product x * y."""
         return x * y
 
     def square_(self, x: Array) -> Array:
-        """Squares of the caller's own array, which may be overwritten."""
+        """Squares of x."""
         return x * x
 
     def sum_squares_(self, x: Array, axis: int) -> Array:
-        """Sums of squares of the caller's own array, which may be overwritten."""
+        """Sums of squares of x."""
         return self.sum(x * x, axis)
 
     def sum(self, values: Array, axis: int) -> Array:
-        """Sums along an axis, exact for any number of terms that round alike."""
+        """Sums along an axis, whose error does not grow with the number of terms."""
         return sum_pairwise(lambda terms, axis: self.xp.sum(terms, axis=axis), values, axis)
 
-    def uses_product_form(self, d: int, *, products: bool, independent: bool) -> bool:
-        """Whether features make log-densities quicker, of all pairs of d features or of d alone."""
-        del d, products, independent
-        return False
-
-    def uses_product_form_for_density(self, *, products: bool) -> bool:
-        """Whether they make log-densities quicker, too, where they pay for sums."""
-        del products
-        return True
-
     def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
-        """What `if_true` gives if the flag is set; `if_false` is right, too, but takes longer."""
+        """Return what `if_true` returns if the flag is set, else what `if_false` returns.
+
+        `if_false` gives the right result in any case, but takes longer.
+        """
         del flag, if_true
         return if_false()
 
     def materialize(self, compute: Callable[[], Any], witness: Array) -> Any:
-        """Arrays that `compute` gives, computed once however often they are used.
+        """Arrays that `compute` returns, stored so that a compiler does not recompute them.
 
-        They are NaN throughout where the witness is.
+        They are all NaN if the witness is.
         """
         del witness
         return compute()
 
-    def unrolls_features(self, d: int, *, independent: bool) -> bool:
-        """Whether loops over features are better written out, for all components at once."""
-        del d, independent
-        return False
-
     def max_components(self, values: Array) -> Array:
-        """The largest number of each row (rows,) of a block of components by rows."""
+        """The largest entry of each row (rows,) of a block of components by rows."""
         return self.xp.max(values, axis=self.axis)
 
     def sum_components(self, values: Array) -> Array:
-        """The sum of each row (rows,) of such a block."""
+        """The sum of each row (rows,) of a block of components by rows."""
         return self.sum(values, self.axis)
 
     def stack_products(
@@ -136,9 +121,9 @@ class BlockOps:
         pairs: list[tuple[Array, Array | None]],
         after: list[tuple[Array, Array | None]] | None = None,
     ) -> Array:
-        """Products a * b (features by rows) of pairs of arrays, or a where b is None, and ones.
+        """Products a * b of pairs of arrays (any, rows), or a where b is None, and then ones.
 
-        After the ones may come products of more pairs.
+        The products of the pairs `after` stand after the ones.
         """
         products, others = (
             [a if b is None else a * b for a, b in some] for some in (pairs, after or [])
@@ -163,55 +148,52 @@ class BlockOps:
         """Values (k, rows), but f(j, x) for the flagged rows x of each component j."""
         raise NotImplementedError
 
-    def multiply_slices(self, theta: Array, features: Array, slices: list[slice]) -> Array:
-        """Products of theta (k, m) and m features of a block, the sum over slices of them."""
+    def multiply_slices(self, theta: Array, terms: Array, slices: list[slice]) -> Array:
+        """Products of theta (k, m) and m terms of a block, summed slice by slice."""
         xp = self.xp
         if self.axis == 0:
-            parts = [xp.matmul(theta[:, part], features[part, :]) for part in slices]
+            parts = [xp.matmul(theta[:, part], terms[part, :]) for part in slices]
         else:
-            by_feature = xp.matrix_transpose(theta)
-            parts = [xp.matmul(features[:, part], by_feature[part, :]) for part in slices]
+            by_term = xp.matrix_transpose(theta)
+            parts = [xp.matmul(terms[:, part], by_term[part, :]) for part in slices]
         return functools.reduce(self.add_, parts)
 
     def divide_rows_(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
-        """Shares, the caller's own that may be overwritten, over the totals (rows,) of rows.
-
-        Logarithms of the shares may be given, too.
-        """
+        """Shares over the totals (rows,) of rows; `exponents` are the logarithms of shares."""
         del exponents
         return shares / expand_rows(totals, self.axis)
 
     def divide_on_write(
         self, shares: Array, totals: Array, exponents: Array | None = None
     ) -> Array:
-        """Such a quotient that is a result of a kernel: a driver may divide as it writes it."""
+        """Shares over totals as a kernel's result: a driver may divide as it writes the output."""
         return self.divide_rows_(shares, totals, exponents)
 
     def extent(self, values: Array, greatest: Array) -> tuple[float, float]:
-        """Numbers that those of a block can be seen to lie between, given each row's largest.
+        """Lower and upper bounds on the entries of `values`, given each row's largest.
 
-        NaN if some of the numbers are.
+        They are (-inf, inf) where values are not visible, and NaN if some entry is.
         """
         del values, greatest
         return -math.inf, math.inf
 
     def subtract_rows_(self, values: Array, shift: Array) -> Array:
-        """Numbers of a block, the caller's own that may be overwritten, less those of rows."""
+        """Values of a block minus a shift (rows,) of each row."""
         return values - expand_rows(shift, self.axis)
 
     def sum_rows(self, values: Array) -> tuple[Array, Array]:
-        """The sum of numbers (rows,), and what is left of it where it is rounded.
+        """The sum of values (rows,), rounded, and the remainder that rounding leaves.
 
-        In single precision the sum of thousands of numbers is rounded more coarsely than EM climbs.
+        In single precision, rounding the sum of thousands of values exceeds an EM step's increase.
         """
         xp = self.xp
         if values.dtype == xp.float32:
-            return Sum.of(xp, values).added_up(xp).parts(xp)
+            return Sum.of(xp, values).sum_groups(xp).parts(xp)
         total = xp.sum(values)
         return total, xp.zeros_like(total)
 
     def widen(self, array: Array) -> Array:
-        """An array in the dtype that features are computed in."""
+        """An array in the dtype of the product form."""
         return (
             array
             if self.product_dtype is None
@@ -219,26 +201,26 @@ class BlockOps:
         )
 
     def extend(self, array: Array) -> Array:
-        """Parameters in a wider dtype than features are computed in, where there is one."""
+        """Parameters in a wider dtype than that of the product form, where there is one."""
         return array
 
     def round_extended(self, array: Array) -> Array:
-        """Parameters of such a dtype in the one that features are computed in."""
+        """Parameters of such a wider dtype, rounded to that of the product form."""
         return array
 
     def select(
         self,
         bounds: Array,
         limit: float,
-        quick: Callable[[], tuple[Array, Any]],
-        sure: Callable[[Array], Array],
+        fast: Callable[[], tuple[Array, Any]],
+        exact: Callable[[Array], Array],
         x: Array,
-        mend: Mending,
-    ) -> Granted:
-        """Values of a block by `quick` for rows whose bound is below the limit, else by `sure`.
+        check: RowCheck,
+    ) -> Selected:
+        """Use the fast form for rows whose bound is within the limit, the exact one elsewhere.
 
-        Of single rows whose bound is above the limit, those values may be kept that are good
-        enough all the same, and the others mended.
+        `fast()` returns values of the whole block and what it computed them from; `exact(x)` the
+        values of rows x. Where single rows exceed the limit, `check` may keep their fast values.
         """
         raise NotImplementedError
 
@@ -249,33 +231,33 @@ class BlockOps:
     def pullback(
         self, function: Callable[..., Array], *arguments: Any
     ) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
-        """Value of a function, and what turns a derivative by it into those by the arguments.
+        """Value of a function, and its pullback: from a cotangent to derivatives by arguments.
 
-        That is one array for each of real numbers that the arguments hold, in their order.
+        The pullback returns one array for each array of real numbers in the arguments, in order.
         """
         raise NotImplementedError
 
 
-class Mending(NamedTuple):
-    """A second look at single rows, and what to do about it."""
+class RowCheck(NamedTuple):
+    """How to check fast values of single rows one by one, and to replace those that fail."""
 
-    are_exact: Callable[[Array, Array], Array]  # flags (k, some) of values, given places of rows
-    of_pairs: Callable[[Array, Array], Array]  # values (pairs,) of rows x and their components
+    are_exact: Callable[[Array, Array], Array]  # flags (k, some), given indices of rows and values
+    exact_pairs: Callable[[Array, Array], Array]  # values (pairs,), given rows x and components
 
 
-class Granted(NamedTuple):
-    """Values of a block by the quicker of two forms, wherever it is good enough."""
+class Selected(NamedTuple):
+    """Values of a block, by the fast form for some rows or all."""
 
     values: Array
-    by_product: Any = None  # of the quicker form, where it was used
-    fine: Array | None = None  # flags (rows,) of where it was; None for everywhere
-    largest: float = math.inf  # bound of all rows, where it was used everywhere
+    source: Any = None  # what the fast form computed its values from, where it was used
+    fast_rows: Array | None = None  # flags (rows,) of where the fast form is exact; None: all
+    largest: float = math.inf  # bound of all rows, where the fast form was used for all
 
 
 def loop_components(
     xp: Namespace, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int
 ) -> Any:
-    """One component after the other, in Python: `over_components` wherever that is cheap."""
+    """`map_components` by a loop in Python."""
     k = arrays[0].shape[0]
     results = [function(*(a[j, ...] for a in arrays)) for j in range(k)]
     if isinstance(results[0], tuple):
@@ -284,10 +266,10 @@ def loop_components(
 
 
 def expand_components(vector: Array, axis: int) -> Array:
-    """Vectors (..., k) set along `axis` of matrices, ready to broadcast."""
+    """Vectors (..., k) along `axis` of a block, ready to broadcast."""
     return vector[..., :, None] if axis == 0 else vector[..., None, :]
 
 
 def expand_rows(vector: Array, axis: int) -> Array:
-    """Vectors (..., rows) that lie across `axis` of matrices, ready to broadcast."""
+    """Vectors (..., rows) across `axis` of a block, ready to broadcast."""
     return vector[..., None, :] if axis == 0 else vector[..., :, None]

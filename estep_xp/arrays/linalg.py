@@ -103,10 +103,13 @@ def outer(vectors: Array) -> Array:
     return vectors[..., :, None] * vectors[..., None, :]
 
 
-def squared_norms(ops: BlockOps, residuals: Array, factor: Array) -> Array:
-    """Squared lengths (..., n) of residuals times upper triangular factors (..., d, d)."""
+def squared_norms(ops: BlockOps, residuals: Array, factor: Array, *, cut: bool) -> Array:
+    """Squared lengths (..., n) of residuals times upper triangular factors (..., d, d).
+
+    With `cut`, for rows that are last, a large factor is cut into pieces.
+    """
     rows_last, d = ops.axis == 0, factor.shape[-1]
-    if not ops.cuts_factors or d <= _MOST_TERMS:
+    if not cut or d <= _MOST_TERMS:
         return ops.sum_squares_(
             transform(ops, residuals, factor, _MOST_TERMS, _slice_terms(d)),
             -2 if rows_last else -1,

@@ -1,6 +1,6 @@
 """The boundary to array libraries: namespace, dtype and device of a call, and what is lazy.
 
-The only importer of array_api_compat. Everything below receives a `Space`.
+The only importer of array_api_compat. Private functions receive a `Space`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ else:
 
     numpy_namespace = array_api_compat.numpy
 
-# Numbers from which on time and memory count that a copy on the host takes, and results are worth
-# waiting for JAX's compiler.
+# From this many elements on, the time and memory of a copy on the host count, and JAX's compiler
+# saves more time than it takes.
 MANY_NUMBERS = 1 << 20
 
 _CONVERT = {
@@ -49,12 +49,12 @@ class Space(NamedTuple):
     xp: Namespace
     dtype: Any
     device: Any
-    lazy: bool  # the numbers of some argument do not exist yet
+    lazy: bool  # the values of some argument do not exist yet
 
     @property
     def flushes(self) -> bool:
-        """Whether numbers too small for all their digits, subnormal ones, count as zero."""
-        # So they do for all libraries in a thread that was told so, by PyTorch for example.
+        """Whether arithmetic flushes subnormal values to zero."""
+        # In a thread where PyTorch, say, has set the processor to flush, it does for all libraries.
         return self.library == "jax" or sys.float_info.min * 0.5 == 0.0
 
     @property
@@ -67,22 +67,22 @@ class Space(NamedTuple):
         if self is _PLAIN and type(value) is np.ndarray:
             return value
         if self.library == "dask" and library_of(value) != "dask":
-            # Parameters are small and every task takes them along: they stay NumPy arrays.
-            return self._cast(_real(name, value))
-        return self._cast(_converted(name, value, self))
+            # Parameters are small, and every task receives a copy: they stay NumPy arrays.
+            return self._cast(_as_real(name, value))
+        return self._cast(_convert(name, value, self))
 
     def rows(self, name: str, value: Any) -> Array:
         """Observations as an array of this space; NumPy rows keep their dtype.
 
         A file mapped into memory may be larger than the memory: blocks of it are cast one by one.
         """
-        array = _converted(name, value, self)
+        array = _convert(name, value, self)
         return array if self.library == "numpy" else self._cast(array)
 
     def _cast(self, array: Array) -> Array:
         if array.dtype == self.dtype:
             return array
-        # What overflows becomes infinite: the check of values names it.
+        # Values that overflow become infinite, which the checks of values report.
         if isinstance(array, np.ndarray):
             return self._cast_on_host(array)
         if self.library == "jax" and _is_cast_on_host(array):
@@ -109,7 +109,7 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
         If concrete arrays of two libraries are given, or an argument is not made of real numbers.
     """
     if all(type(a) is np.ndarray and a.dtype == _PLAIN.dtype for a in arguments.values()):
-        return _PLAIN  # the common case of scripts, kept quick: small calls take microseconds
+        return _PLAIN  # the common case: small calls take microseconds
     named = [
         (name, array) for name, value in arguments.items() for array in _arrays_in(name, value)
     ]
@@ -117,7 +117,7 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
         check_kind(name, array, namespace_of(array))
     arrays = [array for _, array in named]
     if all(type(array) is np.ndarray for array in arrays):
-        dtype = _floating(numpy_namespace, [array.dtype for array in arrays])
+        dtype = _floating_dtype(numpy_namespace, [array.dtype for array in arrays])
         return Space("numpy", numpy_namespace, dtype, None, False)
     library = _common_library(named)
     own = [array for array in arrays if library_of(array) == library]
@@ -125,7 +125,7 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     if library == "jax":
         # NumPy arrays beside tracers get the dtype that JAX gives them (float32 without x64).
         arrays = [xp.empty_like(a[:0]) if isinstance(a, np.ndarray) else a for a in arrays]
-    dtype = _floating(xp, [array.dtype for array in arrays])
+    dtype = _floating_dtype(xp, [array.dtype for array in arrays])
     return Space(library, xp, dtype, _device(library, own), not all(map(is_concrete, arrays)))
 
 
@@ -150,23 +150,23 @@ def library_of(value: Any) -> str:
         return "dask"
     if compat.is_array_api_obj(value):
         return type(value).__module__.partition(".")[0]
-    # pandas, xarray, pyarrow: not of the standard, but they know how to become NumPy arrays.
+    # pandas, xarray, pyarrow: not of the standard, but convertible to NumPy arrays.
     return "numpy" if hasattr(value, "__array__") else ""
 
 
 def is_tracer(value: Any) -> bool:
-    """Whether `value` stands for numbers that exist only when a JAX transformation runs."""
+    """Whether `value` is a JAX tracer, whose values exist only when a transformation runs."""
     jax = sys.modules.get("jax")  # without JAX imported there are no tracers
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
 def is_eager() -> bool:
-    """Whether what JAX computes now has numbers now: not so under `jit`."""
+    """Whether JAX computes values at once, as it does outside of `jit`."""
     return not is_tracer(sys.modules["jax"].lax.iota(np.int32, 1))
 
 
 def is_concrete(value: Any) -> bool:
-    """Whether the numbers of an array exist, now and here, so that they can be looked at."""
+    """Whether the values of an array exist in this process and can be read."""
     if isinstance(value, np.ndarray):
         return True
     if compat.is_jax_array(value):
@@ -175,17 +175,17 @@ def is_concrete(value: Any) -> bool:
 
 
 def is_within_reach(value: Any) -> bool:
-    """Whether the numbers of an array can be got at, even if they must be computed first."""
+    """Whether the values of an array can be read, perhaps after they are computed."""
     return is_concrete(value) or compat.is_dask_array(value)
 
 
 def _is_here(array: Array) -> bool:
-    """Whether this process has all of a JAX array, whose pieces may lie with others, too."""
+    """Whether this process has all of a JAX array, whose shards may belong to other processes."""
     return bool(array.is_fully_addressable or array.is_fully_replicated)
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
-    """The numbers of a concrete array as a NumPy array, to look at them."""
+    """The values of a concrete array as a NumPy array, for reading."""
     if type(array) is np.ndarray:
         return array
     if compat.is_torch_array(array):
@@ -199,7 +199,7 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
 
 
 def is_on_host(array: Array) -> bool:
-    """Whether a concrete array can be looked at as one of NumPy without a copy."""
+    """Whether a concrete array can be read as a NumPy array without a copy."""
     if type(array) is np.ndarray:
         return True
     return compat.is_jax_array(array) and all(one.platform == "cpu" for one in array.devices())
@@ -208,8 +208,8 @@ def is_on_host(array: Array) -> bool:
 def _is_torch_wrapper(value: Any) -> bool:
     """Whether `value` is a tensor inside torch.func.vmap or torch.func.grad.
 
-    Its values can't be read there, nor can those of a plain tensor from outside: whatever is done
-    to it gives a wrapper.
+    The values of a wrapper can't be read, nor can those of a plain tensor that is used there: any
+    operation on it returns a wrapper.
     """
     if not compat.is_torch_array(value):
         return False
@@ -243,16 +243,16 @@ def _common_library(named: list[tuple[str, Array]]) -> str:
         return others[0]
     (a, name_a), (b, name_b) = list(first.items())[:2]
     raise TypeError(
-        f"{name_a} is {_described(a)} but {name_b} is {_described(b)}; give arrays of one "
-        f"library, for example {_conversion(b, name_a)} or {_conversion(a, name_b)}"
+        f"{name_a} is {_describe(a)} but {name_b} is {_describe(b)}; give arrays of one "
+        f"library, for example {_conversion_text(b, name_a)} or {_conversion_text(a, name_b)}"
     )
 
 
-def _conversion(library: str, name: str) -> str:
+def _conversion_text(library: str, name: str) -> str:
     return _CONVERT.get(library, library + ".asarray({0})").format(name)
 
 
-def _described(library: str) -> str:
+def _describe(library: str) -> str:
     return {
         "numpy": "a numpy.ndarray",
         "jax": "a jax.Array",
@@ -261,7 +261,7 @@ def _described(library: str) -> str:
     }.get(library, f"an array of {library}")
 
 
-def _floating(xp: Namespace, dtypes: list[Any]) -> Any:
+def _floating_dtype(xp: Namespace, dtypes: list[Any]) -> Any:
     """The floating dtype to compute in: the promoted one, at least single precision."""
     if xp is numpy_namespace or all(isinstance(d, np.dtype) for d in dtypes):
         floating = [d for d in dtypes if d.kind not in "iub"]
@@ -285,16 +285,16 @@ def _device(library: str, arrays: list[Array]) -> Any:
     return compat.device(arrays[0])
 
 
-def _converted(name: str, value: Any, space: Space) -> Array:
+def _convert(name: str, value: Any, space: Space) -> Array:
     """`value` as an array of the space's library, its dtype not yet settled."""
     if space.library == "numpy":
-        return _real(name, value)
+        return _as_real(name, value)
     if library_of(value) == space.library:
         return value
     if isinstance(value, (list, tuple)) and next(_arrays_in(name, value), None) is not None:
-        items = [space._cast(_converted(f"{name}[{i}]", v, space)) for i, v in enumerate(value)]
+        items = [space._cast(_convert(f"{name}[{i}]", v, space)) for i, v in enumerate(value)]
         return space.xp.stack(items)
-    host = _real(name, value)
+    host = _as_real(name, value)
     # Some libraries cast with NumPy.
     if space.library == "jax":
         return _on_jax_device(space._cast_on_host(host))
@@ -304,7 +304,7 @@ def _converted(name: str, value: Any, space: Space) -> Array:
 
 
 def _is_cast_on_host(array: Array) -> bool:
-    """Whether a JAX array of an eager call is in the host's memory, and its copy costs nothing."""
+    """Whether a JAX array of an eager call is small and in the host's memory, cheap to copy."""
     if not is_concrete(array) or array.size > MANY_NUMBERS:
         return False
     return is_on_host(array) and len(array.devices()) == 1 and is_eager()
@@ -315,15 +315,15 @@ def _on_jax_device(host: np.ndarray[Any, Any], sharding: Any = None) -> Array:
     return sys.modules["jax"].device_put(host, sharding, may_alias=False)
 
 
-def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:
-    """Raise for the first item of a list that is no number, or the first row of another length."""
+def _raise_for_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:
+    """Raise for the first item of a list that is not a number, or the first row that is ragged."""
     if not isinstance(items, (list, tuple)):
         return
     lengths = [len(item) if isinstance(item, (list, tuple)) else "no" for item in items]
     for i, item in enumerate(items):
         where = f"{name}[{', '.join(map(str, (*index, i)))}]"
         _check_item(where, name, item)
-        _explain_items(name, item, (*index, i))
+        _raise_for_items(name, item, (*index, i))
         if lengths[i] != lengths[0]:
             raise ValueError(
                 f"{where} has {lengths[i]} items but the first row has {lengths[0]}; rows of "
@@ -332,7 +332,7 @@ def _explain_items(name: str, items: Any, index: tuple[int, ...] = ()) -> None:
 
 
 def _check_item(where: str, name: str, item: Any) -> None:
-    """Raise for an item of a list that is neither a number that a float holds nor a list."""
+    """Raise for an item of a list that is neither a list nor a number in the range of a float."""
     if isinstance(item, np.ndarray):
         check_host_kind(where, item, name)
     elif isinstance(item, numbers.Real):
@@ -345,7 +345,7 @@ def _check_item(where: str, name: str, item: Any) -> None:
         raise TypeError(f"{where} is {shown(item)}{kind}; {name} must hold real numbers")
 
 
-def _real(name: str, value: Any) -> np.ndarray[Any, Any]:
+def _as_real(name: str, value: Any) -> np.ndarray[Any, Any]:
     """`value` as a NumPy array of real numbers."""
     if type(value) is np.ndarray and value.dtype.kind in "fiub":
         return value
@@ -359,23 +359,23 @@ def _real(name: str, value: Any) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, OverflowError):
-        _explain_items(name, value)
+        _raise_for_items(name, value)
         raise ValueError(
             f"{name} is not a rectangular array of real numbers; its rows must have one length"
         ) from None
     if array.dtype == object:
-        array = _floats(name, value, array)
+        array = _as_floats(name, value, array)
     elif array.dtype.kind not in "fiub":
-        _explain_items(name, value)
+        _raise_for_items(name, value)
     check_host_kind(name, array)
     return array
 
 
-def _floats(name: str, value: Any, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Lists of which NumPy makes objects, in double precision: integers that no dtype holds."""
+def _as_floats(name: str, value: Any, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Lists that NumPy turns into objects, as float64: integers beyond all integer dtypes."""
     if isinstance(value, (list, tuple)):
-        _explain_items(name, value)
-        return np.asarray([_real(name, item) for item in value], dtype=np.float64)
+        _raise_for_items(name, value)
+        return np.asarray([_as_real(name, item) for item in value], dtype=np.float64)
     if isinstance(value, int):
         _check_item(name, name, value)
         return np.asarray(float(value))

@@ -104,13 +104,13 @@ def _numbers(values: Any) -> str:
 
 
 def _few(value: Any) -> np.ndarray[Any, Any] | None:
-    """The numbers of an array or a list, if they are few and can be looked at here and now."""
+    """The values of an array or a list, if they are few and can be read in this process."""
     shape = _shape(value)
     return _host(value) if shape is not None and math.prod(shape) <= _FEW else None
 
 
 def _host(value: Any) -> np.ndarray[Any, Any] | None:
-    """The numbers of an array or a list, if they can be looked at here and now."""
+    """The values of an array or a list, if they can be read in this process."""
     try:
         if library_of(value) and not is_concrete(value):
             return None

@@ -1,8 +1,8 @@
 """Checks of arguments: shapes always, values where they exist.
 
 A bad value raises ValueError naming argument, index, value and what was expected. Where values do
-not exist yet (JAX tracers, Dask), a bad one is replaced by NaN when it appears, so that it shows
-in the results instead of giving a plausible wrong number.
+not exist yet (JAX tracers, Dask), a bad value is replaced by NaN when it is computed, so that the
+results show it; a plausible wrong number would not.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
 
 
-# So few numbers are looked at one by one in less time than NumPy takes to start.
+# Up to this many values a Python loop takes less time than NumPy's call overhead.
 _FEW = 16
 
 
 def shape_text(shape: tuple[Any, ...]) -> str:
-    """Write a shape as Python does, with names for the sizes that are free: (n, 3)."""
+    """Write a shape as Python does, with names for sizes that may be any: (n, 3)."""
     inner = ", ".join(str(size) for size in shape)
     return f"({inner},)" if len(shape) == 1 else f"({inner})"
 
@@ -86,11 +86,11 @@ def check_values(
         if not passed.all():
             _raise_first(name, host, np.argwhere(~passed), expected)
         return array
-    return _with_nan(space.xp, array, ~test(space.xp, array))
+    return _set_nan(space.xp, array, ~test(space.xp, array))
 
 
-def _with_nan(xp: Namespace, array: Array, bad: Array) -> Array:
-    """`array` with NaN for its bad entries, by which derivatives are NaN, too."""
+def _set_nan(xp: Namespace, array: Array, bad: Array) -> Array:
+    """`array` with NaN for its bad entries; derivatives by them are NaN, too."""
     return array + xp.where(bad, math.nan, xp.zeros_like(array))
 
 
@@ -111,7 +111,7 @@ def check_finite(space: Space, name: str, array: Array) -> Array:
 
 
 def check_positive(space: Space, name: str, array: Array) -> Array:
-    """Refuse what is not positive and finite, or what the library takes for zero."""
+    """Refuse values that are not positive and finite, or that the library flushes to zero."""
     return check_values(
         space,
         name,
@@ -121,24 +121,24 @@ def check_positive(space: Space, name: str, array: Array) -> Array:
     )
 
 
-def _directly(function: Callable[..., Array], array: Array) -> Array:
+def _call_directly(function: Callable[..., Array], array: Array) -> Array:
     return function(namespace_of(array), array)
 
 
 def check_not_flushed(
-    space: Space, name: str, array: Array, of_rows: Callable[..., Array] = _directly
+    space: Space, name: str, array: Array, of_rows: Callable[..., Array] = _call_directly
 ) -> Array:
-    """Refuse what the library takes for zero although it is not; NaN where values are lazy.
+    """Refuse subnormal values, which the library flushes to zero; NaN where values are lazy.
 
-    To be called before anything is computed of the array, which might flush it. `of_rows` calls a
-    function of many rows, each for itself.
+    It must be called before any arithmetic on the array, which might flush values. `of_rows` calls
+    a function that treats every row alone.
     """
     if not space.flushes:
         return array
     if not is_concrete(array):
         if space.library != "jax":
             return array
-        return of_rows(_with_nan_for_subnormal, array)
+        return of_rows(_set_nan_for_subnormal, array)
     host = to_host(array)
     if host.dtype.kind == "f":
         bad = np.argwhere(_is_subnormal(host))
@@ -152,19 +152,19 @@ def check_not_flushed(
     return array
 
 
-def _with_nan_for_subnormal(xp: Namespace, array: Array) -> Array:
-    return _with_nan(xp, array, _is_subnormal(array))
+def _set_nan_for_subnormal(xp: Namespace, array: Array) -> Array:
+    return _set_nan(xp, array, _is_subnormal(array))
 
 
 def _is_subnormal(array: Array) -> Array:
-    """Flags of subnormal numbers, of NumPy or JAX, by their bits: arithmetic may flush them."""
+    """Flags of subnormal values, of NumPy or JAX, by their bits: arithmetic may flush them."""
     bits = array.view(f"uint{8 * array.dtype.itemsize}") << 1  # without the sign
     least = np.finfo(array.dtype).smallest_normal.view(bits.dtype)
     return (bits > 0) & (bits < 2 * int(least))
 
 
 def check_non_negative(space: Space, name: str, array: Array) -> Array:
-    """Refuse what is negative, NaN or infinite, or what the library takes for zero."""
+    """Refuse values that are negative, NaN or infinite, or that the library flushes to zero."""
     return check_values(
         space,
         name,
@@ -194,7 +194,7 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
     name = "precision_cholesky"
     factors = check_not_flushed(space, name, factors)
     if space.flushes:
-        # Differences of data and means that are flushed, times larger entries, would be missed.
+        # Differences x - mean that are flushed to zero would count when multiplied by such entries.
         limits = space.xp.finfo(factors.dtype)
         most = float(limits.eps) / float(limits.smallest_normal)
         expected = f"{name} must be at most {most:.4g} in size; give x in smaller units"
@@ -202,7 +202,7 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
             space,
             name,
             factors,
-            lambda xp, a: (abs(a) <= most) | (abs(a) == math.inf) | (a != a),  # these: see below
+            lambda xp, a: (abs(a) <= most) | (abs(a) == math.inf) | (a != a),  # refused below
             expected,
         )
     if not is_concrete(factors):
@@ -210,9 +210,9 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
         diagonals = xp.linalg.diagonal(factors)
         good = xp.all(xp.isfinite(factors), axis=(-2, -1)) & xp.all(diagonals > 0, axis=-1)
         good = good & xp.all(xp.tril(factors, k=-1) == 0, axis=(-2, -1))
-        return _with_nan(xp, factors, ~good[..., None, None])
+        return _set_nan(xp, factors, ~good[..., None, None])
     host = to_host(factors)
-    below, diagonals = _below(host.shape[-1]), np.diagonal(host, axis1=-2, axis2=-1)
+    below, diagonals = _below_diagonal(host.shape[-1]), np.diagonal(host, axis1=-2, axis2=-1)
     if np.isfinite(host).all() and (diagonals > 0).all() and not host[..., below].any():
         return factors
     on_diagonal = np.broadcast_to(np.eye(host.shape[-1], dtype=bool), host.shape)
@@ -229,8 +229,8 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=8)
-def _below(d: int) -> np.ndarray[Any, Any]:
-    """Flags (d, d) of the entries below the diagonal; not to be written to."""
+def _below_diagonal(d: int) -> np.ndarray[Any, Any]:
+    """Flags (d, d) of the entries below the diagonal; cached, so never written to."""
     return np.tri(d, k=-1, dtype=bool)
 
 
@@ -241,7 +241,7 @@ def check_covariances(space: Space, name: str, covariances: Array) -> Array:
     if not is_concrete(covariances):
         xp = space.xp
         good = xp.all(~_asymmetric(xp, covariances), axis=(-2, -1))
-        return _with_nan(xp, covariances, ~good[..., None, None])
+        return _set_nan(xp, covariances, ~good[..., None, None])
     host = to_host(covariances)
     asymmetric = np.argwhere(_asymmetric(np, host))
     if len(asymmetric):
@@ -260,14 +260,14 @@ def _asymmetric(xp: Namespace, matrices: Array) -> Array:
     outer = xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
     mirrored = xp.matrix_transpose(matrices)
     tolerance = math.sqrt(float(xp.finfo(matrices.dtype).eps))
-    # Entries larger than the diagonal allows are judged by their own size: not definite, but that
-    # is another message.
+    # Entries larger than the diagonal allows are compared at their own size: the matrix is not
+    # positive definite, which has a message of its own.
     size = xp.maximum(outer, xp.maximum(xp.abs(matrices), xp.abs(mirrored)))
     return ~(xp.abs(matrices - mirrored) <= tolerance * size)
 
 
 def _least_pivots(covariances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """What is left of a variance given others, the least share (...); -inf if not definite."""
+    """Smallest ratio (...) of a conditional variance to the variance; -inf if not definite."""
     pivots = np.full(covariances.shape[:-2], -np.inf)
     for index in np.ndindex(*pivots.shape):
         if not (np.diagonal(covariances[index]) > 0).all():
@@ -284,9 +284,9 @@ def raise_indefinite(
 ) -> NoReturn:
     """Raise ValueError naming the concrete matrix (..., d, d) that could not be factorised.
 
-    It is the first that is not positive definite, or of which what is left of one variance given
-    the others is not more than a share `least` of it; if by our own rounding none is, the one that
-    comes nearest.
+    It is the first matrix that is not positive definite, or in which a variance given the other
+    features is at most a share `least` of the variance; if none fails in our own factorisation,
+    the most nearly singular one.
     """
     pivots = _least_pivots(to_host(covariances))
     bad = np.argwhere(~(pivots > least))
@@ -332,7 +332,7 @@ def check_number(name: str, value: Any) -> Any:
 
 
 class Suspects(NamedTuple):
-    """Rows whose result is not finite, and all that is needed to find out why."""
+    """Rows whose result is not finite, with their results, to find the reason."""
 
     indices: np.ndarray[Any, Any]
     rows: np.ndarray[Any, Any]
@@ -355,14 +355,14 @@ class Suspects(NamedTuple):
 
 
 def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
-    """Rows of `x` whose results (n,) are not finite; None if there are none, or nobody can tell.
+    """Rows of `x` whose results (n,) are not finite; None if there are none, or results are lazy.
 
-    Good rows cost no pass over `x`.
+    Where all results are finite, `x` is not read.
     """
     if space.lazy:
         return None
     xp = space.xp
-    if is_on_host(results) and is_on_host(x):  # JAX would compile all this for each n
+    if is_on_host(results) and is_on_host(x):  # JAX would compile these calls for each n
         xp, x, results = np, to_host(x), to_host(results)
     if _all_finite(xp, results):
         return None
@@ -373,6 +373,6 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
 
 
 def _all_finite(xp: Namespace, results: Array) -> bool:
-    # A sum is finite only if all of its terms are; but that of finite ones may overflow.
+    # A sum is finite only if all of its terms are, but a sum of finite terms may overflow.
     total = quietly(xp.sum, results)
     return math.isfinite(to_host(total)) or bool(xp.all(xp.isfinite(results)))

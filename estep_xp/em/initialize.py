@@ -389,11 +389,11 @@ class _Closest:
         del ops
         return parameters
 
-    def rows(self, ops: BlockOps, prepared: Any, *rows: Array) -> tuple[Array, ...]:
+    def block(self, ops: BlockOps, prepared: Any, *rows: Array) -> tuple[tuple[Array, ...], Any]:
         xp, features = ops.xp, ops.axis
         centre, scales = prepared
         standardized = (rows[0] - expand_components(centre, features)) * expand_components(
             scales, features
         )
         distances = xp.sum(standardized * standardized, axis=features)
-        return (distances if len(rows) == 1 else xp.minimum(distances, rows[1]),)
+        return (distances if len(rows) == 1 else xp.minimum(distances, rows[1]),), ()

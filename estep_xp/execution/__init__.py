@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from estep_xp.arrays.namespace import library_of
 from estep_xp.execution.call_options import Options, check_options
 from estep_xp.execution.driver import Driver
-from estep_xp.execution.kernel import RowKernel, SumKernel, TotalKernel
+from estep_xp.execution.kernel import Kernel, TotalKernel
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Driver",
+    "Kernel",
     "Options",
-    "RowKernel",
-    "SumKernel",
     "TotalKernel",
     "check_options",
     "driver_for",

@@ -9,9 +9,9 @@ import numpy as np
 
 from estep_xp.arrays import namespace
 from estep_xp.arrays.quiet import quietly
-from estep_xp.arrays.summation import Sum, values_of
+from estep_xp.arrays.summation import Sum, values_of_sums
 from estep_xp.execution.driver import Driver
-from estep_xp.execution.kernel import RowKernel, SumKernel
+from estep_xp.execution.kernel import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,11 +24,11 @@ _FAN_IN = 8  # parts that one task of a tree adds up
 
 
 class LibraryDriver(Driver):
-    """A graph of one task a chunk of rows; nothing is computed before somebody asks."""
+    """A graph of one task a chunk of rows; nothing is computed before a caller asks."""
 
     def map_rows(
         self,
-        kernel: RowKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -54,7 +54,7 @@ class LibraryDriver(Driver):
 
     def sum_rows(
         self,
-        kernel: SumKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -174,7 +174,7 @@ def _aligned(array: Array, lengths: tuple[int, ...]) -> Array:
 
 
 def _map_chunk(
-    kernel: RowKernel, dtype: Any, parameters: Any, options: Options, *rows: Array
+    kernel: Kernel, dtype: Any, parameters: Any, options: Options, *rows: Array
 ) -> tuple[Array, ...]:
     from estep_xp import execution
 
@@ -185,7 +185,7 @@ def _map_chunk(
 
 
 def _sum_chunk(
-    kernel: SumKernel, dtype: Any, parameters: Any, options: Options, *rows: Array
+    kernel: Kernel, dtype: Any, parameters: Any, options: Options, *rows: Array
 ) -> tuple[Sum, ...]:
     from estep_xp import execution
 
@@ -203,21 +203,21 @@ def _in_a_task(options: Options) -> Options:
 
 def _add(parts: list[tuple[Sum, ...]]) -> tuple[Sum, ...]:
     first, *others = parts
-    for other in others:  # quietly: a sum may be infinite, and whoever looks at it says why
+    for other in others:  # quietly: a sum may be infinite, which the caller that reads it reports
         first = quietly(_join, first, other)
     return first
 
 
 def _join(one: tuple[Sum, ...], other: tuple[Sum, ...]) -> tuple[Sum, ...]:
-    return tuple(a.joined(b) for a, b in zip(one, other, strict=True))
+    return tuple(a.merge(b) for a, b in zip(one, other, strict=True))
 
 
 def _values(sums: tuple[Sum, ...]) -> tuple[Array, ...]:
-    return quietly(values_of, namespace.namespace_of(sums[0].total), sums)
+    return quietly(values_of_sums, namespace.namespace_of(sums[0].total), sums)
 
 
 def _shapes_of_sums(
-    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, options: Options
+    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any, options: Options
 ) -> list[tuple[int, ...]]:
     """Shapes of the sums: those over no rows of the same kind."""
     none = [np.empty((0, *array.shape[1:]), dtype=space.dtype) for array in rows]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.kernel import RowKernel, SumKernel, TotalKernel
+    from estep_xp.execution.kernel import Kernel, TotalKernel
 
 
 class Driver(abc.ABC):
@@ -38,13 +38,13 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def map_rows(
         self,
-        kernel: RowKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
         options: Options,
     ) -> tuple[Array, ...]:
-        """Apply a kernel to all rows.
+        """Apply a kernel to all rows, and leave out its sums.
 
         Returns
         -------
@@ -55,7 +55,7 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def sum_rows(
         self,
-        kernel: SumKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -71,7 +71,7 @@ class Driver(abc.ABC):
         parameters: Any,
         options: Options,
     ) -> tuple[Array, Array | None]:
-        """Add up a kernel's one result for all rows.
+        """Add up a kernel's one result for each row.
 
         Returns
         -------

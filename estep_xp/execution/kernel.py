@@ -2,97 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.block import BlockOps
 
-
-class RowKernel(Protocol):
-    """A computation that treats every row alone. Hashable: what it is compiled for."""
-
-    @property
-    def tails(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of one row of each result: () or (k,)."""
-        ...
-
-    @property
-    def breadth(self) -> int:
-        """Numbers that a row has in the widest results."""
-        ...
-
-    def width(self, ops: BlockOps, parameters: Any) -> int:
-        """Numbers that a row needs meanwhile, beyond itself."""
-        ...
-
-    def prepare(self, ops: BlockOps, parameters: Any) -> Any:
-        """What all rows share, computed once."""
-        ...
-
-    def rows(self, ops: BlockOps, prepared: Any, *rows: Array) -> tuple[Array, ...]:
-        """The results for a block of rows."""
-        ...
+# Results for each row of a block, and sums over its rows.
+BlockResults: TypeAlias = tuple[tuple[Array, ...], tuple[Array, ...]]
 
 
-class SumKernel(Protocol):
-    """A computation that sums over rows. Hashable: what it is compiled for.
+class Kernel(Protocol):
+    """A computation on a block of rows. Hashable: what it is compiled for.
 
-    Its first two sums are one, in two parts, as `BlockOps.sum_rows` gives them.
+    It has results for each row, sums over rows, or both; a driver collects what it is asked for.
     """
 
     @property
-    def breadth(self) -> int:
-        """Numbers that a row has in the widest results."""
+    def tails(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one row, () or (k,), of the results that `Driver.map_rows` collects."""
         ...
-
-    def width(self, ops: BlockOps, parameters: Any) -> int:
-        """Numbers that a row needs meanwhile, beyond itself."""
-        ...
-
-    def prepare(self, ops: BlockOps, parameters: Any) -> Any:
-        """What all rows share, computed once."""
-        ...
-
-    def sums(self, ops: BlockOps, prepared: Any, *rows: Array) -> tuple[Array, ...]:
-        """The sums over a block of rows, which may be empty."""
-        ...
-
-
-class TotalKernel(RowKernel, Protocol):
-    """A number for each row, whose sum has derivatives that cost no more than the sum."""
-
-    def gradient_kernel(self, *, by_x: bool, by_sample_weight: bool) -> GradientKernel:
-        """The kernel of its derivatives: by parameters, and those by rows that are wanted."""
-        ...
-
-
-class GradientKernel(Protocol):
-    """The derivatives of a sum over rows. Hashable: what it is compiled for."""
 
     @property
     def breadth(self) -> int:
-        """Numbers that a row has in the widest results."""
+        """Elements per row of the widest results."""
         ...
 
     def width(self, ops: BlockOps, parameters: Any) -> int:
-        """Numbers that a row needs meanwhile, beyond itself."""
+        """Scratch elements per row, beyond the row itself."""
         ...
 
     def prepare(self, ops: BlockOps, parameters: Any) -> Any:
         """What all rows share, computed once."""
         ...
 
-    def block(
-        self, ops: BlockOps, prepared: Any, *rows: Array
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """The sums over a block, and by rows.
+    def block(self, ops: BlockOps, prepared: Any, *rows: Array) -> BlockResults:
+        """The results for each row of a block, and the sums over them; the block may be empty.
 
-        The first two are the one that is differentiated, as `BlockOps.sum_rows` gives it.
+        The first two sums are one, in two parts, as `BlockOps.sum_rows` gives it.
+        """
+        ...
+
+
+class TotalKernel(Kernel, Protocol):
+    """One result for each row, whose total has derivatives that cost no more than the total."""
+
+    def gradient_kernel(self, *, by_x: bool, by_sample_weight: bool) -> Kernel:
+        """The kernel of the total and its derivatives.
+
+        Its results are the derivatives by rows that are wanted. Its sums are the total, and what
+        `by_parameters` needs.
         """
         ...
 
     def by_parameters(
         self, ops: BlockOps, parameters: Any, sums: tuple[Array, ...]
     ) -> tuple[Array, ...]:
-        """Derivatives by the arrays of parameters, made of the sums over all rows."""
+        """Derivatives by the arrays of parameters, from the gradient kernel's sums."""
         ...

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from estep_xp.arrays.block import BlockOps
 from estep_xp.arrays.quiet import quietly
-from estep_xp.arrays.summation import Sum, values_of
+from estep_xp.arrays.summation import Sum, values_of_sums
 from estep_xp.execution.driver import Driver
-from estep_xp.execution.kernel import RowKernel, SumKernel
+from estep_xp.execution.kernel import Kernel
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
@@ -27,7 +27,7 @@ class LibraryDriver(Driver):
 
     def map_rows(
         self,
-        kernel: RowKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -42,8 +42,8 @@ class LibraryDriver(Driver):
         prepared = quietly(kernel.prepare, ops, parameters)
         blocks = [
             quietly(
-                kernel.rows, ops, prepared, *(array[s : min(s + size, n), ...] for array in rows)
-            )
+                kernel.block, ops, prepared, *(array[s : min(s + size, n), ...] for array in rows)
+            )[0]
             for s in range(0, max(1, n), size)
         ]
         if len(blocks) == 1:
@@ -52,7 +52,7 @@ class LibraryDriver(Driver):
 
     def sum_rows(
         self,
-        kernel: SumKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -68,11 +68,11 @@ class LibraryDriver(Driver):
         sums: list[Sum] = []
 
         def add(block: tuple[Array, ...]) -> list[Sum]:
-            terms = kernel.sums(ops, prepared, *block)
+            _, terms = kernel.block(ops, prepared, *block)
             if not sums:
                 return [Sum.of(xp, term) for term in terms]
-            return [one.plus(term) for one, term in zip(sums, terms, strict=True)]
+            return [one.add(term) for one, term in zip(sums, terms, strict=True)]
 
         for s in range(0, max(1, n), size):
             sums = quietly(add, tuple(array[s : min(s + size, n), ...] for array in rows))
-        return quietly(values_of, xp, sums)
+        return quietly(values_of_sums, xp, sums)

@@ -140,12 +140,12 @@ class Bernoulli(RowFamily, _Probabilities):
         return BernoulliStatistics(*sums)
 
     def _maximized(
-        self, xp: Namespace, counts: Array, lost: Array, moments: BernoulliStatistics, floor: Any
+        self, xp: Namespace, counts: Array, empty: Array, moments: BernoulliStatistics, floor: Any
     ) -> Self:
         del floor
         share = moments.ones / counts[:, None]
         share = xp.where(share < 1, share, 1.0)  # rounding may exceed it
-        return type(self)(xp.where(lost[:, None], self.probabilities, share))
+        return type(self)(xp.where(empty[:, None], self.probabilities, share))
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         del xp, counts, new  # sums of the rows themselves

@@ -129,12 +129,12 @@ class Family(abc.ABC):
 
     @abc.abstractmethod
     def _maximized(
-        self, xp: Namespace, counts: Array, lost: Array, moments: Any, floor: Any
+        self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any
     ) -> Components:
         """Return the components that maximise the expected log-likelihood.
 
-        `counts` (k,) are positive, `floor` is added to variances; components that are `lost` (k,)
-        keep their parameters.
+        `counts` (k,) are positive, `floor` is added to variances; `empty` (k,) flags components
+        without rows, which keep their parameters.
         """
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
@@ -142,10 +142,10 @@ class Family(abc.ABC):
         raise NotImplementedError
 
     def _raise_if_degenerate(
-        self, space: Space, counts: Array, lost: Array, moments: Any, floor: Any
+        self, space: Space, counts: Array, empty: Array, moments: Any, floor: Any
     ) -> None:
         """Raise ValueError for the first parameter that this M-step cannot make usable."""
-        new: Any = self._maximized(space.xp, counts, lost, moments, floor)
+        new: Any = self._maximized(space.xp, counts, empty, moments, floor)
         for name, array in zip(new._fields, new, strict=True):
             host = to_host(array)
             bad = np.argwhere(~np.isfinite(host))
@@ -188,9 +188,9 @@ class Family(abc.ABC):
 
     # --- starts, floors and free parameters ------------------------------------------------------
 
-    def _floor(self, xp: Namespace, counts: Array, lost: Array, moments: Any) -> Array:
+    def _floor(self, xp: Namespace, counts: Array, empty: Array, moments: Any) -> Array:
         """Return the default floor of variances: of each feature (d,), or of all ()."""
-        del lost, moments
+        del empty, moments
         return 0.0 * xp.sum(counts)
 
     def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from estep_xp.arrays.block import BlockOps
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import space_of
 from estep_xp.arrays.validation import suspects
+from estep_xp.execution.kernel import BlockResults
 from estep_xp.families import contract
 from estep_xp.families.family import Family
 
@@ -31,24 +32,24 @@ class LogProb:
 
     @property
     def breadth(self) -> int:
-        """Numbers that a row has in the widest results."""
+        """Elements per row of the widest results."""
         return self.k
 
     def width(self, ops: BlockOps, parameters: Any) -> int:
-        """Numbers that a row needs meanwhile, beyond itself."""
+        """Scratch elements per row, beyond the row itself."""
         return self.k + contract.family_of(parameters)._width(ops)
 
     def prepare(self, ops: BlockOps, parameters: Family) -> Any:
         """Prepare the components."""
         return parameters, parameters._prepare(ops, None)
 
-    def rows(self, ops: BlockOps, prepared: Any, *rows: Array) -> tuple[Array, ...]:
+    def block(self, ops: BlockOps, prepared: Any, *rows: Array) -> BlockResults:
         """Evaluate a block."""
         components, shared = prepared
         values = components._evaluated(ops, shared, rows[0]).log_joint
         if self.lazy:
             values = contract.mark_nonfinite_rows(ops, rows[0], values)
-        return values, ops.xp.max(values, axis=ops.axis)
+        return (values, ops.xp.max(values, axis=ops.axis)), ()
 
 
 def log_prob(components: Family, x: Any) -> Array:

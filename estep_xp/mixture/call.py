@@ -20,7 +20,7 @@ from estep_xp.arrays.validation import (
     has_zeros,
     suspects,
 )
-from estep_xp.execution import RowKernel
+from estep_xp.execution import Kernel
 from estep_xp.families import contract
 from estep_xp.mixture.kernels import LogJoint, LogLikelihood
 from estep_xp.mixture.mixture import Mixture, check_mixture
@@ -86,7 +86,7 @@ def prepare_call(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = 
 
 
 def run_kernel(
-    call: Call, kernel: RowKernel, block_size: int | None, workers: int | None
+    call: Call, kernel: Kernel, block_size: int | None, workers: int | None
 ) -> tuple[Array, ...]:
     """Results of all rows, one array for each of the kernel's `tails`."""
     options = _options(call, block_size, workers)

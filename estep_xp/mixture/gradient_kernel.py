@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.execution.kernel import BlockResults
     from estep_xp.mixture.mixture import Mixture
 
 
@@ -37,10 +38,8 @@ class LogLikelihoodGradient(WeightedKernel):
         # The product form loses digits of x − μ, and with them of derivatives by rows.
         return super().prepare(replace(ops, many_rows=False) if self.by_x else ops, parameters)
 
-    def block(
-        self, ops: BlockOps, prepared: Prepared, *rows: Array
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Sums over a block of rows (x,) or (x, sample_weight), and derivatives by these."""
+    def block(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> BlockResults:
+        """Derivatives by rows (x,) or (x, sample_weight) of a block, and sums over them."""
         masked = self.mask_rows(ops, prepared, rows)
         xp = ops.xp
         block, pull = self._pull_back(ops, prepared, masked.rows[0])
@@ -67,7 +66,7 @@ class LogLikelihoodGradient(WeightedKernel):
         if normalized.ratios is not None:  # also of components without weight
             ratios = masked.weight_shares(ops, normalized.ratios, normalized.total)
             counts.append(xp.sum(ratios, axis=rows_axis))
-        return (*log_likelihood, *counts, *by_components), tuple(by_rows)
+        return tuple(by_rows), (*log_likelihood, *counts, *by_components)
 
     def _pull_back(
         self, ops: BlockOps, prepared: Prepared, x: Array
@@ -89,27 +88,28 @@ class LogLikelihoodGradient(WeightedKernel):
         joint, pull = ops.pullback(log_joint, *arguments)
         return Evaluated(x, joint), pull
 
-    def by_parameters(
-        self, ops: BlockOps, parameters: Mixture, sums: tuple[Array, ...]
-    ) -> tuple[Array, ...]:
-        """Derivatives by weights and the components' arrays."""
-        xp = ops.xp
-        _, _, counts, *rest = sums
-        ratios = rest.pop(0) if self.zeros else None
-        by_components = tuple(rest)
-        old = parameters.components
-        own = family_of(old)._has_expected_log_prob
 
-        def expected(weights: Array, *components: Any) -> Array:
-            mixing = mixing_weights(ops, weights, zeros=self.zeros)
-            total = xp.sum(mixing.log * counts)
-            if mixing.gain is not None and ratios is not None:
-                total = total + xp.sum(mixing.gain * ratios)
-            for one in components:
-                total = total + family_of(one)._expected_log_prob(ops, old, counts, by_components)
-            return total
+def derivatives_by_parameters(
+    ops: BlockOps, parameters: Mixture, sums: tuple[Array, ...], *, zeros: bool
+) -> tuple[Array, ...]:
+    """Derivatives by weights and the components' arrays, from the gradient kernel's sums."""
+    xp = ops.xp
+    _, _, counts, *rest = sums
+    ratios = rest.pop(0) if zeros else None
+    by_components = tuple(rest)
+    old = parameters.components
+    own = family_of(old)._has_expected_log_prob
 
-        arguments = parameters if own else parameters[:1]
-        value, pull = ops.pullback(expected, *arguments)
-        slopes = pull(xp.ones_like(value))
-        return slopes if own else (*slopes, *by_components)
+    def expected(weights: Array, *components: Any) -> Array:
+        mixing = mixing_weights(ops, weights, zeros=zeros)
+        total = xp.sum(mixing.log * counts)
+        if mixing.gain is not None and ratios is not None:
+            total = total + xp.sum(mixing.gain * ratios)
+        for one in components:
+            total = total + family_of(one)._expected_log_prob(ops, old, counts, by_components)
+        return total
+
+    arguments = parameters if own else parameters[:1]
+    value, pull = ops.pullback(expected, *arguments)
+    slopes = pull(xp.ones_like(value))
+    return slopes if own else (*slopes, *by_components)

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from estep_xp.arrays.logsumexp import entropy, without_dead
 from estep_xp.families.contract import mark_nonfinite_rows
-from estep_xp.mixture.gradient_kernel import LogLikelihoodGradient
+from estep_xp.mixture.gradient_kernel import LogLikelihoodGradient, derivatives_by_parameters
 from estep_xp.mixture.masking import WeightedKernel
 from estep_xp.mixture.prepared import MixtureKernel, Prepared, row_log_likelihoods
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.execution.kernel import BlockResults
+    from estep_xp.mixture.mixture import Mixture
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Posterior(MixtureKernel):
         """Shapes of one row of the results."""
         return ((self.k,), ())
 
-    def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+    def block(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> BlockResults:
         """Evaluate a block."""
 
         def posterior(prepared: Prepared) -> tuple[Array, ...]:
@@ -40,7 +42,7 @@ class Posterior(MixtureKernel):
             return normalized.result(ops), log_likelihood
 
         results: tuple[Array, ...] = prepared.call_without_zeros(ops, posterior)
-        return results
+        return results, ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class MostResponsible(MixtureKernel):
         """Shapes of one row of the results."""
         return ((),)
 
-    def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+    def block(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> BlockResults:
         """Evaluate a block."""
         xp = ops.xp
         block = self.evaluate(ops, prepared, rows[0])
@@ -60,7 +62,7 @@ class MostResponsible(MixtureKernel):
         log_likelihood = row_log_likelihoods(ops, normalized)
         places = xp.argmax(normalized.responsibilities(ops), axis=ops.axis)
         places = xp.astype(places, log_likelihood.dtype)
-        return (xp.where(xp.isfinite(log_likelihood), places, log_likelihood),)
+        return (xp.where(xp.isfinite(log_likelihood), places, log_likelihood),), ()
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,13 @@ class LogJoint(MixtureKernel):
         """Shapes of one row of the results."""
         return ((self.k,), ())
 
-    def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+    def block(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> BlockResults:
         """Evaluate a block."""
         joint = self.evaluate(ops, prepared, rows[0]).log_joint
         if self.lazy:
             joint = mark_nonfinite_rows(ops, rows[0], joint)
         joint = without_dead(joint, prepared.weights, ops.axis)
-        return joint, ops.xp.max(joint, axis=ops.axis)
+        return (joint, ops.xp.max(joint, axis=ops.axis)), ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class LogLikelihood(WeightedKernel):
         """Shapes of one row of the results."""
         return ((),)
 
-    def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+    def block(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> BlockResults:
         """Evaluate a block of rows (x,) or (x, sample_weight)."""
         masked = self.mask_rows(ops, prepared, rows)
 
@@ -100,12 +102,18 @@ class LogLikelihood(WeightedKernel):
             block = self.evaluate(ops, prepared, masked.rows[0])
             return masked.contributions(ops, self.normalize(ops, prepared, block, masked.zero))
 
-        return (prepared.call_without_zeros(ops, contributions),)
+        return (prepared.call_without_zeros(ops, contributions),), ()
 
     def gradient_kernel(self, *, by_x: bool, by_sample_weight: bool) -> LogLikelihoodGradient:
         """The kernel of the sum's derivatives."""
         flags = (self.masks, by_x, by_sample_weight)
         return LogLikelihoodGradient(self.k, self.zeros, self.lazy, *flags, pads=self.pads)
+
+    def by_parameters(
+        self, ops: BlockOps, parameters: Mixture, sums: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        """Derivatives by weights and the components' arrays, from that kernel's sums."""
+        return derivatives_by_parameters(ops, parameters, sums, zeros=self.zeros)
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class Entropy(WeightedKernel):
         """Shapes of one row of the results."""
         return ((),)
 
-    def rows(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+    def block(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> BlockResults:
         """Evaluate a block of rows (x,) or (x, sample_weight)."""
         xp = ops.xp
         masked = self.mask_rows(ops, prepared, rows)
@@ -126,14 +134,14 @@ class Entropy(WeightedKernel):
         weights, impossible = masked.weights(ops, normalized.total), normalized.total == 0
         entropies = entropy(xp, normalized.responsibilities(ops), ops.axis)
         entropies = xp.where(impossible | (weights == 0), 0.0, entropies)
-        return (weights * entropies,)
+        return (weights * entropies,), ()
 
 
 @dataclass(frozen=True)
 class ExpectedStatistics(WeightedKernel):
     """Log-likelihood, number of rows, N_k and the family's moments, summed over rows."""
 
-    def sums(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> tuple[Array, ...]:
+    def block(self, ops: BlockOps, prepared: Prepared, *rows: Array) -> BlockResults:
         """Sum over a block of rows (x,) or (x, sample_weight)."""
         xp = ops.xp
         masked = self.mask_rows(ops, prepared, rows)
@@ -146,4 +154,4 @@ class ExpectedStatistics(WeightedKernel):
         responsibilities = masked.responsibilities(ops, normalized)
         counts = xp.sum(responsibilities, axis=1 - ops.axis)
         moments = prepared.family._moments_block(ops, prepared.shared, block, responsibilities)
-        return (*log_likelihood, n_rows, counts, *moments)
+        return (), (*log_likelihood, n_rows, counts, *moments)

@@ -55,12 +55,17 @@ class MixtureKernel:
         return Prepared(components, family_of(components)._prepare(ops, mixing.log), mixing)
 
     @property
+    def tails(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one row of the results; by default none are collected."""
+        return ()
+
+    @property
     def breadth(self) -> int:
-        """Numbers that a row has in the widest results."""
+        """Elements per row of the widest results."""
         return self.k
 
     def width(self, ops: BlockOps, parameters: Mixture) -> int:
-        """Numbers that a row needs meanwhile, beyond itself."""
+        """Scratch elements per row, beyond the row itself."""
         return self.k + family_of(parameters.components)._width(ops)
 
     def evaluate(self, ops: BlockOps, prepared: Prepared, x: Array) -> Evaluated:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from estep_xp.arrays.array_types import Array
-    from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.kernel import GradientKernel, SumKernel
+    from estep_xp.execution.kernel import Kernel
 
 # Numbers in a block of rows: on a CPU what its cache holds; an accelerator needs larger blocks.
 _BLOCK_NUMBERS = {"cpu": 1 << 19}
@@ -31,7 +30,7 @@ _VECTOR, _LINES = 8, 64  # rows that fill a vector register, and whole cache lin
 
 
 def sum_rows(
-    kernel: SumKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
 ) -> tuple[Array, ...]:
     """Run `kernel` compiled, block by block within each device's share of the rows."""
     del space
@@ -41,33 +40,17 @@ def sum_rows(
 
 
 def _sum_rows(
-    kernel: SumKernel, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
+    kernel: Kernel, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
 ) -> tuple[Array, ...]:
-    return fold_rows(_Summing(kernel), groups, size, rows, parameters)[0]
+    return fold_rows(kernel, groups, size, rows, parameters)[0]
 
 
 _compiled_sum_rows = jax.jit(_sum_rows, static_argnums=(0, 1, 2))
 
 
-class _Summing(NamedTuple):
-    """A kernel of sums, as one that has no results for rows beside them."""
-
-    kernel: SumKernel
-
-    def prepare(self, ops: BlockOps, parameters: Any) -> Any:
-        """What all rows share."""
-        return self.kernel.prepare(ops, parameters)
-
-    def block(
-        self, ops: BlockOps, prepared: Any, *rows: Array
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """The sums over a block."""
-        return self.kernel.sums(ops, prepared, *rows), ()
-
-
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def fold_rows(
-    kernel: Any, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
+    kernel: Kernel, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Sums over all rows, and results for each."""
     return _fold(_loop_over_slices, kernel, groups, size, rows, parameters)
@@ -75,7 +58,7 @@ def fold_rows(
 
 @fold_rows.defjvp
 def _fold_rows_jvp(
-    kernel: Any, groups: int, size: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+    kernel: Kernel, groups: int, size: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
     # The derivative of a slice is an array of all rows, for each block; a scan over blocks has none
     # of these. But a scan copies the rows, so only derivatives use it.
@@ -85,7 +68,7 @@ def _fold_rows_jvp(
 
 def _fold(
     loop: Callable[..., tuple[Sum, tuple[Array, ...]]],
-    kernel: Any,
+    kernel: Kernel,
     groups: int,
     size: int,
     rows: tuple[Array, ...],
@@ -98,7 +81,7 @@ def _fold(
         shapes: list[tuple[int, ...]] = []
 
         def sum_block(*block: Array) -> tuple[Array, tuple[Array, ...]]:
-            sums, by_rows = kernel.block(ops, prepared, *block)
+            by_rows, sums = kernel.block(ops, prepared, *block)
             shapes[:] = [one.shape for one in sums]
             return _concatenate(sums), by_rows
 
@@ -122,18 +105,18 @@ def _over_groups(whole: Sum) -> tuple[Array, Sum]:
     """Sums over all groups; and that of the first two, which are one in two parts, in full."""
     groups = whole.total.shape[0]
     if groups == 1:
-        total, lost = whole.total[0], whole.lost[0]
-        pair = Sum(total[0], lost[0]).joined(Sum(total[1], lost[1]))
-        return Sum(total, lost).value(jnp), pair
-    first, second = (Sum(whole.total[:, i], whole.lost[:, i]) for i in (0, 1))
-    parts = jnp.stack(first.joined(second), axis=1)
+        total, compensation = whole.total[0], whole.compensation[0]
+        pair = Sum(total[0], compensation[0]).merge(Sum(total[1], compensation[1]))
+        return Sum(total, compensation).value(jnp), pair
+    first, second = (Sum(whole.total[:, i], whole.compensation[:, i]) for i in (0, 1))
+    parts = jnp.stack(first.merge(second), axis=1)
     # Each group has places of its own for these, so that devices exchange all in one sum.
     own = jnp.eye(groups, dtype=bool)[:, :, None]
     places = jnp.where(own, parts[:, None, :], 0.0).reshape(groups, -1)
     vector = jnp.sum(jnp.concatenate([whole.value(jnp), places], axis=1), axis=0)
     numbers = vector.shape[0] - places.shape[1]
-    total, lost = vector[numbers:].reshape(groups, 2).T
-    return vector[:numbers], Sum(total, lost).added_up(jnp)
+    total, compensation = vector[numbers:].reshape(groups, 2).T
+    return vector[:numbers], Sum(total, compensation).sum_groups(jnp)
 
 
 def _sum_rest(block: Callable[..., Any], grouped: list[Array], start: int, size: int) -> Any:
@@ -171,7 +154,7 @@ def _loop_over_slices(
     def add(so_far: Sum, i: Array) -> tuple[Sum, tuple[Array, ...]]:
         rows = (jax.lax.dynamic_slice_in_dim(a, i * size, size, axis=1) for a in grouped)
         sums, by_rows = block(*rows)
-        return so_far.plus(sums), by_rows
+        return so_far.add(sums), by_rows
 
     results: tuple[Sum, tuple[Array, ...]] = jax.lax.scan(add, start, jnp.arange(n_blocks))
     return results
@@ -183,7 +166,7 @@ def _scan_blocks(
     @jax.checkpoint
     def add(so_far: Sum, rows: tuple[Array, ...]) -> tuple[Sum, tuple[Array, ...]]:
         sums, by_rows = block(*rows)
-        return so_far.plus(sums), by_rows
+        return so_far.add(sums), by_rows
 
     def blocks(a: Array) -> Array:
         shape = (a.shape[0], n_blocks, size, *a.shape[2:])
@@ -205,7 +188,7 @@ def _split(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
 
 
 def cut_rows(
-    kernel: SumKernel | GradientKernel,
+    kernel: Kernel,
     rows: tuple[Array, ...],
     parameters: Any,
     block_size: int | None,
@@ -231,9 +214,7 @@ def _shards(rows: Array) -> int:
     return n // piece
 
 
-def _default_block_size(
-    kernel: SumKernel | GradientKernel, n: int, rows: tuple[Array, ...], parameters: Any
-) -> int:
+def _default_block_size(kernel: Kernel, n: int, rows: tuple[Array, ...], parameters: Any) -> int:
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
     width = kernel.width(ops_for(rows, sums=True), parameters)
     width += sum(math.prod(array.shape[1:]) for array in rows)

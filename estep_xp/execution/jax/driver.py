@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.kernel import RowKernel, SumKernel, TotalKernel
+    from estep_xp.execution.kernel import Kernel, TotalKernel
 
 
 class LibraryDriver(Driver):
@@ -32,7 +32,7 @@ class LibraryDriver(Driver):
 
     def map_rows(
         self,
-        kernel: RowKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,
@@ -43,7 +43,7 @@ class LibraryDriver(Driver):
 
     def sum_rows(
         self,
-        kernel: SumKernel,
+        kernel: Kernel,
         space: Space,
         rows: tuple[Array, ...],
         parameters: Any,

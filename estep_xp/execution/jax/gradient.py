@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.kernel import GradientKernel, TotalKernel
+    from estep_xp.execution.kernel import TotalKernel
 
 
 def total(
@@ -64,30 +64,31 @@ def _total_jvp(
     # The rule is not compiled with the sum, but called in its place: a program that takes the
     # derivative does not trace the sum, too.
     (rows, parameters), (by_rows, by_parameters) = primals, tangents
-    by_x, *by_sample_weight = map(_is_given, by_rows)
-    gradient = kernel.gradient_kernel(by_x=by_x, by_sample_weight=any(by_sample_weight))
     leaves = zip(jax.tree.leaves(parameters), jax.tree.leaves(by_parameters), strict=True)
     directions = [tangent for leaf, tangent in leaves if is_real(leaf)]
-    wanted = tuple(map(_is_given, directions))
+    wanted_rows, wanted = (tuple(map(_is_given, some)) for some in (by_rows, directions))
     given = (*filter(_is_given, by_rows), *filter(_is_given, directions))
     results: tuple[Array, Array] = _compiled_jvp(
-        gradient, block_size, wanted, rows, parameters, given
+        kernel, block_size, wanted_rows, wanted, rows, parameters, given
     )
     return results
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _compiled_jvp(
-    kernel: GradientKernel,
+    kernel: TotalKernel,
     block_size: int | None,
+    wanted_rows: tuple[bool, ...],
     wanted: tuple[bool, ...],
     rows: tuple[Array, ...],
     parameters: Any,
     directions: tuple[Array, ...],
 ) -> tuple[Array, Array]:
-    """The sum, and its derivative along `directions`: of rows, and of the wanted parameters."""
-    groups, size = cut_rows(kernel, rows, parameters, block_size)
-    sums, slopes = fold_rows(kernel, groups, size, rows, parameters)
+    """The sum, and its derivative along `directions`: of the wanted rows and parameters."""
+    by_x, *by_sample_weight = wanted_rows
+    gradient = kernel.gradient_kernel(by_x=by_x, by_sample_weight=any(by_sample_weight))
+    groups, size = cut_rows(gradient, rows, parameters, block_size)
+    sums, slopes = fold_rows(gradient, groups, size, rows, parameters)
     if any(wanted):
         ops = ops_for(rows, sums=True)
         slopes += tuple(itertools.compress(kernel.by_parameters(ops, parameters, sums), wanted))

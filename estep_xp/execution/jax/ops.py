@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from estep_xp.arrays.block import BlockOps, Granted, Mending
+from estep_xp.arrays.block import BlockOps, RowCheck, Selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,18 +26,9 @@ _BATCHED = 1 << 19
 # about a second.
 _MANY_ROWS, _MANY_ROWS_OF_SUMS = 1000, 4097
 
-# Most features for which loops over features are unrolled: the compiler fuses an unrolled loop into
-# one pass over rows and components, which is faster than a matrix product. For dependent features
-# the unrolled code grows with their square, and few rows do not make up for its compile time.
-_FEATURES_UNROLLED, _DEPENDENT_UNROLLED, _FEW_UNROLLED = 64, 16, 8
-
 # Univariate observations whose densities no cache holds, and most components for which such
 # densities are recomputed at each use rather than stored.
 _BEYOND_CACHE, _RECOMPUTED = 1 << 18, 32
-
-# Most features for which one matrix product, which sums the products of all pairs of features, is
-# faster than sums of products of residuals component by component.
-_MOST_FEATURES = 64
 
 
 @dataclass(frozen=True)
@@ -46,34 +37,22 @@ class JaxOps(BlockOps):
 
     decides_per_block: bool = False
     recomputes: bool = False  # densities are faster to recompute than to store
-    gathers_products = True
 
-    def uses_product_form(self, d: int, *, products: bool, independent: bool) -> bool:
-        """Whether the product form makes log-densities, or sums of them, faster."""
-        if not self.decides_per_block:
-            return (
-                self.many_rows
-                and not products
-                and not self.unrolls_features(d, independent=independent)
-            )
-        return self.many_rows and d > 1 and not (products and d > _MOST_FEATURES)
-
-    def uses_product_form_for_density(self, *, products: bool) -> bool:
-        """Whether log-densities are faster by the product form where sums are."""
-        return not products
+    kind = "jax"
 
     def select(
         self,
         bounds: Array,
         limit: float,
-        quick: Callable[[], tuple[Array, Any]],
-        sure: Callable[[Array], Array],
+        fast: Callable[[], tuple[Array, Any]],
+        exact: Callable[[Array], Array],
         x: Array,
-        mend: Mending,
-    ) -> Granted:
-        """Values of a block by one form for all rows."""
-        del mend
-        return Granted(jax.lax.cond(jnp.all(bounds <= limit), lambda: quick()[0], lambda: sure(x)))
+        check: RowCheck,
+    ) -> Selected:
+        """Use the fast form if it is exact for all rows, else the exact one for all."""
+        del check
+        is_fast = jnp.all(bounds <= limit)
+        return Selected(jax.lax.cond(is_fast, lambda: fast()[0], lambda: exact(x)))
 
     def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
         """Decide when the compiled program runs."""
@@ -127,12 +106,6 @@ class JaxOps(BlockOps):
             return whole(values, axis=1)
         # XLA fuses an unrolled reduction with what computes the values, and stores none of them.
         return functools.reduce(function, [values[:, j] for j in range(values.shape[1])])
-
-    def unrolls_features(self, d: int, *, independent: bool) -> bool:
-        """Whether loops over features are unrolled, for all components at once."""
-        if independent:
-            return d <= _FEATURES_UNROLLED
-        return d <= (_DEPENDENT_UNROLLED if self.many_rows else _FEW_UNROLLED)
 
     def pullback(
         self, function: Callable[..., Array], *arguments: Any

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.kernel import RowKernel
+    from estep_xp.execution.kernel import Kernel
 
 
 def map_rows(
-    kernel: RowKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
+    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
 ) -> tuple[Array, ...]:
     """Run `kernel` compiled; XLA plans blocks and threads by itself."""
     del space, how
@@ -29,12 +29,12 @@ def map_rows(
     return run_padded(lambda *rows: run(kernel, rows, parameters), rows)
 
 
-def trace_rows(kernel: RowKernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:
+def trace_rows(kernel: Kernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:
     """Results of a kernel for all rows at once, as part of a program that is compiled."""
     ops = ops_for(rows)
     # TensorFloat-32, the default on some accelerators, keeps three digits.
     with jax.default_matmul_precision("highest"):
-        return kernel.rows(ops, kernel.prepare(ops, parameters), *rows)
+        return kernel.block(ops, kernel.prepare(ops, parameters), *rows)[0]
 
 
 _compiled_map_rows = jax.jit(trace_rows, static_argnums=0)

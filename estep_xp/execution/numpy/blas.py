@@ -1,9 +1,9 @@
-"""Holding the BLAS to one thread while blocks of rows run in parallel.
+"""Limit the BLAS to one thread while blocks of rows run in parallel.
 
 A matrix product that starts threads of its own inside each of ours takes longer, not less.
 
-In some libraries the number of threads is a setting of the whole process, which `OneThread` holds
-for the length of a call. In others each thread has its own, for which `on_one_thread` sees.
+In some libraries the number of threads is a setting of the whole process, which `OneThread` changes
+for the length of a call. In others it is a setting of each thread, which `on_one_thread` changes.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# The call that changes the setting, or looks at it; and the calls that hold it.
+# The call that is changing or reading the setting; and the calls for which it is one thread.
 _turn: dict[str, OneThread] = {}
 _holders: set[OneThread] = set()
 
-# Threads that shared libraries, by their place in the list, had before a call held them to one.
+# Number of threads of shared libraries, by index, before a call limited them to one.
 _before: dict[int, int] = {}
 
-# Seconds after which a turn, which takes microseconds, belongs to a call that is gone for good.
+# A turn takes microseconds: one that lasts this many seconds belongs to a call that has ended.
 _PATIENCE = 1.0
 
 
 class OneThread:
-    """The BLAS held to one thread, from `begin` to `end`, which undoes what an interrupt has left.
+    """The BLAS limited to one thread, from `begin` to `end`, also if an interrupt ends `begin`.
 
-    Of calls that overlap in time, the first makes the setting and the last takes it back, unless
-    somebody else has changed it meanwhile.
+    Of calls that overlap in time, the first changes the setting and the last restores it, unless
+    other code has changed it meanwhile.
     """
 
     def begin(self) -> None:
-        """Hold the BLAS to one thread."""
+        """Limit the BLAS to one thread."""
         self._take_turn()
         _holders.add(self)
         for i, library in enumerate(_libraries().shared):
@@ -51,7 +51,7 @@ class OneThread:
         _turn.clear()
 
     def end(self) -> None:
-        """Give the BLAS its threads back, in any thread, if no other call holds it."""
+        """Restore the BLAS's threads, from any thread, unless another call is limiting them."""
         self._take_turn()
         _holders.discard(self)
         if not _holders:
@@ -59,8 +59,8 @@ class OneThread:
         _turn.clear()
 
     def _take_turn(self) -> None:
-        # A lock that a call has, not a thread: if an interrupt ends `begin` or `end` in one thread,
-        # the call still has it where another thread goes on with `end`.
+        # A lock that belongs to a call, not to a thread: if an interrupt ends `begin` or `end` in
+        # one thread, the call still holds it when another thread continues with `end`.
         patience = time.monotonic() + _PATIENCE
         while _turn.setdefault("holder", self) is not self:
             if time.monotonic() > patience:
@@ -69,7 +69,7 @@ class OneThread:
 
 
 def on_one_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `function` with the BLAS of this thread held to one, where each thread has its own."""
+    """Call `function` with this thread's BLAS limited to one thread, where each has a setting."""
     libraries = _libraries().own
     if not libraries:
         return function(*arguments)
@@ -84,14 +84,14 @@ def on_one_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class _Library(NamedTuple):
-    """How to look at a number of threads, and how to set it."""
+    """How to read and set a number of threads."""
 
     get: Callable[[], int | None]
     set: Callable[[int], Any]
-    exchanges: bool = False  # `set` returns what was set before, which `get` does not tell
+    exchanges: bool = False  # `set` returns the previous setting, which `get` does not
 
     def hold(self, undo: list[tuple[Callable[[int], Any], int]]) -> None:
-        """Set one thread, and put what undoes it before the rest."""
+        """Set one thread, and put the call that restores the setting before the others."""
         if self.exchanges:
             undo[:0] = zip((self.set,), map(self.set, (1,)), strict=True)  # both in C, as above
         else:
@@ -100,7 +100,7 @@ class _Library(NamedTuple):
 
 
 class _Libraries(NamedTuple):
-    """Those whose number is the whole process's, and those where each thread has its own."""
+    """Libraries with one setting for the process, and those with one for each thread."""
 
     shared: list[_Library]
     own: list[_Library]
@@ -108,7 +108,7 @@ class _Libraries(NamedTuple):
 
 @functools.cache
 def _libraries() -> _Libraries:
-    # Looking at all libraries that are loaded takes milliseconds; NumPy's is one of them.
+    # Cached: inspecting all libraries that are loaded takes milliseconds. NumPy's is one of them.
     libraries = _Libraries([], [])
     for controller in ThreadpoolController().select(user_api="blas").lib_controllers:
         kind, layer = controller.internal_api, getattr(controller, "threading_layer", None)
@@ -119,8 +119,8 @@ def _libraries() -> _Libraries:
         elif kind == "openblas" and layer == "openmp" and os.name != "nt":
             libraries.own.append(_Library(dynlib.omp_get_max_threads, dynlib.omp_set_num_threads))
         elif kind == "openblas":
-            # Its functions themselves: threadpoolctl would let this thread alone control OpenBLAS
-            # from now on, so that limits that others set do nothing.
+            # Its own functions: threadpoolctl would make this thread the only one that controls
+            # OpenBLAS from now on, so that limits set by other threads do nothing.
             name = next(name for name in controller.check_symbols if hasattr(dynlib, name))
             get, put = (getattr(dynlib, each) for each in (name, name.replace("_get_", "_set_")))
             libraries.shared.append(_Library(get, put))
@@ -139,7 +139,7 @@ def _restore() -> None:
 
 
 def _forget() -> None:
-    """In a forked process, give the BLAS back: calls of other threads do not go on there."""
+    """Restore the BLAS in a forked process: calls of other threads do not continue there."""
     _turn.clear()
     _holders.clear()
     _restore()

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-_CACHED_NUMBERS = 1 << 20  # of a few arrays that stay in the cache
+_CACHED_ELEMENTS = 1 << 20  # of a few arrays that stay in the cache
 _LEAST_ROWS = 256
-_PIECE = 32  # columns of a triangular factor, to multiply few of the zeros below its diagonal
+_PIECE = 32  # columns of a triangular factor that are multiplied at a time: few are zeros then
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -20,7 +20,7 @@ def estimate_squared_norms(rows: Floats, means: Floats, factors: Any, scale: Any
     """
     (k, d), n = means.shape, rows.shape[1]
     result = np.empty((k, n), dtype=np.float32)
-    step = min(n, max(_LEAST_ROWS, _CACHED_NUMBERS // (2 * d)))
+    step = min(n, max(_LEAST_ROWS, _CACHED_ELEMENTS // (2 * d)))
     scratch = np.empty((2, d * step), dtype=np.float32)
     ends = [*range(_PIECE, d - _PIECE + 1, _PIECE), d]
     pieces = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]

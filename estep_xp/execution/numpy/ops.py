@@ -1,4 +1,4 @@
-"""NumPy's arithmetic on a block: rows last, written over its own buffers, numbers at hand."""
+"""NumPy's arithmetic on a block: rows last, in place, and with values that are visible."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from estep_xp.arrays.block import BlockOps, Granted, Mending, loop_components
+from estep_xp.arrays.block import BlockOps, RowCheck, Selected, loop_components
 from estep_xp.arrays.summation import sum_pairwise
 from estep_xp.execution.numpy.estimate import estimate_squared_norms
 
@@ -17,75 +17,66 @@ if TYPE_CHECKING:
 
     from estep_xp.arrays.array_types import Array
 
-# Rows that a step of a product takes at least: fewer are slow.
+# Fewest rows of a matrix product, unless there are fewer: products of fewer rows are slow.
 _LEAST_STEP = 512
 
-# Features whose products with each other take less time than (x − μ) P does.
-_MOST_FEATURES = 44
+# Elements that stay in a core's own cache while slices of them are multiplied.
+_CACHED_ELEMENTS = 1 << 18
 
-# Numbers of features that stay in a core's own cache while they are multiplied slice by slice.
-_CACHED_NUMBERS = 1 << 18
+# Below this many elements call overhead dominates: all components are computed in one call.
+_FEW_ELEMENTS = 1 << 17
 
-# Numbers of so few rows for all components that calls take longer than what they do.
-_FEW_NUMBERS = 1 << 17
-
-# Exponents below which numpy.exp is slow, since results are subnormal, and those of zero.
+# Exponents below which results of numpy.exp are subnormal, which is slow, and below which zero.
 _SUBNORMAL, _ZERO = -707.0, -745.2
 
-# Share of a block's exponentials up to which slow ones are best taken apart from the others.
+# Largest share of slow exponentials in a block that are computed apart from the others.
 _FEW_SLOW = 0.03
 
-# Share of a block's rows up to which to take them takes less time than to compute all.
-_MOST_TAKEN = 0.8
+# Largest share of a block's rows that is gathered: above it, all rows take less time.
+_MOST_GATHERED = 0.8
 
-# Share of a block's rows up to which mending them takes less time than the sure form for all.
-_FEW_BAD = 0.5
+# Largest share of a block's rows that are replaced by exact values in less time than the exact form
+# takes for all rows.
+_MOST_REPLACED = 0.5
 
-# Components of a row up to which mending them one by one takes less time than all of them at once.
-_FEW_PAIRS = 4
+# Most components of a row that are replaced one by one in less time than all components at once.
+_MOST_PAIRS = 4
 
-# Shares of at most so many columns are divided by their totals as they are written.
+# Most columns of shares that are divided by their totals as they are written.
 _DIVIDED_COLUMNS = 6
 
 
 @dataclass(frozen=True)
 class NumpyOps(BlockOps):
-    """Rows last, and numbers that can be looked at."""
+    """Rows last, and values that are visible."""
 
     axis: int = 0
     product_dtype: Any = np.float64
-    single: bool = False  # rows are in single precision
 
+    kind = "numpy"
     values_visible = True
-    cuts_factors = True
     differentiable = False
     # Long double is double precision on some systems.
     has_extended = bool(np.finfo(np.longdouble).eps < 0.01 * np.finfo(np.float64).eps)
 
     def for_shares(self) -> NumpyOps:
-        """The same for log-joints that are only normalised."""
+        """The same operations for log-joints that are only normalised."""
         return self if self.only_shares else replace(self, only_shares=True)
 
     def map_components(
         self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
     ) -> Any:
-        """f(a[j], b[j]) for each component j; of few rows for all at once."""
-        if axis != 0 or len(arrays[0]) * x.size > _FEW_NUMBERS:
+        """f(a[j], b[j]) for each component j; of few rows for all components at once."""
+        if axis != 0 or len(arrays[0]) * x.size > _FEW_ELEMENTS:
             return loop_components(np, function, arrays, axis)
         return function(*arrays)
-
-    def uses_product_form(self, d: int, *, products: bool, independent: bool) -> bool:
-        """Whether features make log-densities quicker."""
-        del independent
-        if self.single and d == 1:  # then double precision costs more than a product saves
-            return False
-        return self.many_rows and (not products or d <= _MOST_FEATURES)
 
     def exp_(self, x: Array, *, least: float = -math.inf) -> Array:
         """Exponentials, written over `x`, at full speed where they underflow."""
         if least > _SUBNORMAL or x.dtype != np.float64:
             return np.exp(x, out=x)
-        # NumPy leaves its vector path where a result is subnormal, or zero: tens of times slower.
+        # NumPy leaves its vectorised path where a result is subnormal or zero, and is then tens of
+        # times slower.
         slow = x <= _SUBNORMAL
         n_slow = np.count_nonzero(slow)
         if n_slow == 0:
@@ -96,11 +87,12 @@ class NumpyOps(BlockOps):
             np.put(x, places, 0.0)
             np.put(np.exp(x, out=x), places, apart)
             return x
-        # Half the exponent, squared, does not; and squares of zeros never underflow.
+        # The exponential of half the exponent is normal, and its square is computed at full speed;
+        # what underflows to zero is zero before it is squared.
         x *= 0.5
-        alive = x > 0.5 * _ZERO
+        positive = x > 0.5 * _ZERO
         np.exp(np.maximum(x, 0.5 * _ZERO, out=x), out=x)
-        x *= alive
+        x *= positive
         return np.square(x, out=x)
 
     def add_(self, x: Array, y: Array) -> Array:
@@ -132,7 +124,7 @@ class NumpyOps(BlockOps):
         pairs: list[tuple[Array, Array | None]],
         after: list[tuple[Array, Array | None]] | None = None,
     ) -> Array:
-        """Products of pairs of arrays, ones, and more products, written where they belong."""
+        """Products of pairs of arrays, ones, and more products, written into one array."""
         first = pairs[0][0]
         every = [*pairs, (np.ones_like(first[:1]), None), *(after or [])]
         counts = [len(a) if b is None else max(len(a), len(b)) for a, b in every]
@@ -148,10 +140,10 @@ class NumpyOps(BlockOps):
         return result
 
     def squared_norms(self, residuals: Array, factor: Array, cuts: list[int]) -> Array:
-        """Squared lengths (..., rows), of as many rows at a time as stay in the cache."""
+        """Squared lengths (..., rows), in batches of rows that stay in the cache."""
         rows = residuals.shape[-1]
         result = np.empty((*residuals.shape[:-2], rows), dtype=residuals.dtype)
-        step = max(_LEAST_STEP // 2, _CACHED_NUMBERS // (4 * cuts[-1]))
+        step = max(_LEAST_STEP // 2, _CACHED_ELEMENTS // (4 * cuts[-1]))
         for start in range(0, rows, step):
             block = residuals[..., start : start + step]
             products = _multiply_pairwise(block, factor, cuts)
@@ -167,28 +159,28 @@ class NumpyOps(BlockOps):
     def replace_(
         self, values: Array, flags: Array, function: Callable[[int, Array], Array], x: Array
     ) -> Array:
-        """Values of single rows that are computed anew, written over the old ones."""
-        by_row = np.ascontiguousarray(x.T)  # whose rows are quicker to take
+        """Values, with those of the flagged rows computed anew and written over the old ones."""
+        by_row = np.ascontiguousarray(x.T)  # rows are contiguous: faster to gather
         for j, flagged in enumerate(flags):
             rows = np.flatnonzero(flagged)
-            if len(rows) > _MOST_TAKEN * len(flagged):
+            if len(rows) > _MOST_GATHERED * len(flagged):
                 values[j] = function(j, x)
             elif len(rows) > 0:
                 values[j, rows] = function(j, np.take(by_row, rows, axis=0).T)
         return values
 
-    def multiply_slices(self, theta: Array, features: Array, slices: list[slice]) -> Array:
-        """Products of theta and features, of as many rows at a time as stay in the cache."""
-        rows = features.shape[1]
+    def multiply_slices(self, theta: Array, terms: Array, slices: list[slice]) -> Array:
+        """Products of theta and terms, in batches of rows that stay in the cache."""
+        rows = terms.shape[1]
         if len(slices) == 1:
-            return np.matmul(theta, features)
+            return np.matmul(theta, terms)
         k, (first, *others, last) = len(theta), slices
-        result = np.empty((k, rows), dtype=features.dtype)
-        step = max(_LEAST_STEP, _CACHED_NUMBERS // (len(features) + 2 * k))
-        scratch = np.empty((2, k * min(step, rows)), dtype=features.dtype)
+        result = np.empty((k, rows), dtype=terms.dtype)
+        step = max(_LEAST_STEP, _CACHED_ELEMENTS // (len(terms) + 2 * k))
+        scratch = np.empty((2, k * min(step, rows)), dtype=terms.dtype)
         for start in range(0, rows, step):
-            block, values = features[:, start : start + step], result[:, start : start + step]
-            # Contiguous: NumPy takes three times as long to add to part of a larger array.
+            block, values = terms[:, start : start + step], result[:, start : start + step]
+            # Contiguous: adding to part of a larger array takes NumPy three times as long.
             total, part = scratch[:, : values.size].reshape(2, *values.shape)
             np.matmul(theta[:, first], block[first], out=total)
             for one in others:
@@ -197,36 +189,36 @@ class NumpyOps(BlockOps):
         return result
 
     def divide_rows_(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
-        """Shares over the totals of rows, written over them."""
+        """Shares over the totals of rows, written over the shares."""
         del exponents
         return np.divide(shares, totals, out=shares)
 
     def divide_on_write(
         self, shares: Array, totals: Array, exponents: Array | None = None
     ) -> Array:
-        """A quotient, of few columns one that is still to be divided."""
+        """Shares over totals; of few columns a `Quotient`, which is divided as it is written."""
         if len(shares) <= _DIVIDED_COLUMNS:
             return Quotient(shares, totals)
         return self.divide_rows_(shares, totals, exponents)
 
     def extent(self, values: Array, greatest: Array) -> tuple[float, float]:
-        """The smallest and the largest number of a block, given the largest of each row."""
+        """The smallest and the largest entry of a block, given the largest of each row."""
         if values.size == 0:
             return -math.inf, math.inf
         smallest = np.minimum.reduce(values, axis=None)
         return float(smallest), float(np.maximum.reduce(greatest))
 
     def sum_rows(self, values: Array) -> tuple[Array, Array]:
-        """The sum of numbers (rows,), taken in double precision, in two parts."""
+        """The sum of values (rows,), taken in double precision, in two parts."""
         total = np.add.reduce(values, dtype=np.float64)
         if values.dtype == np.float64:
             return total, np.float64(0.0)
         value = values.dtype.type(total)
-        left = total - value if np.isfinite(value) else 0.0
-        return value, values.dtype.type(left)
+        remainder = total - value if np.isfinite(value) else 0.0
+        return value, values.dtype.type(remainder)
 
     def subtract_rows_(self, values: Array, shift: Array) -> Array:
-        """Numbers of a block less those of rows, written over them."""
+        """Values of a block minus a shift of each row, written over the values."""
         return np.subtract(values, shift, out=values)
 
     def extend(self, array: Array) -> Array:
@@ -241,30 +233,30 @@ class NumpyOps(BlockOps):
         self,
         bounds: Array,
         limit: float,
-        quick: Callable[[], tuple[Array, Any]],
-        sure: Callable[[Array], Array],
+        fast: Callable[[], tuple[Array, Any]],
+        exact: Callable[[Array], Array],
         x: Array,
-        mend: Mending,
-    ) -> Granted:
-        """Values of a block; single ones that are not good enough are mended."""
+        check: RowCheck,
+    ) -> Selected:
+        """Use the fast form for all rows but the few that need the exact one."""
         largest = float(np.maximum.reduce(bounds, initial=0.0))
         if largest <= limit:
-            return Granted(*quick(), None, largest)
-        fine = bounds <= limit
-        bad = np.flatnonzero(~fine)
-        if len(bad) > _FEW_BAD * len(fine):
-            return Granted(sure(x))
-        values, by_product = quick()
-        some = values[:, bad]
-        exact = mend.are_exact(bad, some)
-        components, places = np.nonzero(~exact)
-        fine[bad] = np.logical_and.reduce(exact, axis=0)
-        if len(places) > _FEW_PAIRS * len(bad):
-            values[:, bad] = sure(np.ascontiguousarray(x[..., bad]))
+            return Selected(*fast(), None, largest)
+        fast_rows = bounds <= limit
+        others = np.flatnonzero(~fast_rows)
+        if len(others) > _MOST_REPLACED * len(fast_rows):
+            return Selected(exact(x))
+        values, source = fast()
+        some = values[:, others]
+        good = check.are_exact(others, some)
+        components, places = np.nonzero(~good)
+        fast_rows[others] = np.logical_and.reduce(good, axis=0)
+        if len(places) > _MOST_PAIRS * len(others):
+            values[:, others] = exact(np.ascontiguousarray(x[..., others]))
         elif len(places) > 0:
-            rows = bad[places]
-            values[components, rows] = mend.of_pairs(np.take(x, rows, axis=-1), components)
-        return Granted(values, by_product, fine)
+            rows = others[places]
+            values[components, rows] = check.exact_pairs(np.take(x, rows, axis=-1), components)
+        return Selected(values, source, fast_rows)
 
     def take_rows(self, values: Array, flags: Array) -> Array:
         """The flagged rows of a block."""
@@ -272,7 +264,7 @@ class NumpyOps(BlockOps):
 
 
 class Quotient(NamedTuple):
-    """Shares (k, rows) over totals (rows,), neither of which is needed any more."""
+    """Shares (k, rows) over totals (rows,), not divided yet; neither is used for anything else."""
 
     shares: np.ndarray[Any, Any]
     totals: np.ndarray[Any, Any]

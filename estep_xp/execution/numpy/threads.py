@@ -1,12 +1,12 @@
 """Threads over blocks of rows, of which the caller's is one.
 
 A thread that only waited for the others would take the GIL from them at the end of each block, and
-to get it back takes longer than a small matrix product.
+reacquiring it takes longer than a small matrix product.
 
 A KeyboardInterrupt may come between any two bytecodes of the main thread. So the caller's thread
-takes no lock that helpers need, not even those of `Thread.start`; what threads share changes by
-single calls in C; and if an exception flies, another thread does the cleanup, where no interrupt
-comes.
+takes no lock that helpers need, not even those of `Thread.start`; shared state changes by single
+calls in C; and after an exception, another thread does the cleanup: interrupts reach the main
+thread alone.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# Blocks, for each thread, that may be under way or wait for those before them.
+# Blocks, for each thread, that may be computed ahead of the first unfinished one.
 _AHEAD = 2
 
-# The last helpers, until later ones take their places. Python code runs when a Thread is freed, and
-# an interrupt in that code would be lost: the main thread must not be the one to free it.
+# The last helpers, until later ones replace them. Python code runs when a Thread is freed, and an
+# interrupt in that code would be swallowed: the main thread must not free it.
 _hired: deque[threading.Thread] = deque(maxlen=64)
 
 
 class Limit(Protocol):
-    """A setting that holds as long as blocks are run."""
+    """A setting that holds while blocks run."""
 
     def begin(self) -> None:
         """Set it."""
 
     def end(self) -> None:
-        """Undo what `begin` has done so far, in any thread.
+        """Undo what `begin` has done so far, from any thread.
 
-        It may come again, after an interrupt or for nothing, but is called once at a time.
+        It may be called again, after an interrupt or needlessly, but never twice at a time.
         """
 
 
 def in_order(
     run: Callable[[int], Any], starts: Sequence[int], threads: int, limit: Limit | None = None
 ) -> Iterator[Any]:
-    """Yield what `run` gives for each start, in their order, with few results waiting at a time.
+    """Yield `run(start)` for each start, in their order; few results wait at a time.
 
     `limit` begins before the first block, and ends after the last one.
     """
@@ -63,10 +63,10 @@ def in_order(
         crew.begin(threads - 1)
         yield from crew.results()
         crew.end()
-    except BaseException:  # GeneratorExit, too, if nobody wants the rest
+    except BaseException:  # GeneratorExit, too, if the generator is closed early
         try:
             start_new_thread(crew.clean_up, ())  # one call in C: the next interrupt comes after it
-        except RuntimeError:  # the system has no thread to give
+        except RuntimeError:  # the system starts no more threads
             crew.end()
         else:
             crew.cleaned_up.get()
@@ -76,7 +76,7 @@ def in_order(
 
 
 class _Call:
-    """Lives as long as the call that it belongs to."""
+    """A token that is freed when its call ends."""
 
 
 class _Death(weakref.ref[_Call]):
@@ -116,13 +116,13 @@ class _Crew:
         if self._limit is not None:
             self._limit.begin()
         if helpers:
-            # If the system has no thread to give, the caller's does it all.
+            # If the system starts no more threads, the caller's thread computes all blocks.
             with contextlib.suppress(RuntimeError):
                 start_new_thread(self._hire, (helpers,))
 
     def _hire(self, helpers: int) -> None:
         """Start helpers: in a thread, since an interrupt in `Thread.start` would hang them."""
-        self._hiring = True  # before a look at `_over`: `end` and `join` go in the other order
+        self._hiring = True  # before `_over` is read: `end` and `join` use the opposite order
         hired: list[threading.Thread] = []
         try:
             while len(hired) < helpers and not self._over:
@@ -130,7 +130,7 @@ class _Crew:
                 _hired.append(helper)
                 helper.start()
                 hired.append(helper)
-        except RuntimeError:  # the system has no more threads to give: these will do
+        except RuntimeError:  # the system starts no more threads: these are enough
             pass
         finally:
             self._helpers.put(hired)
@@ -146,7 +146,7 @@ class _Crew:
         for expected in range(len(self._starts)):
             while expected not in self._done:
                 block = self._next()
-                if block is None:  # helpers are at all that is left, or at this one
+                if block is None:  # helpers are computing this block, or all that are left
                     self._news.get()
                 else:
                     self._do(block, Exception)  # an interrupt does not wait for its turn
@@ -154,13 +154,13 @@ class _Crew:
             if isinstance(result, _Failure):
                 try:
                     raise result.error
-                finally:  # or this frame, and all that called it, would live on in a cycle
+                finally:  # else a reference cycle would keep this frame and its callers alive
                     del result
             yield result
             self._allow_another()
 
     def end(self) -> None:
-        """Let no block begin any more, and undo the limit."""
+        """Start no more blocks, and undo the limit."""
         self._over = True
         self._todo.put(None)
         if self._limit is not None:
@@ -176,13 +176,13 @@ class _Crew:
             self.cleaned_up.put(None)
 
     def end_with(self, call: _Call) -> None:
-        """Clean up when `call` is freed, if one interrupt upon the other has come before that."""
+        """Clean up when `call` is freed, in case a second interrupt has prevented it before."""
         death = _Death(call, methodcaller("start"))
         death.start = partial(start_new_thread, self.clean_up, ())
         self._death = death
 
     def join(self) -> None:
-        """Wait for helpers, which end by themselves if this is interrupted."""
+        """Wait for helpers, which end by themselves if the wait is interrupted."""
         if self._hiring:
             for helper in self._helpers.get():
                 helper.join()

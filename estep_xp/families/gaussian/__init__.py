@@ -3,7 +3,8 @@
 `base.py` has what all five share, `independent.py` and `dependent.py` what those share whose
 features are independent or not. A density has two forms: `residual.py` is the reference, and
 `product_form.py` is one product of matrices (of the terms in `quadratic.py`), used wherever
-`error_bound.py` says that it is as exact. `moments.py` leads from statistics to means and
+`error_bound.py` says that it is as exact; `strategy.py` has the sizes, measured for each driver, at
+which one form becomes faster than the other. `moments.py` leads from statistics to means and
 covariances, and `parameters.py` checks what users give.
 """
 

@@ -13,30 +13,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
-from estep_xp.arrays.block import Mending, expand_components, expand_rows
+from estep_xp.arrays.block import RowCheck, expand_components, expand_rows
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.families.family import Evaluated
 from estep_xp.families.gaussian.estimation import EstimatedGaussian
 from estep_xp.families.gaussian.product_form import (
-    Natural,
-    Rows,
+    CentredRows,
+    ProductForm,
     are_exact,
-    bounds_of,
-    centred,
-    features_of,
+    build_product_form,
+    centre_rows,
+    evaluate_bounds,
+    evaluate_terms,
     log_joint,
     moments,
-    natural,
-    rows_of,
+    prepare_rows,
 )
-from estep_xp.families.gaussian.quadratic import PRODUCTS, Quadratic
+from estep_xp.families.gaussian.quadratic import PRODUCTS, QuadraticTerms
 from estep_xp.families.gaussian.residual import (
-    Standardizer,
+    ResidualForm,
     log_density,
     log_joint_of_pairs,
-    norms_by_features,
     standardize,
+    unrolled_norms,
 )
+from estep_xp.families.gaussian.strategy import strategy_for
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
@@ -45,25 +46,22 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
 
 
-class Shared(NamedTuple):
-    """What all rows share: the residual form, and the form of features where it may pay."""
+class DensityForms(NamedTuple):
+    """What all rows share: the residual form, and the product form where it is used."""
 
-    residual: Standardizer
-    natural: Natural | None
-
-
-class Form(NamedTuple):
-    """Features of a block, and flags of the rows that they are good for; None for all."""
-
-    features: Array
-    fine: Array | None
+    residual: ResidualForm
+    product: ProductForm | None
 
 
-class BlockForm(NamedTuple):
-    """A block that has one form for all of its rows, which the compiled program chooses."""
+class ProductTerms(NamedTuple):
+    """Terms φ of a block, and flags of where the product form is exact.
 
-    exact: Array  # (): whether the product form is exact
-    features: Array  # finite, whether it is or not
+    Flags are of the rows, (rows,), or None where it is exact for all. Where a compiled program
+    chooses one form for the whole block, there is one flag, (); terms are finite in any case.
+    """
+
+    terms: Array
+    exact: Array | None
 
 
 @summarized
@@ -79,8 +77,8 @@ class Gaussian(EstimatedGaussian):
     _is_unconstrainable = True
     _is_recenterable = True
 
-    _quadratic: ClassVar[Quadratic]  # the features that this kind of covariance needs
-    _is_independent: ClassVar[bool]  # features of an observation are
+    _quadratic: ClassVar[QuadraticTerms]  # what this kind of covariance needs
+    _is_independent: ClassVar[bool]  # whether features of an observation are independent
 
     def log_prob(self, x: ArrayLike) -> Array:
         """Log-density of each row under each component.
@@ -119,187 +117,197 @@ class Gaussian(EstimatedGaussian):
     def _rows_shape(self) -> tuple[int | str, ...]:
         return ("n", *self.means.shape[1:])
 
-    def _prepare(self, ops: BlockOps, log_weights: Array | None) -> Shared:
-        means, factors, log_normalizers = self._standardizer(ops)
+    def _prepare(self, ops: BlockOps, log_weights: Array | None) -> DensityForms:
+        means, factors, log_normalizers = self._residual_form(ops)
         if log_weights is not None:
             log_normalizers = log_normalizers + log_weights
-        residual = Standardizer(means, factors, log_normalizers)
-        return Shared(residual, self._natural(ops, residual) if self._pays(ops) else None)
+        residual = ResidualForm(means, factors, log_normalizers)
+        product = self._product_form(ops, residual) if self._uses_product_form(ops) else None
+        return DensityForms(residual, product)
 
-    def _standardizer(self, ops: BlockOps) -> Standardizer:
-        """What rows need of the components."""
+    def _residual_form(self, ops: BlockOps) -> ResidualForm:
+        """Return the residual form of the densities."""
         raise NotImplementedError
 
-    def _natural(self, ops: BlockOps, residual: Standardizer) -> Natural | None:
+    def _product_form(self, ops: BlockOps, residual: ResidualForm) -> ProductForm | None:
+        """Return the product form of the same log-joints; None where it is exact for no row."""
         means, factors, log_normalizers = residual
         if factors.ndim < 3 and ops.differentiable:  # they are deviations then
             factors = 1.0 / factors
-        return natural(ops, self._quadratic, means, factors, log_normalizers)
+        return build_product_form(ops, self._quadratic, means, factors, log_normalizers)
 
     def _n_features(self) -> int:
         return int(self.means.shape[1]) if self.means.ndim == 2 else 1
 
-    def _pays(self, ops: BlockOps) -> bool:
+    def _uses_product_form(self, ops: BlockOps) -> bool:
         products = self._quadratic is PRODUCTS
-        return ops.uses_product_form(
-            self._n_features(), products=products, independent=self._is_independent
+        return strategy_for(ops).uses_product_form(
+            ops, self._n_features(), products=products, independent=self._is_independent
         )
 
     def _width(self, ops: BlockOps) -> int:
-        d = self._n_features()
-        features = self._quadratic.count(d) + d + 1 if self._pays(ops) else 0
-        if ops.decides_per_block and not ops.unrolls_features(d, independent=self._is_independent):
-            return max(features, self._n_components() * d)  # residuals
-        return features
+        d, strategy = self._n_features(), strategy_for(ops)
+        terms = self._quadratic.count(d) + d + 1 if self._uses_product_form(ops) else 0
+        if ops.decides_per_block and not strategy.unrolls_features(
+            ops, d, independent=self._is_independent
+        ):
+            return max(terms, self._n_components() * d)  # residuals
+        return terms
 
-    def _evaluated(self, ops: BlockOps, prepared: Shared, x: Array) -> Evaluated:
-        residual, natural = prepared
+    def _evaluated(self, ops: BlockOps, prepared: DensityForms, x: Array) -> Evaluated:
+        residual, form = prepared
 
-        def surely(x: Array) -> Array:
+        def by_residuals(x: Array) -> Array:
             return self._log_joint(ops, residual, x)
 
-        if natural is None:
-            return Evaluated(x, surely(x))
+        if form is None:
+            return Evaluated(x, by_residuals(x))
         if ops.decides_per_block:
-            return self._evaluated_by_block(ops, natural, x, surely)
+            return self._evaluate_block(ops, form, x, by_residuals)
         kind, dtype = self._quadratic, x.dtype
-        z = centred(ops, natural, x)
-        rows = rows_of(ops, kind, natural, z)
-        bounds = bounds_of(ops, kind, natural, rows)
-        limit = natural.bound.limit
+        rows = prepare_rows(ops, kind, form, centre_rows(ops, form, x))
+        bounds = evaluate_bounds(ops, kind, form, rows)
+        limit = form.bound.limit
 
-        def quickly() -> tuple[Array, Array]:
-            mine = rows
+        def by_products() -> tuple[Array, Array]:
+            inner = rows
             if ops.differentiable:
-                # Made anew, which a compiler does in passing; what comes from outside of a choice
-                # it has to store. And finite, for derivatives where both forms are computed.
-                finite = centred(ops, natural, x)
+                # Recomputed inside the branch: XLA fuses that for free, but must store values
+                # captured from outside a `cond`. And finite: derivatives compute both forms.
+                finite = centre_rows(ops, form, x)
                 finite = ops.xp.where(expand_rows(bounds <= limit, ops.axis), finite, 0.0)
-                mine = rows_of(ops, kind, natural, finite)
-            features = features_of(ops, kind, mine)
-            values = log_joint(ops, natural, features)
-            return ops.xp.astype(values, dtype, copy=False), features
+                inner = prepare_rows(ops, kind, form, finite)
+            terms = evaluate_terms(ops, kind, inner)
+            return ops.xp.astype(log_joint(ops, form, terms), dtype, copy=False), terms
 
-        def exact(some: Array, values: Array) -> Array:
-            z, squares = (ops.xp.take(a, some, axis=1 - ops.axis) for a in (rows.z, rows.squares))
+        def are_exact_at(indices: Array, values: Array) -> Array:
+            z, squares = (
+                ops.xp.take(a, indices, axis=1 - ops.axis) for a in (rows.z, rows.squares)
+            )
             constants = residual.log_normalizers
-            return are_exact(ops, kind, natural, Rows(z, z, squares), values, constants)
+            return are_exact(ops, kind, form, CentredRows(z, z, squares), values, constants)
 
-        mend = Mending(exact, functools.partial(log_joint_of_pairs, ops, residual))
-        values, features, fine, largest = ops.select(bounds, limit, quickly, surely, x, mend)
-        return Evaluated(x, values, largest, None if features is None else Form(features, fine))
+        check = RowCheck(are_exact_at, functools.partial(log_joint_of_pairs, ops, residual))
+        values, terms, exact, largest = ops.select(
+            bounds, limit, by_products, by_residuals, x, check
+        )
+        return Evaluated(x, values, largest, None if terms is None else ProductTerms(terms, exact))
 
-    def _evaluated_by_block(
-        self, ops: BlockOps, natural: Natural, x: Array, surely: Callable[[Array], Array]
+    def _evaluate_block(
+        self,
+        ops: BlockOps,
+        form: ProductForm,
+        x: Array,
+        by_residuals: Callable[[Array], Array],
     ) -> Evaluated:
+        """Evaluate all rows by one form, which a compiled program chooses."""
         xp, kind = ops.xp, self._quadratic
-        z = centred(ops, natural, x)
-        if not ops.uses_product_form_for_density(products=kind is PRODUCTS):
-            # Moments alone, of which what is finite is as exact as the others.
-            exact = xp.all(z * z < math.inf) & natural.near
-            features = features_of(ops, kind, rows_of(ops, kind, natural, xp.where(exact, z, 0.0)))
-            return Evaluated(x, surely(x), form=BlockForm(exact, features))
-        rows = rows_of(ops, kind, natural, z)
-        exact = xp.all(bounds_of(ops, kind, natural, rows) <= natural.bound.limit)
-        # Finite, for derivatives where both forms are computed.
-        features = features_of(ops, kind, rows_of(ops, kind, natural, xp.where(exact, z, 0.0)))
-        joint = ops.cond(exact, lambda: log_joint(ops, natural, features), lambda: surely(x))
-        return Evaluated(x, joint, form=BlockForm(exact, features))
+        z = centre_rows(ops, form, x)
+        if kind is PRODUCTS and strategy_for(ops).products_for_moments_only:
+            # Moments are as exact by products as by residuals wherever terms are finite.
+            exact = xp.all(z * z < math.inf) & form.moments_exact
+            finite = prepare_rows(ops, kind, form, xp.where(exact, z, 0.0))
+            terms = evaluate_terms(ops, kind, finite)
+            return Evaluated(x, by_residuals(x), form=ProductTerms(terms, exact))
+        rows = prepare_rows(ops, kind, form, z)
+        exact = xp.all(evaluate_bounds(ops, kind, form, rows) <= form.bound.limit)
+        # Finite: derivatives compute both forms.
+        finite = prepare_rows(ops, kind, form, xp.where(exact, z, 0.0))
+        terms = evaluate_terms(ops, kind, finite)
+        joint = ops.cond(exact, lambda: log_joint(ops, form, terms), lambda: by_residuals(x))
+        return Evaluated(x, joint, form=ProductTerms(terms, exact))
 
-    def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
-        """Log-joints by the residual form."""
-        xp, features = ops.xp, ops.axis
-        d, factors = x.shape[features], prepared.factors
-        if ops.unrolls_features(d, independent=factors.ndim < 3):
-            constants = expand_components(prepared.log_normalizers, features)
+    def _log_joint(self, ops: BlockOps, form: ResidualForm, x: Array) -> Array:
+        """Return log-joints by the residual form."""
+        xp, axis = ops.xp, ops.axis
+        d, factors, strategy = x.shape[axis], form.factors, strategy_for(ops)
+        constants = expand_components(form.log_normalizers, axis)
+        if strategy.unrolls_features(ops, d, independent=self._is_independent):
             return ops.materialize(
-                lambda: log_density(ops, norms_by_features(ops, prepared, x), constants),
-                constants,
+                lambda: log_density(ops, unrolled_norms(ops, form, x), constants), constants
             )
 
         def norms(mean: Array, factor: Array) -> Array:
-            residuals = x - expand_components(mean, features)
+            residuals = x - expand_components(mean, axis)
             if factors.ndim == 3:
-                return linalg.squared_norms(ops, residuals, factor)
+                return linalg.squared_norms(ops, residuals, factor, cut=strategy.cuts_factors)
             by_feature = factors.ndim == 2
-            factor = expand_components(factor, features) if by_feature else factor[..., None, None]
-            return ops.sum_squares_(standardize(ops, residuals, factor), features - 2)
+            factor = expand_components(factor, axis) if by_feature else factor[..., None, None]
+            return ops.sum_squares_(standardize(ops, residuals, factor), axis - 2)
 
         if factors.ndim == 3:  # one P may be that of all components
-            factors = xp.broadcast_to(factors, (prepared.means.shape[0], d, d))
-        squared = ops.map_components(norms, (prepared.means, factors), ops.axis, x)
-        return log_density(ops, squared, expand_components(prepared.log_normalizers, features))
+            factors = xp.broadcast_to(factors, (form.means.shape[0], d, d))
+        squared = ops.map_components(norms, (form.means, factors), axis, x)
+        return log_density(ops, squared, constants)
 
     def _moments_block(
-        self, ops: BlockOps, prepared: Shared, block: Evaluated, responsibilities: Array
+        self, ops: BlockOps, prepared: DensityForms, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
-        residual, natural = prepared
-        x, form = block.x, block.form
-        if form is None or natural is None:
-            return self._moments_of(ops, residual, x, responsibilities)
-        if isinstance(form, BlockForm):
+        residual, form = prepared
+        x = block.x
+        if block.form is None or form is None:
+            return self._moments_by_residuals(ops, residual, x, responsibilities)
+        terms, exact = block.form
+        if exact is None:
+            return self._moments_by_products(ops, form, x, terms, responsibilities)
+        if ops.decides_per_block:
             sums: tuple[Array, ...] = ops.cond(
-                form.exact,
-                lambda: self._moments_by_features(ops, natural, x, form.features, responsibilities),
-                lambda: self._moments_of(ops, residual, x, responsibilities),
+                exact,
+                lambda: self._moments_by_products(ops, form, x, terms, responsibilities),
+                lambda: self._moments_by_residuals(ops, residual, x, responsibilities),
             )
             return sums
-        features, fine = form
-        if fine is None:
-            return self._moments_by_features(ops, natural, x, features, responsibilities)
-        some = (ops.take_rows(a, fine) for a in (x, features, responsibilities))
-        others = (ops.take_rows(a, ~fine) for a in (x, responsibilities))
+        fast = (ops.take_rows(a, exact) for a in (x, terms, responsibilities))
+        others = (ops.take_rows(a, ~exact) for a in (x, responsibilities))
         parts = zip(
-            self._moments_by_features(ops, natural, *some),
-            self._moments_of(ops, residual, *others),
+            self._moments_by_products(ops, form, *fast),
+            self._moments_by_residuals(ops, residual, *others),
             strict=True,
         )
         return tuple(a + b for a, b in parts)
 
-    def _moments_by_features(
-        self, ops: BlockOps, natural: Natural, x: Array, features: Array, responsibilities: Array
+    def _moments_by_products(
+        self, ops: BlockOps, form: ProductForm, x: Array, terms: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        both = moments(ops, self._quadratic, natural, features, responsibilities)
+        """Return moments as products of responsibilities with terms of the product form."""
+        both = moments(ops, self._quadratic, form, terms, responsibilities)
         return tuple(ops.xp.astype(a, x.dtype, copy=False) for a in both)
 
-    def _moments_of(
-        self, ops: BlockOps, prepared: Standardizer, x: Array, responsibilities: Array
+    def _moments_by_residuals(
+        self, ops: BlockOps, form: ResidualForm, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        """Moments by the residual form."""
-        xp, features = ops.xp, ops.axis
-        by_component = (
-            responsibilities if ops.axis == 0 else xp.permute_dims(responsibilities, (1, 0))
-        )
+        """Return moments as sums over residuals."""
+        xp, axis = ops.xp, ops.axis
+        by_component = responsibilities if axis == 0 else xp.permute_dims(responsibilities, (1, 0))
 
-        def about(mean: Array, share: Array) -> tuple[Array, Array]:
-            residuals = x - expand_components(mean, features)
-            weighted = residuals * expand_rows(share, features)
-            second = self._second_moment(xp, weighted, residuals, features)
-            return xp.sum(weighted, axis=-1 - features), second
+        def about(mean: Array, responsibility: Array) -> tuple[Array, Array]:
+            residuals = x - expand_components(mean, axis)
+            weighted = residuals * expand_rows(responsibility, axis)
+            second = self._second_moment(xp, weighted, residuals, axis)
+            return xp.sum(weighted, axis=-1 - axis), second
 
-        arrays = (prepared.means, by_component)
-        sums: tuple[Array, ...] = ops.map_components(about, arrays, 0, x)
+        sums: tuple[Array, ...] = ops.map_components(about, (form.means, by_component), 0, x)
         return sums
 
     @staticmethod
-    def _second_moment(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
-        """What the family needs of components' second moments."""
+    def _second_moment(xp: Namespace, weighted: Array, residuals: Array, axis: int) -> Array:
+        """Return what the family needs of second moments; features lie along `axis`."""
         raise NotImplementedError
 
     def _expected_log_prob(
         self, ops: BlockOps, old: Self, counts: Array, moments: tuple[Array, ...]
     ) -> Array:
-        # In features of x minus the old means: their sums are those very moments.
+        # By the product form about the old means: sums of its terms are the moments.
         xp = ops.xp
         first, second = moments
-        means, factors, log_normalizers = self._standardizer(ops)
+        means, factors, log_normalizers = self._residual_form(ops)
         if factors.ndim < 3:
             factors = 1.0 / factors
         kind = PRODUCTS if factors.ndim == 3 else self._quadratic
         shifts = means - old.means
         if means.ndim == 1:
             shifts, factors, first, second = (a[:, None] for a in (shifts, factors, first, second))
-        quadratic, linear, half_norms = kind.parameters(xp, shifts, factors)
-        squares = kind.packed(xp, second)
+        quadratic, linear, half_norms = kind.coefficients(xp, shifts, factors)
+        squares = kind.pack_moments(xp, second)
         total = xp.sum(quadratic[: squares.shape[0], :] * squares) + xp.sum(linear * first)
         return total + xp.sum((log_normalizers - half_norms) * counts)

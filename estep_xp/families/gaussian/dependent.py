@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_indefinite
 from estep_xp.families.gaussian.base import Gaussian
-from estep_xp.families.gaussian.moments import (
-    by_feature,
-    least_pivot,
-)
-from estep_xp.families.gaussian.parameters import refuse_subnormal
+from estep_xp.families.gaussian.moments import by_feature, least_pivot, products
+from estep_xp.families.gaussian.parameters import check_factors, check_means, refuse_subnormal
 from estep_xp.families.gaussian.some_features import (
     choose,
     conditional_factors,
@@ -41,7 +39,20 @@ class DependentGaussian(Gaussian):
     _is_independent = False
     _has_marginals = True
     _triangular_fields = ("precision_cholesky",)
+    _second_moment = staticmethod(products)
+    _factor_axes: ClassVar[tuple[str, ...]]  # of precision_cholesky: ("d", "d"), with k or without
     precision_cholesky: Array
+
+    def _checked(self, space: Space) -> Self:
+        means = check_means(space, self.means, ("k", "d"))
+        sizes = dict(zip(("k", "d"), means.shape, strict=True))
+        shape = tuple(sizes[axis] for axis in self._factor_axes)
+        return self._with(means, check_factors(space, self.precision_cholesky, shape))
+
+    def _n_parameters(self) -> int:
+        k, d = self.means.shape
+        n_factors = k if "k" in self._factor_axes else 1
+        return int(k * d + n_factors * (d * (d + 1) // 2))
 
     def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
         logs = xp.log(xp.linalg.diagonal(self.precision_cholesky))
@@ -52,6 +63,11 @@ class DependentGaussian(Gaussian):
         means, factors = free
         diagonal = linalg.diagonal_matrix(xp, xp.exp(xp.linalg.diagonal(factors)))
         return self._with(means, xp.triu(factors, k=1) + diagonal)
+
+    def _with(self, means: Array, factors: Array) -> Self:
+        family: Any = type(self)
+        new: Self = family(means, factors)
+        return new
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
         n, d = labels.shape[0], self.means.shape[1]
@@ -77,11 +93,6 @@ class DependentGaussian(Gaussian):
         shifts = xp.matmul(residuals[:, None, :], slopes)[:, 0, :]
         return self._with(choose(xp, self.means, others, 1) + shifts, factors)
 
-    def _with(self, means: Array, factors: Array) -> Self:
-        family: Any = type(self)
-        new: Self = family(means, factors)
-        return new
-
     @staticmethod
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:
         return linalg.precision_cholesky(xp, covariances, least_pivot(xp, covariances))
@@ -93,11 +104,11 @@ class DependentGaussian(Gaussian):
         more = more + xp.matrix_transpose(more)
         return second + (more if more.ndim == second.ndim else xp.sum(more, axis=0))
 
-    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+    def _add_floor(self, xp: Namespace, covariances: Array, empty: Array, floor: Any) -> Array:
         diagonals = xp.zeros_like(xp.linalg.diagonal(covariances))
         diagonals = diagonals + by_feature(floor, diagonals)
         if covariances.ndim == 3:
-            diagonals = diagonals + xp.astype(lost, diagonals.dtype)[:, None]
+            diagonals = diagonals + xp.astype(empty, diagonals.dtype)[:, None]
         return covariances + linalg.diagonal_matrix(xp, diagonals)
 
     def _variances(self, xp: Namespace, covariances: Array) -> Array:
@@ -112,7 +123,7 @@ class DependentGaussian(Gaussian):
         return xp.broadcast_to(largest, shape[:1]), xp.broadcast_to(floor / variances, shape)
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+    def _raise_for_covariances(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         least = least_pivot(np, covariances)
         variances = np.diagonal(covariances, axis1=-2, axis2=-1)
         refuse_subnormal("variances", variances[variances > 0], least)

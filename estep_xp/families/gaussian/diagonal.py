@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.namespace import Space
-from estep_xp.families.gaussian.moments import (
-    GaussianMoments,
-    centred_squares,
-    squares,
-)
-from estep_xp.families.gaussian.parameters import (
-    checked_means,
-    checked_variances,
-    variances_of,
-)
+from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
+from estep_xp.families.gaussian.moments import squares
+from estep_xp.families.gaussian.parameters import variances_of
 from estep_xp.families.gaussian.quadratic import SQUARES
-from estep_xp.families.gaussian.residual import (
-    Standardizer,
-    by_variances,
-)
+from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
-from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 
 
 class DiagonalGaussian(IndependentGaussian, MeansVariances):
@@ -47,39 +35,24 @@ class DiagonalGaussian(IndependentGaussian, MeansVariances):
 
     __slots__ = ()
 
-    @property
-    def covariances(self) -> Array:
-        """Variances of the components, shape (k, d)."""
-        return variances_of(self.variances)
+    _quadratic = SQUARES
+    _variances_ndim = 2
+    _second_moment = staticmethod(squares)
 
     @property
     def precisions(self) -> Array:
         """Reciprocals of the variances, shape (k, d)."""
         return 1.0 / variances_of(self.variances)
 
-    def _checked(self, space: Space) -> Self:
-        means = checked_means(space, self.means, ("k", "d"))
-        return type(self)(means, checked_variances(space, self.variances, means.shape))
+    @property
+    def covariances(self) -> Array:
+        """Variances of the components, shape (k, d)."""
+        return variances_of(self.variances)
 
-    _quadratic = SQUARES
-
-    def _standardizer(self, ops: BlockOps) -> Standardizer:
+    def _residual_form(self, ops: BlockOps) -> ResidualForm:
         log_determinants = ops.sum(ops.xp.log(self.variances), 1)
-        return by_variances(ops, self.means, self.variances, log_determinants)
-
-    _second_moment = staticmethod(squares)
-
-    def _scatter(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
-    ) -> tuple[Array, Array]:
-        shift = moments.first / counts[:, None]
-        mean_squares = moments.second / counts[:, None]
-        return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floor)
+        return ResidualForm.from_variances(ops, self.means, self.variances, log_determinants)
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means, xp.zeros_like(means) + variances[None, :])
-
-    def _n_parameters(self) -> int:
-        k, d = self.means.shape
-        return int(2 * k * d)

@@ -1,27 +1,22 @@
-"""How Gaussian components are estimated: from moments to means, covariances and their factors."""
+"""The M-step of Gaussian components: from moments to means, covariances and their factors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.namespace import Space, to_host
-from estep_xp.arrays.validation import (
-    check_array,
-)
+from estep_xp.arrays.validation import check_array
 from estep_xp.families.family import Family
 from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, default_floor
 from estep_xp.families.gaussian.parameters import per_component
 
-if TYPE_CHECKING:
-    pass
-
 
 class EstimatedGaussian(Family):
-    """The M-step's half of a Gaussian family: moments, floors and free parameters."""
+    """The M-step of a Gaussian family: moments, floors and free parameters."""
 
     __slots__ = ()
 
@@ -38,20 +33,20 @@ class EstimatedGaussian(Family):
             check_array(f"{name}.{field}", array, tuple(like.shape))
 
     def _maximized(
-        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+        self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments, floor: Any
     ) -> Any:
-        means, covariances = self._estimated(xp, counts, lost, moments, floor)
+        means, covariances = self._estimate_covariances(xp, counts, empty, moments, floor)
         family: Any = type(self)
         new: Self = family(means, self._from_covariances(xp, covariances))
-        return new._keeping(xp, self, lost)
+        return new._restore_empty(xp, self, empty)
 
-    def _estimated(
-        self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    def _estimate_covariances(
+        self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
-        means, covariances = self._scatter(xp, counts, moments, floor)
+        means, covariances = self._means_and_covariances(xp, counts, moments, floor)
         if floor is None:
-            floor = self._default_floor(xp, counts, lost, means, covariances)
-        return means, self._raised(xp, covariances, lost, floor)
+            floor = self._default_floor(xp, counts, empty, means, covariances)
+        return means, self._add_floor(xp, covariances, empty, floor)
 
     def _recentered(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, new: Any
@@ -69,23 +64,23 @@ class EstimatedGaussian(Family):
         raise NotImplementedError
 
     def _raise_if_degenerate(
-        self, space: Space, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+        self, space: Space, counts: Array, empty: Array, moments: GaussianMoments, floor: Any
     ) -> None:
         covariances = execution.driver_for(space).compute(
-            _covariances, space, self, counts, lost, moments, floor
+            _covariances, space, self, counts, empty, moments, floor
         )
         remedy = "raise variance_floor"
         if floor is None:
             remedy = "give a variance_floor above the default, x in other units, or float64"
-        self._refuse(to_host(covariances), remedy)
+        self._raise_for_covariances(to_host(covariances), remedy)
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+    def _raise_for_covariances(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         """Raise ValueError for the first of these covariances that has no usable factor."""
         raise NotImplementedError
 
     def _is_usable(self) -> bool:
-        """Whether parameters are finite, and variances have all their digits."""
+        """Whether parameters are finite, and no variance is subnormal."""
         scales = self._inverse_deviations(np)
         most = 1.0 / np.sqrt(np.finfo(scales.dtype).smallest_normal)
         return bool((scales <= most).all()) and super()._is_usable()
@@ -95,7 +90,7 @@ class EstimatedGaussian(Family):
         raise NotImplementedError
 
     def _step_scales(self, xp: Namespace) -> tuple[Any, ...]:
-        # Means are measured in deviations: a change of units changes nothing.
+        # Means in units of deviations: a change of units changes nothing.
         return self._inverse_deviations(xp), 1.0
 
     def _stays_above(self, xp: Namespace, floor: Any) -> Array:
@@ -107,29 +102,31 @@ class EstimatedGaussian(Family):
         """Return components at `means` (k, d), all with the same variances (d,) of features."""
         raise NotImplementedError
 
-    def _floor(self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments) -> Array:
-        return self._default_floor(xp, counts, lost, *self._scatter(xp, counts, moments, None))
+    def _floor(self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments) -> Array:
+        return self._default_floor(
+            xp, counts, empty, *self._means_and_covariances(xp, counts, moments, None)
+        )
 
     def _default_floor(
-        self, xp: Namespace, counts: Array, lost: Array, means: Array, covariances: Array
+        self, xp: Namespace, counts: Array, empty: Array, means: Array, covariances: Array
     ) -> Array:
         variances = self._variances(xp, covariances)
-        # Those of a component that has no rows may be any numbers.
+        # Means and variances of an empty component may be any numbers.
         means, variances = (
-            xp.where(per_component(lost, array), 0.0, array) for array in (means, variances)
+            xp.where(per_component(empty, array), 0.0, array) for array in (means, variances)
         )
-        shares = xp.where(lost, 0.0, counts)
-        total = xp.sum(shares)
-        return default_floor(xp, shares / xp.where(total > 0, total, 1.0), means, variances)
+        counts = xp.where(empty, 0.0, counts)
+        total = xp.sum(counts)
+        return default_floor(xp, counts / xp.where(total > 0, total, 1.0), means, variances)
 
-    def _scatter(
+    def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         """New means, and covariances about them, before the floor is added."""
         raise NotImplementedError
 
-    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
-        """The covariances, the floor added to their variances; to those of lost components, 1."""
+    def _add_floor(self, xp: Namespace, covariances: Array, empty: Array, floor: Any) -> Array:
+        """Add the floor to the variances of covariances, and 1 to those of empty components."""
         raise NotImplementedError
 
     def _variances(self, xp: Namespace, covariances: Array) -> Array:
@@ -141,17 +138,22 @@ class EstimatedGaussian(Family):
         """The field that describes these covariances."""
         raise NotImplementedError
 
-    def _keeping(self, xp: Namespace, old: Any, lost: Array) -> Self:
-        """Return these components, but the old ones where they are lost."""
+    def _restore_empty(self, xp: Namespace, old: Any, empty: Array) -> Self:
+        """Return these components, but the old parameters of empty ones."""
         before: Any = old
         after: Any = self
         pairs = zip(before, after, strict=True)
-        kept: Self = after._make(xp.where(per_component(lost, a), a, b) for a, b in pairs)
+        kept: Self = after._make(xp.where(per_component(empty, a), a, b) for a, b in pairs)
         return kept
 
 
 def _covariances(
-    xp: Namespace, components: Any, counts: Array, lost: Array, moments: GaussianMoments, floor: Any
+    xp: Namespace,
+    components: Any,
+    counts: Array,
+    empty: Array,
+    moments: GaussianMoments,
+    floor: Any,
 ) -> Array:
-    covariances: Array = components._estimated(xp, counts, lost, moments, floor)[1]
+    covariances: Array = components._estimate_covariances(xp, counts, empty, moments, floor)[1]
     return covariances

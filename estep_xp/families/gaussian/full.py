@@ -7,29 +7,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
-from estep_xp.arrays.namespace import Space
-from estep_xp.families.gaussian.moments import (
-    GaussianMoments,
-    centred_products,
-    products,
-)
+from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
+from estep_xp.families.gaussian.moments import GaussianMoments, centred_products
 from estep_xp.families.gaussian.negligible import log_joint_of_shares
-from estep_xp.families.gaussian.parameters import (
-    checked_factors,
-    checked_means,
-    covariances_of,
-    factorized,
-    precisions_of,
-)
+from estep_xp.families.gaussian.parameters import covariances_of, factorize, precisions_of
 from estep_xp.families.gaussian.quadratic import PRODUCTS
-from estep_xp.families.gaussian.residual import (
-    Standardizer,
-    by_factors,
-)
+from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
-from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
 
 
 class FullGaussian(DependentGaussian, MeansFactors):
@@ -55,6 +41,9 @@ class FullGaussian(DependentGaussian, MeansFactors):
     """
 
     __slots__ = ()
+
+    _quadratic = PRODUCTS
+    _factor_axes = ("k", "d", "d")
 
     @classmethod
     def from_covariances(cls, means: ArrayLike, covariances: ArrayLike) -> Self:
@@ -83,7 +72,7 @@ class FullGaussian(DependentGaussian, MeansFactors):
         >>> ex.FullGaussian.from_covariances([[0.0]], [[[4.0]]]).precision_cholesky
         array([[[0.5]]])
         """
-        return cls(*factorized(means, covariances, "covariances", ("k", "d", "d")))
+        return cls(*factorize(means, covariances, "covariances", ("k", "d", "d")))
 
     @classmethod
     def from_precisions(cls, means: ArrayLike, precisions: ArrayLike) -> Self:
@@ -113,37 +102,27 @@ class FullGaussian(DependentGaussian, MeansFactors):
         array([[[0.5]]])
         """
         named = "precisions", ("k", "d", "d")
-        return cls(*factorized(means, precisions, *named, linalg.precision_factor))
-
-    @property
-    def covariances(self) -> Array:
-        """Covariance matrices of the components, shape (k, d, d)."""
-        return covariances_of(self.precision_cholesky, ("k", "d", "d"))
+        return cls(*factorize(means, precisions, *named, linalg.precision_factor))
 
     @property
     def precisions(self) -> Array:
         """Precision matrices of the components, shape (k, d, d)."""
-        return precisions_of(self.precision_cholesky, ("k", "d", "d"))
+        return precisions_of(self.precision_cholesky, self._factor_axes)
 
-    def _checked(self, space: Space) -> Self:
-        means = checked_means(space, self.means, ("k", "d"))
-        k, d = means.shape
-        factors = checked_factors(space, self.precision_cholesky, (k, d, d))
-        return type(self)(means, factors)
+    @property
+    def covariances(self) -> Array:
+        """Covariance matrices of the components, shape (k, d, d)."""
+        return covariances_of(self.precision_cholesky, self._factor_axes)
 
-    _quadratic = PRODUCTS
+    def _residual_form(self, ops: BlockOps) -> ResidualForm:
+        return ResidualForm.from_factors(ops, self.means, self.precision_cholesky)
 
-    def _standardizer(self, ops: BlockOps) -> Standardizer:
-        return by_factors(ops, self.means, self.precision_cholesky)
+    def _log_joint(self, ops: BlockOps, form: ResidualForm, x: Array) -> Array:
+        exact = functools.partial(super()._log_joint, ops)
+        joint = log_joint_of_shares(ops, form, x, exact) if ops.only_shares else None
+        return exact(form, x) if joint is None else joint
 
-    def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
-        exactly = functools.partial(super()._log_joint, ops)
-        joint = log_joint_of_shares(ops, prepared, x, exactly) if ops.only_shares else None
-        return exactly(prepared, x) if joint is None else joint
-
-    _second_moment = staticmethod(products)
-
-    def _scatter(
+    def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]
@@ -155,7 +134,3 @@ class FullGaussian(DependentGaussian, MeansFactors):
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         factor = linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances))
         return cls(means, xp.zeros_like(means)[:, :, None] + factor[None, :, :])
-
-    def _n_parameters(self) -> int:
-        k, d = self.means.shape
-        return int(k * d + k * (d * (d + 1) // 2))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_bad_value
 from estep_xp.families.gaussian.base import Gaussian
-from estep_xp.families.gaussian.moments import (
-    by_feature,
-)
+from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, centred_squares
 from estep_xp.families.gaussian.parameters import (
+    check_means,
+    check_variances,
     per_component,
     refuse_subnormal,
 )
@@ -36,7 +37,21 @@ class IndependentGaussian(Gaussian):
 
     _is_independent = True
     _has_marginals = True
+    _variances_ndim: ClassVar[int]  # axes of variances, the first ones of means
     variances: Array
+
+    def _checked(self, space: Space) -> Self:
+        means = check_means(space, self.means, ("k", "d")[: self._n_axes])
+        shape = means.shape[: self._variances_ndim]
+        return self._with(means, check_variances(space, self.variances, shape))
+
+    def _means_and_covariances(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
+    ) -> tuple[Array, Array]:
+        counts = per_component(counts, moments.first)
+        shift = moments.first / counts
+        mean_squares = moments.second / counts
+        return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floor)
 
     def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
         return self.means, xp.log(self.variances)
@@ -44,6 +59,11 @@ class IndependentGaussian(Gaussian):
     def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
         means, log_variances = free
         return self._with(means, xp.exp(log_variances))
+
+    def _with(self, means: Array, variances: Array) -> Self:
+        family: Any = type(self)
+        new: Self = family(means, variances)
+        return new
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
         deviations = per_component(xp.sqrt(self.variances), self.means)
@@ -67,11 +87,6 @@ class IndependentGaussian(Gaussian):
         # Values that are NaN, which nobody could check under jit, must show.
         return self._with(new.means + 0.0 * xp.sum(values), new.variances)
 
-    def _with(self, means: Array, variances: Array) -> Self:
-        family: Any = type(self)
-        new: Self = family(means, variances)
-        return new
-
     @staticmethod
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:
         del xp
@@ -83,9 +98,9 @@ class IndependentGaussian(Gaussian):
         more = (2.0 * first + weighted) * shift
         return second + (more if more.ndim == second.ndim else xp.sum(more, axis=-1))
 
-    def _raised(self, xp: Namespace, covariances: Array, lost: Array, floor: Any) -> Array:
+    def _add_floor(self, xp: Namespace, covariances: Array, empty: Array, floor: Any) -> Array:
         raised = covariances + by_feature(floor, covariances)
-        return raised + per_component(xp.astype(lost, covariances.dtype), covariances)
+        return raised + per_component(xp.astype(empty, covariances.dtype), covariances)
 
     def _variances(self, xp: Namespace, covariances: Array) -> Array:
         del xp
@@ -96,7 +111,7 @@ class IndependentGaussian(Gaussian):
         return xp.max(shares, axis=1) if shares.ndim == 2 else shares, shares
 
     @staticmethod
-    def _refuse(covariances: np.ndarray[Any, Any], remedy: str) -> None:
+    def _raise_for_covariances(covariances: np.ndarray[Any, Any], remedy: str) -> None:
         bad = np.argwhere(~((covariances > 0) & (covariances < np.inf)))
         if len(bad):
             index = tuple(bad[0].tolist())

@@ -1,8 +1,8 @@
 """Moments of Gaussian components about given means, and the way back to means and covariances.
 
-For responsibilities r they are N = Σ r, Σ r (x − μ) and Σ r (x − μ)(x − μ)ᵀ, or of the last what a
-family needs. Blocks of rows share μ, so they add up exactly; and an offset of the data, which would
-cancel all digits of Σ r x xᵀ − N x̄ x̄ᵀ, never enters.
+For responsibilities r they are N = Σ r, Σ r (x − μ) and Σ r (x − μ)(x − μ)ᵀ, or the part of the
+last that a family needs. Blocks of rows share μ, so their moments add up; and an offset of the
+data, which would cancel all digits of Σ r x xᵀ − N x̄ x̄ᵀ, never enters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.linalg import diagonal_matrix
 from estep_xp.arrays.record_repr import summarized
 
-_FLOOR_SHARE = 1e-6  # of a feature's variance over all rows
+_FLOOR_SHARE = 1e-6  # of the variance of a feature over all rows
 
 
 @summarized
@@ -37,19 +37,19 @@ class GaussianMoments(NamedTuple):
         return {"first": self.first, "second": self.second}
 
 
-def squares(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
-    """Diagonals (..., d) of second moments of blocks with their features along an axis."""
-    return xp.sum(weighted * residuals, axis=-1 - features)
+def squares(xp: Namespace, weighted: Array, residuals: Array, axis: int) -> Array:
+    """Diagonals (..., d) of second moments of blocks with features along `axis`."""
+    return xp.sum(weighted * residuals, axis=-1 - axis)
 
 
-def trace(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
-    """Traces (...) of second moments of blocks."""
-    return xp.sum(squares(xp, weighted, residuals, features), axis=-1)
+def trace(xp: Namespace, weighted: Array, residuals: Array, axis: int) -> Array:
+    """Traces (...) of second moments of blocks with features along `axis`."""
+    return xp.sum(squares(xp, weighted, residuals, axis), axis=-1)
 
 
-def products(xp: Namespace, weighted: Array, residuals: Array, features: int) -> Array:
-    """Second moments (..., d, d) of blocks with their features along an axis."""
-    if features == 0:
+def products(xp: Namespace, weighted: Array, residuals: Array, axis: int) -> Array:
+    """Second moments (..., d, d) of blocks with features along `axis`."""
+    if axis == 0:
         return xp.matmul(weighted, xp.matrix_transpose(residuals))
     return xp.matmul(xp.matrix_transpose(weighted), residuals)
 
@@ -57,11 +57,11 @@ def products(xp: Namespace, weighted: Array, residuals: Array, features: int) ->
 def centred_squares(xp: Namespace, second: Array, squared_shift: Array, floor: Any) -> Array:
     """Variances about the new mean from mean squares about an old one, before the floor is added.
 
-    Only whether there is a floor counts here; None is the default one.
+    `floor` only says whether a floor will be added; None stands for the default one.
     """
     scatter = second - squared_shift
-    # Far from the old mean, rounding may leave nothing, or less. If there is a floor, the rounding
-    # error itself is the best guess: the next step, from nearby, will know better.
+    # Far from the old mean, rounding may leave zero or less. If a floor will be added, the rounding
+    # error is taken for the variance: the next step starts near the mean and computes it exactly.
     noise = 4.0 * float(xp.finfo(second.dtype).eps) * squared_shift
     guess = (
         noise
@@ -83,24 +83,24 @@ def centred_products(xp: Namespace, second: Array, shifts: Array, floor: Any) ->
     return symmetric + diagonal_matrix(xp, variances - xp.linalg.diagonal(symmetric))
 
 
-def default_floor(xp: Namespace, shares: Array, means: Array, variances: Array) -> Array:
+def default_floor(xp: Namespace, proportions: Array, means: Array, variances: Array) -> Array:
     """A millionth of the variance of each feature over all rows.
 
-    `shares` (k,) of the rows sum to 1; `means` and `variances` are those within the components, of
-    each feature, (k, d), or for all features one, (k,). Shape (d,), or () for the latter.
+    `proportions` (k,) of the rows sum to 1; `means` and `variances` are those of the components, of
+    each feature, (k, d), or one for all features, (k,). Shape (d,), or () for the latter.
     """
-    mean = _over_components(xp, shares, means)
+    mean = _mean_over_components(xp, proportions, means)
     offsets = means - mean[None, ...]
-    rest = _over_components(xp, shares, offsets)  # what rounding has left in the mean
-    between = _over_components(xp, shares, offsets * offsets) - rest * rest
-    # The variance of numbers that were rounded to these is about that of their last digit.
+    rest = _mean_over_components(xp, proportions, offsets)  # rounding error of the mean
+    between = _mean_over_components(xp, proportions, offsets * offsets) - rest * rest
+    # Values that are equal after rounding to the dtype have about the variance of their last digit.
     rounding = (0.25 * float(xp.finfo(means.dtype).eps) * mean) ** 2
     if variances.ndim < means.ndim:
         between, rounding = xp.mean(between), xp.mean(rounding)
-    variance = _over_components(xp, shares, variances) + between
+    variance = _mean_over_components(xp, proportions, variances) + between
     floor = xp.maximum(_FLOOR_SHARE * variance, rounding)
-    # A feature that is 0 in all rows has no scale: any will do. Where squares underflow there is
-    # one, but no floor for it: what is left is too small for a variance, and is refused as such.
+    # A feature that is 0 in all rows has no scale: any floor is right. Where squares underflow,
+    # there is a scale, but no floor: such a variance is too small and refused later.
     limits = xp.finfo(means.dtype)
     vanishing = float(limits.smallest_normal) * float(limits.eps)
     zero = xp.max(xp.abs(means), axis=0) == 0
@@ -115,11 +115,11 @@ def by_feature(floor: Any, like: Array) -> Any:
     return floor[None, :] if like.ndim == 2 and getattr(floor, "ndim", 0) == 1 else floor
 
 
-def _over_components(xp: Namespace, shares: Array, values: Array) -> Array:
-    """The mean over the components, of values (k,) or (k, d)."""
-    return xp.sum(shares[(..., *(None,) * (values.ndim - 1))] * values, axis=0)
+def _mean_over_components(xp: Namespace, proportions: Array, values: Array) -> Array:
+    """The weighted mean over the components of values (k,) or (k, d)."""
+    return xp.sum(proportions[(..., *(None,) * (values.ndim - 1))] * values, axis=0)
 
 
 def least_pivot(xp: Namespace, covariances: Array) -> float:
-    """What rounding leaves of a variance that other features determine, as a share of it."""
+    """The share of a variance that rounding leaves if other features determine the feature."""
     return float(covariances.shape[-1]) * float(xp.finfo(covariances.dtype).eps)

@@ -32,7 +32,7 @@ def per_component(vector: Array, like: Array) -> Array:
     return vector[(..., *(None,) * (like.ndim - vector.ndim))]
 
 
-def checked_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
+def check_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
     """Means (k, d) or (k,) as an array of `space`: finite, and at least one."""
     means = space.parameter("means", means)
     check_shape("means", means, expected)
@@ -42,14 +42,14 @@ def checked_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
     return check_finite(space, "means", means)
 
 
-def checked_variances(space: Space, variances: Any, shape: tuple[int, ...]) -> Array:
+def check_variances(space: Space, variances: Any, shape: tuple[int, ...]) -> Array:
     """Variances of this shape as an array of `space`: positive and finite."""
     variances = space.parameter("variances", variances)
     check_shape("variances", variances, shape, ", to match means")
     return check_positive(space, "variances", variances)
 
 
-def checked_factors(space: Space, factors: Any, shape: tuple[int, ...]) -> Array:
+def check_factors(space: Space, factors: Any, shape: tuple[int, ...]) -> Array:
     """Precision Cholesky factors of this shape as an array of `space`."""
     factors = space.parameter("precision_cholesky", factors)
     check_shape("precision_cholesky", factors, shape, ", to match means")
@@ -57,22 +57,22 @@ def checked_factors(space: Space, factors: Any, shape: tuple[int, ...]) -> Array
 
 
 def variances_of(variances: Any) -> Array:
-    """Variances of components that nobody has checked yet."""
+    """Check variances of components, which are not checked yet, and return them."""
     space = space_of({"variances": variances})
     return check_positive(space, "variances", space.parameter("variances", variances))
 
 
 def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
-    """Covariances of components whose precision Cholesky factors nobody has checked yet."""
-    return _matrices_of(_covariances, factors, expected)
+    """Covariances of components whose precision Cholesky factors are not checked yet."""
+    return _compute_from_factors(_covariances, factors, expected)
 
 
 def precisions_of(factors: Any, expected: tuple[str, ...]) -> Array:
-    """Precisions of components whose precision Cholesky factors nobody has checked yet."""
-    return _matrices_of(_precisions, factors, expected)
+    """Precisions of components whose precision Cholesky factors are not checked yet."""
+    return _compute_from_factors(_precisions, factors, expected)
 
 
-def _matrices_of(
+def _compute_from_factors(
     function: Callable[[Space, Array], Array], factors: Any, expected: tuple[str, ...]
 ) -> Array:
     space = space_of({"precision_cholesky": factors})
@@ -80,7 +80,7 @@ def _matrices_of(
     check_shape("precision_cholesky", factors, expected)
     check_shape("precision_cholesky", factors, (*expected[:-1], factors.shape[-2]))
     factors = check_precision_cholesky(space, factors)
-    # Lazy ones, of an M-step, are inverted in a task: Dask has no products of stacked matrices.
+    # Lazy factors, of an M-step, are used in a task: Dask can't multiply stacked matrices.
     return execution.driver_for(space).call_lazily(function, space, (factors,), factors)
 
 
@@ -92,32 +92,32 @@ def _precisions(space: Space, factors: Array) -> Array:
     return execution.driver_for(space).compute(linalg.precisions_of, space, factors)
 
 
-def factorized(
+def factorize(
     means: Any,
     covariances: Any,
     name: str,
     expected: tuple[str, ...],
-    factorize: Callable[[Namespace, Array], Array] = linalg.precision_cholesky,
+    factor: Callable[[Namespace, Array], Array] = linalg.precision_cholesky,
 ) -> tuple[Array, Array]:
-    """Means, and the precision Cholesky factors of checked covariances, or of precisions."""
+    """Check means and covariances, or precisions; return means and precision Cholesky factors."""
     space = space_of({"means": means, name: covariances})
-    means = checked_means(space, means, ("k", "d"))
+    means = check_means(space, means, ("k", "d"))
     k, d = means.shape
     covariances = space.parameter(name, covariances)
     sizes = {"k": k, "d": d}
     check_shape(name, covariances, tuple(sizes[s] for s in expected), ", to match means")
     covariances = check_covariances(space, name, covariances)
     factors: Array | None = None
-    # Where a library's own cholesky raises, it does not say which matrix.
+    # Some libraries' cholesky raises an error, which does not say which matrix is at fault.
     with contextlib.suppress(ValueError, RuntimeError):
-        factors = execution.driver_for(space).compute(factorize, space, covariances)
+        factors = execution.driver_for(space).compute(factor, space, covariances)
     if factors is None or (is_concrete(factors) and not np.isfinite(to_host(factors)).all()):
         raise_indefinite(name, covariances)
     return means, factors
 
 
 def refuse_subnormal(name: str, variances: np.ndarray[Any, Any], share: float) -> None:
-    """Raise if a share of a variance is so small that it has lost digits."""
+    """Raise if this share of a variance is subnormal."""
     least = float(np.finfo(variances.dtype).smallest_normal)
     small = variances[share * variances < least]
     if small.size:

@@ -1,12 +1,12 @@
-"""Log-joints as one matrix product, granted to the rows for which it is certainly as exact.
+"""The product form: log-joints as one matrix product, for rows for which it is as exact.
 
 With z = x − c for one centre c of all components, the log-joint of a Gaussian component is linear
-in features of z (an exponential family: Bishop 2006, section 2.4): θ · φ, where φ holds squares or
+in terms of z (an exponential family: Bishop 2006, section 2.4): θ · φ, where φ holds squares or
 products of z, z itself, and 1. That is half the work of (x − μ) P or less, in a single product of
-matrices; and moments are the product of responsibilities with the same features.
+matrices; and moments are the product of responsibilities with the same terms.
 
 But it cancels where components lie many deviations apart. Rows for which a bound on its error
-(`_error_bound.py`) is too large are left to the residual form.
+(`error_bound.py`) is too large are evaluated by the residual form.
 """
 
 from __future__ import annotations
@@ -22,50 +22,52 @@ from estep_xp.families.gaussian.error_bound import (
     ErrorBound,
     error_bound,
 )
-from estep_xp.families.gaussian.quadratic import PRODUCTS, Quadratic
+from estep_xp.families.gaussian.quadratic import PRODUCTS, QuadraticTerms
+from estep_xp.families.gaussian.strategy import strategy_for
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
 
-_CANCELLED, _LOST = 16.0, 5e-14  # in second moments: a factor of eps, or a relative error
+# Cancellation that is allowed in second moments: a factor of eps, or a relative error.
+_CANCELLED, _RELATIVE = 16.0, 5e-14
 
 
-class Natural(NamedTuple):
-    """A family's densities as linear functions of features, and their bound B."""
+class ProductForm(NamedTuple):
+    """Log-densities of a family as linear functions θ · φ of terms φ, and their error bound B."""
 
-    order: Array | None  # (d,): features as they stand here, where their order was chosen
+    order: Array | None  # (d,): features in the order that was chosen for them; None: as in x
     centre: Array  # (d,)
     means: Array  # (k, d), about the centre
     rotation: Array | None  # (d, d), for families whose rows are standardised first
-    parameters: Array  # (k, features)
+    coefficients: Array  # θ (k, terms)
     bound: ErrorBound
-    near: Array | bool  # (): features cancel so little in second moments that these are exact
+    moments_exact: Array | bool  # (): terms cancel so little in second moments that these are exact
 
 
-class Rows(NamedTuple):
-    """A block that features can be made of."""
+class CentredRows(NamedTuple):
+    """A block of rows about the centre, from which terms and bounds are computed."""
 
     z: Array  # about the centre
-    y: Array  # the same, but standardised for families whose rows are
+    y: Array  # z, or z standardised for families whose rows are standardised first
     squares: Array  # of y, as a kind of covariance needs them
-    features: Array | None = None  # if they are made already
+    terms: Array | None = None  # φ, where squares are some of its entries
 
 
-def natural(
+def build_product_form(
     ops: BlockOps,
-    kind: Quadratic,
+    kind: QuadraticTerms,
     means: Array,
     factors: Array,
     log_normalizers: Array,
     rotation: Array | None = None,
-) -> Natural | None:
-    """Natural parameters of components with `means` (k, d); None where they could not be exact."""
+) -> ProductForm | None:
+    """Product form of components with `means` (k, d); None where it would be exact for no row."""
     xp = ops.xp
     means, factors, log_normalizers = map(ops.widen, (means, factors, log_normalizers))
     centre = 0.5 * xp.max(means, axis=0) + 0.5 * xp.min(means, axis=0)
     order = None
     if ops.values_visible and means.shape[1] > 1:
-        order = _by_spread(xp, means - centre[None, :], factors, rotation)
+        order = _order_by_spread(xp, means - centre[None, :], factors, rotation)
         means, centre = xp.take(means, order, axis=1), xp.take(centre, order, axis=0)
         if rotation is not None:
             rotation = xp.take(rotation, order, axis=0)
@@ -78,33 +80,33 @@ def natural(
         rotation = ops.widen(rotation)
         precise = xp.matmul(precise, ops.extend(rotation))
         unsigned = xp.matmul(unsigned, xp.abs(rotation))
-    parameters = kind.parameters(xp, precise, ops.extend(factors))
-    quadratic, linear, half_norms = parameters = tuple(map(ops.round_extended, parameters))
+    signed = kind.coefficients(xp, precise, ops.extend(factors))
+    quadratic, linear, half_norms = signed = tuple(map(ops.round_extended, signed))
     bound = error_bound(
         ops,
         kind,
-        parameters,
-        kind.parameters(xp, unsigned, xp.abs(factors)),
+        signed,
+        kind.coefficients(xp, unsigned, xp.abs(factors)),
         ops.round_extended(precise),
         log_normalizers,
         rotated=rotation is not None,
     )
-    if ops.values_visible and not bound.least <= bound.limit:
+    if ops.values_visible and not bound.constant <= bound.limit:
         return None
     if ops.has_extended:
-        linear, half_norms = _refined(ops, kind, quadratic, precise)
+        linear, half_norms = _refit_linear(ops, kind, quadratic, precise)
     constants = ops.round_extended(ops.extend(log_normalizers) - half_norms)
-    near = factors.ndim == 3 and _are_near(xp, means, factors)
+    exact = factors.ndim == 3 and _moments_are_exact(xp, means, factors)
     theta = [quadratic, linear, constants[:, None]]
     theta = xp.concat([*theta[1:], quadratic] if kind.is_last else theta, axis=1)
-    return Natural(order, centre, means, rotation, theta, bound, near)
+    return ProductForm(order, centre, means, rotation, theta, bound, exact)
 
 
-def _by_spread(xp: Namespace, means: Array, factors: Array, rotation: Array | None) -> Array:
-    """The order of features in which means spread more and more, in units of their deviations.
+def _order_by_spread(xp: Namespace, means: Array, factors: Array, rotation: Array | None) -> Array:
+    """Order of features by the spread of the means, in units of the deviations, smallest first.
 
-    A large term before many small ones makes each of these round at its own scale, and all the same
-    way; the terms of features whose means lie far apart are the large ones.
+    After a large term, many small ones round at its scale, and may all round the same way. The
+    terms of features whose means lie far apart are the large ones, so they come last.
     """
     squares = means * means
     if rotation is not None:
@@ -115,28 +117,30 @@ def _by_spread(xp: Namespace, means: Array, factors: Array, rotation: Array | No
     return xp.argsort(xp.max(squares, axis=0))
 
 
-def _refined(ops: BlockOps, kind: Quadratic, quadratic: Array, means: Array) -> tuple[Array, Array]:
-    """Coefficients of z, and half the norms of precise means, that go with rounded squares' ones.
+def _refit_linear(
+    ops: BlockOps, kind: QuadraticTerms, quadratic: Array, means: Array
+) -> tuple[Array, Array]:
+    """Coefficients of z, and half the norms of the means, for quadratic coefficients as rounded.
 
-    So the log-density has its maximum where it should, and the right one there: what rounding of
-    the precisions changes is small near the means, as the log-density itself is.
+    With these the log-density has its maximum at the mean, and the right value there. The rounding
+    of the quadratic coefficients then counts by the distance from the mean, as T does.
     """
-    slope = kind.slope(ops.xp, ops.extend(quadratic), means)
-    linear = ops.round_extended(-slope)
-    return linear, ops.xp.sum(means * (ops.extend(linear) + 0.5 * slope), axis=1)
+    gradient = kind.gradient(ops.xp, ops.extend(quadratic), means)
+    linear = ops.round_extended(-gradient)
+    return linear, ops.xp.sum(means * (ops.extend(linear) + 0.5 * gradient), axis=1)
 
 
-def _are_near(xp: Namespace, means: Array, factors: Array) -> Array:
-    """Whether second moments about `means` (k, d), of sums about the centre, are exact.
+def _moments_are_exact(xp: Namespace, means: Array, factors: Array) -> Array:
+    """Whether second moments about `means` (k, d) are exact if computed from sums about the centre.
 
-    A moment that is of the order of the variances loses as much as μ² is larger than they are.
+    A moment of the size of the variances loses digits by the factor that μ² is larger than these.
     """
     eps = float(xp.finfo(means.dtype).eps)
     cancelled = means * means * xp.sum(factors * factors, axis=-1)
-    return xp.max(cancelled) <= max(_CANCELLED, _LOST / eps)
+    return xp.max(cancelled) <= max(_CANCELLED, _RELATIVE / eps)
 
 
-def centred(ops: BlockOps, form: Natural, x: Array) -> Array:
+def centre_rows(ops: BlockOps, form: ProductForm, x: Array) -> Array:
     """Rows about the centre."""
     if x.ndim == 1:
         x = ops.xp.expand_dims(x, axis=ops.axis)
@@ -146,8 +150,8 @@ def centred(ops: BlockOps, form: Natural, x: Array) -> Array:
     return ops.add_(ordered, expand_components(-form.centre, ops.axis))
 
 
-def restored(ops: BlockOps, form: Natural, array: Array, *axes: int) -> Array:
-    """An array whose axes are features, with these in the order that they have in x."""
+def restore_order(ops: BlockOps, form: ProductForm, array: Array, *axes: int) -> Array:
+    """Put the features along these axes back into the order that they have in x."""
     if form.order is None:
         return array
     back = ops.xp.argsort(form.order)
@@ -156,22 +160,22 @@ def restored(ops: BlockOps, form: Natural, array: Array, *axes: int) -> Array:
     return array
 
 
-def rows_of(ops: BlockOps, kind: Quadratic, form: Natural, z: Array) -> Rows:
-    """A block about the centre with what its features and bounds are made of."""
+def prepare_rows(ops: BlockOps, kind: QuadraticTerms, form: ProductForm, z: Array) -> CentredRows:
+    """Compute from a block about the centre what its terms and bounds need."""
     y = z
     if form.rotation is not None:
         y = linalg.transform(ops, z, form.rotation, ROTATED_TERMS, ROTATED_TERMS)
     if kind is PRODUCTS or ops.differentiable:
-        return Rows(z, y, kind.squares(ops, y))
-    # Squares are among the features, of which there are few others.
-    features = _made(ops, kind, y)
-    part, *_ = _places(kind, y.shape[ops.axis])
-    squares = features[part, :] if ops.axis == 0 else features[:, part]
-    return Rows(z, y, squares, features)
+        return CentredRows(z, y, kind.squares(ops, y))
+    # All terms now: the squares are some of them, and there are few others.
+    terms = _compute_terms(ops, kind, y)
+    part, *_ = _term_slices(kind, y.shape[ops.axis])
+    squares = terms[part, :] if ops.axis == 0 else terms[:, part]
+    return CentredRows(z, y, squares, terms)
 
 
-def _places(kind: Quadratic, d: int) -> tuple[slice, slice, slice]:
-    """Where squares or products, z, and 1 stand among features.
+def _term_slices(kind: QuadraticTerms, d: int) -> tuple[slice, slice, slice]:
+    """Slices of the squares or products, of z, and of 1 among the terms.
 
     A sum is most exact where its largest terms come last: the norm of a row is as large as all
     products of z and coefficients are together.
@@ -182,63 +186,70 @@ def _places(kind: Quadratic, d: int) -> tuple[slice, slice, slice]:
     return slice(count), slice(count, count + d), slice(count + d, count + d + 1)
 
 
-def bounds_of(ops: BlockOps, kind: Quadratic, form: Natural, rows: Rows) -> Array:
+def evaluate_bounds(
+    ops: BlockOps, kind: QuadraticTerms, form: ProductForm, rows: CentredRows
+) -> Array:
     """The bound B of each row (rows,)."""
-    slopes, unsigned_slopes, least, *_ = form.bound
-    bounds = _by_slopes(ops, slopes, rows.squares)
-    if unsigned_slopes is not None and form.rotation is not None:
+    coefficients, of_unsigned, constant, *_ = form.bound
+    bounds = _linear_in_squares(ops, coefficients, rows.squares)
+    if of_unsigned is not None and form.rotation is not None:
         squares = _unsigned_squares(ops, kind, form.rotation, rows.z)
-        bounds = ops.add_(bounds, _by_slopes(ops, unsigned_slopes, squares))
-    return ops.add_(bounds, least)
+        bounds = ops.add_(bounds, _linear_in_squares(ops, of_unsigned, squares))
+    return ops.add_(bounds, constant)
 
 
-def _unsigned_squares(ops: BlockOps, kind: Quadratic, rotation: Array, z: Array) -> Array:
+def _unsigned_squares(ops: BlockOps, kind: QuadraticTerms, rotation: Array, z: Array) -> Array:
     """Squares of |z| |P|, for families whose rows are standardised."""
     d = rotation.shape[0]
     return kind.squares(ops, linalg.transform(ops, ops.xp.abs(z), ops.xp.abs(rotation), d, d))
 
 
 def are_exact(
-    ops: BlockOps, kind: Quadratic, form: Natural, rows: Rows, values: Array, constants: Array
+    ops: BlockOps,
+    kind: QuadraticTerms,
+    form: ProductForm,
+    rows: CentredRows,
+    values: Array,
+    constants: Array,
 ) -> Array:
-    """Whether log-joints of rows by features (k, rows) are exact.
+    """Whether the product form's log-joints (k, rows) of single rows are exact, one by one.
 
-    The bound of each component by itself is less than that of all of them; and half the squared
-    length of a standardised residual, what a log-joint is less than its constant (k,), is a part of
-    T. B is good enough up to (16 − σ) T, too.
+    The bound of each component by itself is less than that of all of them. And the difference of
+    its constant (k,) and the log-joint is half the squared length of a standardised residual, a
+    part of T: values are exact where B is at most (16 − σ) T, too.
     """
     xp, components = ops.xp, form.bound.by_component
     assert components is not None
-    bounds = xp.matmul(components.slopes, rows.squares) + components.least[:, None]
-    if components.unsigned_slopes is not None and form.rotation is not None:
+    bounds = xp.matmul(components.coefficients, rows.squares) + components.constants[:, None]
+    if components.of_unsigned is not None and form.rotation is not None:
         squares = _unsigned_squares(ops, kind, form.rotation, rows.z)
-        bounds = bounds + xp.matmul(components.unsigned_slopes, squares)
-    enough = xp.maximum(components.share * (constants[:, None] - values), form.bound.limit)
-    return (bounds <= enough) & (bounds < math.inf)
+        bounds = bounds + xp.matmul(components.of_unsigned, squares)
+    limits = xp.maximum(components.limit_per_t * (constants[:, None] - values), form.bound.limit)
+    return (bounds <= limits) & (bounds < math.inf)
 
 
-def _by_slopes(ops: BlockOps, slopes: Array, squares: Array) -> Array:
+def _linear_in_squares(ops: BlockOps, coefficients: Array, squares: Array) -> Array:
     """A linear function of squares, (rows,)."""
     rows_last = ops.axis == 0
-    if slopes.shape[0] == 1:
-        return slopes * (squares[0, :] if rows_last else squares[:, 0])
-    return ops.xp.matmul(*((slopes, squares) if rows_last else (squares, slopes)))
+    if coefficients.shape[0] == 1:
+        return coefficients * (squares[0, :] if rows_last else squares[:, 0])
+    return ops.xp.matmul(*((coefficients, squares) if rows_last else (squares, coefficients)))
 
 
-def features_of(ops: BlockOps, kind: Quadratic, rows: Rows) -> Array:
-    """Features φ of a block."""
-    return _made(ops, kind, rows.y) if rows.features is None else rows.features
+def evaluate_terms(ops: BlockOps, kind: QuadraticTerms, rows: CentredRows) -> Array:
+    """Terms φ of a block."""
+    return _compute_terms(ops, kind, rows.y) if rows.terms is None else rows.terms
 
 
-def _made(ops: BlockOps, kind: Quadratic, y: Array) -> Array:
-    if ops.gathers_products and kind is PRODUCTS:
-        return _gathered(ops.xp, ops.stack_products([(y, None)]), ops.axis)
+def _compute_terms(ops: BlockOps, kind: QuadraticTerms, y: Array) -> Array:
+    if kind is PRODUCTS and strategy_for(ops).gathers_products:
+        return _gather_products(ops.xp, ops.stack_products([(y, None)]), ops.axis)
     if kind.is_last:
-        return ops.stack_products([(y, None)], kind.features(ops, y))
-    return ops.stack_products([*kind.features(ops, y), (y, None)])
+        return ops.stack_products([(y, None)], kind.pairs(ops, y))
+    return ops.stack_products([*kind.pairs(ops, y), (y, None)])
 
 
-def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
+def _gather_products(xp: Namespace, values: Array, axis: int) -> Array:
     """Products of all pairs of features, the features, and 1, which is the last of the values."""
     d = values.shape[axis] - 1
     pairs = [(i, j) for j in range(d) for i in range(j + 1)]
@@ -249,28 +260,29 @@ def _gathered(xp: Namespace, values: Array, axis: int) -> Array:
     return products if axis == 0 else xp.matrix_transpose(products)
 
 
-def log_joint(ops: BlockOps, form: Natural, features: Array) -> Array:
-    """Log-joints of a block."""
-    return ops.multiply_slices(form.parameters, features, form.bound.slices)
+def log_joint(ops: BlockOps, form: ProductForm, terms: Array) -> Array:
+    """Log-joints θ · φ of a block."""
+    return ops.multiply_slices(form.coefficients, terms, form.bound.slices)
 
 
 def moments(
-    ops: BlockOps, kind: Quadratic, form: Natural, features: Array, responsibilities: Array
+    ops: BlockOps, kind: QuadraticTerms, form: ProductForm, terms: Array, responsibilities: Array
 ) -> tuple[Array, Array]:
     """First and second moments about the means of the components."""
     xp = ops.xp
-    sums = sums_over_rows(ops, responsibilities, features)
-    quadratic, linear, ones = (sums[part, :] for part in _places(kind, form.means.shape[1]))
+    sums = sum_over_rows(ops, responsibilities, terms)
+    quadratic, linear, ones = (sums[part, :] for part in _term_slices(kind, form.means.shape[1]))
     linear, ones = xp.matrix_transpose(linear), xp.matrix_transpose(ones)
     first = linear - ones * form.means
-    second = kind.about(xp, (quadratic, linear, ones), form.means)
-    return restored(ops, form, first, 1), restored(ops, form, second, *range(1, second.ndim))
+    second = kind.second_moments(xp, (quadratic, linear, ones), form.means)
+    axes = range(1, second.ndim)
+    return restore_order(ops, form, first, 1), restore_order(ops, form, second, *axes)
 
 
-def sums_over_rows(ops: BlockOps, responsibilities: Array, values: Array) -> Array:
-    """Sums (features, k) over the rows of a block, weighted by responsibilities.
+def sum_over_rows(ops: BlockOps, responsibilities: Array, values: Array) -> Array:
+    """Sums (terms, k) over the rows of a block, weighted by responsibilities.
 
-    This way round, since there are more features than components: the product is quicker.
+    The transpose would take longer: there are more terms than components.
     """
     xp = ops.xp
     r = xp.astype(responsibilities, values.dtype, copy=False)

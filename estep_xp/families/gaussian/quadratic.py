@@ -1,4 +1,4 @@
-"""The squares or products of features that a kind of covariance needs, and how to use them."""
+"""The quadratic terms of each kind of covariance: squares, their sum, or products of features."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
 
 
-class Quadratic(Protocol):
-    """The squares or products of z that a kind of covariance needs, and how to use them."""
+class QuadraticTerms(Protocol):
+    """The terms that are quadratic in z for one kind of covariance, and their coefficients."""
 
     @property
     def is_last(self) -> bool:
-        """Whether it is a single square, which θ · φ adds after features and constant."""
+        """Whether it is a single square, which θ · φ adds last, after features and constant."""
         ...
 
     def count(self, d: int) -> int:
-        """How many there are for d features."""
+        """Number of quadratic terms for d features."""
         ...
 
-    def features(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
-        """Factors of the products of a block."""
+    def pairs(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
+        """The two factors of the terms of a block; None for terms that are no products."""
         ...
 
     def squares(self, ops: BlockOps, y: Array) -> Array:
-        """Those that a bound is linear in; these are features themselves, but for products."""
+        """The squares in which the error bound is linear: these terms, except for products."""
         ...
 
     def norm_terms(self, d: int) -> int:
-        """How many squares are summed, one after the other, for one of them."""
+        """Number of squares that are summed, one after the other, for one term."""
         ...
 
-    def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
-        """Coefficients (k, count) of these and (k, d) of z, and (k,) half the norm of the means.
+    def coefficients(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
+        """Coefficients (k, count) of these terms, (k, d) of z, and half the norms (k,) of means.
 
         `means` (k, d) are about the centre; `factors` are reciprocals of deviations, or P.
         """
         ...
 
-    def slope(self, xp: Namespace, quadratic: Array, z: Array) -> Array:
-        """Derivative (k, d), at z (k, d), of what they add up to with these coefficients."""
+    def gradient(self, xp: Namespace, quadratic: Array, z: Array) -> Array:
+        """Gradient (k, d), at z (k, d), of the sum of these terms with these coefficients."""
         ...
 
     def bound(self, xp: Namespace, quadratic: Array, linear: Array, size: Array) -> Any:
         """Coefficients (k, squares) and constants (k,) of a bound on |θ| · |φ|.
 
-        `size` (d,) tells how large z is typically.
+        `size` (d,) is the typical size of z.
         """
         ...
 
-    def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
-        """Second moments about the means, of sums of these features, of z, and of 1.
+    def second_moments(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
+        """Second moments about the means, from sums of these terms, of z, and of 1.
 
-        They are of shapes (count, k), (k, d) and (k, 1).
+        The sums are of shapes (count, k), (k, d) and (k, 1).
         """
         ...
 
-    def packed(self, xp: Namespace, second: Array) -> Array:
-        """Sums (k, count) of these features of x minus the means, of such second moments."""
+    def pack_moments(self, xp: Namespace, second: Array) -> Array:
+        """Sums (k, count) of these terms of x minus the means, from second moments."""
         ...
 
 
@@ -74,7 +74,7 @@ class _Squares:
     def count(self, d: int) -> int:
         return d
 
-    def features(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
+    def pairs(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
         del ops
         return [(y, y)]
 
@@ -86,11 +86,11 @@ class _Squares:
         del d
         return 0
 
-    def slope(self, xp: Namespace, quadratic: Array, z: Array) -> Array:
+    def gradient(self, xp: Namespace, quadratic: Array, z: Array) -> Array:
         del xp
         return 2.0 * quadratic * z
 
-    def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
+    def coefficients(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         standardized = means * factors
         half_norms = 0.5 * xp.sum(standardized * standardized, axis=1)
         return -0.5 * factors * factors, standardized * factors, half_norms
@@ -98,13 +98,13 @@ class _Squares:
     def bound(
         self, xp: Namespace, quadratic: Array, linear: Array, size: Array
     ) -> tuple[Array, Array]:
-        return _by_squares(xp, quadratic, linear, size)
+        return _bound_by_squares(xp, quadratic, linear, size)
 
-    def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
+    def second_moments(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
         quadratic, linear, ones = sums
         return xp.matrix_transpose(quadratic) - (2.0 * linear - ones * means) * means
 
-    def packed(self, xp: Namespace, second: Array) -> Array:
+    def pack_moments(self, xp: Namespace, second: Array) -> Array:
         del xp
         return second
 
@@ -118,7 +118,7 @@ class _Norm:
         del d
         return 1
 
-    def features(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
+    def pairs(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
         return [(self.squares(ops, y), None)]
 
     def squares(self, ops: BlockOps, y: Array) -> Array:
@@ -127,11 +127,11 @@ class _Norm:
     def norm_terms(self, d: int) -> int:
         return min(d, 32)
 
-    def slope(self, xp: Namespace, quadratic: Array, z: Array) -> Array:
+    def gradient(self, xp: Namespace, quadratic: Array, z: Array) -> Array:
         del xp
         return 2.0 * quadratic * z
 
-    def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
+    def coefficients(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         standardized = means * factors[:, None]
         half_norms = 0.5 * xp.sum(standardized * standardized, axis=1)
         quadratic = -0.5 * factors * factors
@@ -142,13 +142,13 @@ class _Norm:
     ) -> tuple[Array, Array]:
         # |Σ b z| is at most the product of their lengths.
         length = xp.sqrt(xp.sum(linear * linear, axis=1, keepdims=True))
-        return _by_squares(xp, quadratic, length, xp.sqrt(xp.sum(size * size, keepdims=True)))
+        return _bound_by_squares(xp, quadratic, length, xp.sqrt(xp.sum(size * size, keepdims=True)))
 
-    def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
+    def second_moments(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
         quadratic, linear, ones = sums
         return quadratic[0, :] - xp.sum((2.0 * linear - ones * means) * means, axis=1)
 
-    def packed(self, xp: Namespace, second: Array) -> Array:
+    def pack_moments(self, xp: Namespace, second: Array) -> Array:
         del xp
         return second[:, None]
 
@@ -161,7 +161,7 @@ class _Products:
     def count(self, d: int) -> int:
         return d * (d + 1) // 2
 
-    def features(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
+    def pairs(self, ops: BlockOps, y: Array) -> list[tuple[Array, Array | None]]:
         if ops.axis == 0:
             return [(y[j : j + 1, :], y[: j + 1, :]) for j in range(y.shape[0])]
         return [(y[:, j : j + 1], y[:, : j + 1]) for j in range(y.shape[1])]
@@ -174,67 +174,69 @@ class _Products:
         del d
         return 0
 
-    def slope(self, xp: Namespace, quadratic: Array, z: Array) -> Array:
-        # A product of two different features stands for both of its places in the matrix.
-        matrices = _unpacked(xp, xp.matrix_transpose(quadratic), z.shape[1])
+    def gradient(self, xp: Namespace, quadratic: Array, z: Array) -> Array:
+        # A product of two different features stands for both of its entries in the matrix.
+        matrices = _unpack_triangles(xp, xp.matrix_transpose(quadratic), z.shape[1])
         diagonal = xp.linalg.diagonal(matrices) * z
         return xp.matmul(matrices, z[:, :, None])[:, :, 0] + diagonal
 
-    def parameters(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
+    def coefficients(self, xp: Namespace, means: Array, factors: Array) -> tuple[Array, ...]:
         precisions = xp.matmul(factors, xp.matrix_transpose(factors))
         standardized = xp.matmul(means[:, None, :], factors)
         linear = xp.matmul(standardized, xp.matrix_transpose(factors))[:, 0, :]
         half_norms = 0.5 * xp.sum(standardized[:, 0, :] * standardized[:, 0, :], axis=1)
-        # A product of two different features stands for both of its places in the matrix.
+        # A product of two different features stands for both of its entries in the matrix.
         doubled = xp.triu(xp.ones_like(precisions), k=1) + 1.0
-        return -0.5 * _packed(xp, precisions * doubled), linear, half_norms
+        return -0.5 * _pack_triangles(xp, precisions * doubled), linear, half_norms
 
     def bound(
         self, xp: Namespace, quadratic: Array, linear: Array, size: Array
     ) -> tuple[Array, Array]:
-        # |2 y z| is at most s y² + z² / s for any s > 0. Row sums of the absolute matrix for s come
-        # near its eigenvector, whose products are as small as can be.
-        matrices = _unpacked(xp, xp.matrix_transpose(quadratic), linear.shape[1])
+        # |2 y z| is at most s y² + z² / s for any s > 0. The leading eigenvector of the absolute
+        # matrix would give the smallest s; the row sums come near it.
+        matrices = _unpack_triangles(xp, xp.matrix_transpose(quadratic), linear.shape[1])
         matrices = 0.5 * (matrices + linalg.diagonal_matrix(xp, xp.linalg.diagonal(matrices)))
         sums = xp.sum(matrices, axis=2)
-        slopes = xp.matmul(matrices, sums[:, :, None])[:, :, 0] / sums
-        return _by_squares(xp, slopes, linear, size)
+        coefficients = xp.matmul(matrices, sums[:, :, None])[:, :, 0] / sums
+        return _bound_by_squares(xp, coefficients, linear, size)
 
-    def about(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
+    def second_moments(self, xp: Namespace, sums: tuple[Array, ...], means: Array) -> Array:
         quadratic, linear, ones = sums
-        second = _unpacked(xp, quadratic, means.shape[1])
+        second = _unpack_triangles(xp, quadratic, means.shape[1])
         cross = (linear - 0.5 * ones * means)[:, :, None] * means[:, None, :]
         return second - (cross + xp.matrix_transpose(cross))
 
-    def packed(self, xp: Namespace, second: Array) -> Array:
-        # Of a covariance matrix that components share it is one for all of them.
-        return _packed(xp, second if second.ndim == 3 else second[None, :, :])
+    def pack_moments(self, xp: Namespace, second: Array) -> Array:
+        # A covariance matrix that components share has the sums of all of them.
+        return _pack_triangles(xp, second if second.ndim == 3 else second[None, :, :])
 
 
 SQUARES, NORM, PRODUCTS = _Squares(), _Norm(), _Products()
 
 
-def _by_squares(xp: Namespace, slopes: Array, linear: Array, size: Array) -> tuple[Array, Array]:
+def _bound_by_squares(
+    xp: Namespace, quadratic: Array, linear: Array, size: Array
+) -> tuple[Array, Array]:
     """Bounds that are linear in squares: |b z| is at most |b| (z² / a + a) / 2 for any a > 0."""
-    size = size + xp.max(1.0 / xp.sqrt(2.0 * slopes), axis=0)
+    size = size + xp.max(1.0 / xp.sqrt(2.0 * quadratic), axis=0)
     linear, size = 0.5 * linear, size[None, :]
-    return slopes + linear / size, xp.sum(linear * size, axis=1)
+    return quadratic + linear / size, xp.sum(linear * size, axis=1)
 
 
-def _packed(xp: Namespace, matrices: Array) -> Array:
+def _pack_triangles(xp: Namespace, matrices: Array) -> Array:
     """Upper triangles (k, d (d + 1) / 2) of matrices (k, d, d), column after column."""
     return xp.concat([matrices[:, : j + 1, j] for j in range(matrices.shape[-1])], axis=1)
 
 
-def _unpacked(xp: Namespace, triangles: Array, d: int) -> Array:
+def _unpack_triangles(xp: Namespace, triangles: Array, d: int) -> Array:
     """Symmetric matrices (k, d, d) of upper triangles (d (d + 1) / 2, k)."""
-    flat = xp.asarray(_places(d))
+    flat = xp.asarray(_triangle_indices(d))
     matrices = xp.reshape(xp.take(triangles, flat, axis=0), (d, d, triangles.shape[1]))
     return xp.permute_dims(matrices, (2, 0, 1))
 
 
 @functools.cache
-def _places(d: int) -> list[int]:
-    """Where the entries of a symmetric matrix stand in its upper triangle, column after column."""
+def _triangle_indices(d: int) -> list[int]:
+    """Index of each entry of a symmetric matrix in its upper triangle, column after column."""
     pairs = [(min(i, j), max(i, j)) for i in range(d) for j in range(d)]
     return [j * (j + 1) // 2 + i for i, j in pairs]

@@ -5,26 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.namespace import Space
-from estep_xp.families.gaussian.moments import (
-    GaussianMoments,
-    centred_squares,
-    trace,
-)
-from estep_xp.families.gaussian.parameters import (
-    checked_means,
-    checked_variances,
-    variances_of,
-)
+from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
+from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares, trace
+from estep_xp.families.gaussian.parameters import variances_of
 from estep_xp.families.gaussian.quadratic import NORM
-from estep_xp.families.gaussian.residual import (
-    Standardizer,
-    by_variances,
-)
+from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
-from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 
 
 class SphericalGaussian(IndependentGaussian, MeansVariances):
@@ -47,30 +35,25 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
 
     __slots__ = ()
 
-    @property
-    def covariances(self) -> Array:
-        """Variances of the components, shape (k,)."""
-        return variances_of(self.variances)
+    _quadratic = NORM
+    _variances_ndim = 1
+    _second_moment = staticmethod(trace)
 
     @property
     def precisions(self) -> Array:
         """Reciprocals of the variances, shape (k,)."""
         return 1.0 / variances_of(self.variances)
 
-    def _checked(self, space: Space) -> Self:
-        means = checked_means(space, self.means, ("k", "d"))
-        variances = checked_variances(space, self.variances, means.shape[:1])
-        return type(self)(means, variances)
+    @property
+    def covariances(self) -> Array:
+        """Variances of the components, shape (k,)."""
+        return variances_of(self.variances)
 
-    _quadratic = NORM
-
-    def _standardizer(self, ops: BlockOps) -> Standardizer:
+    def _residual_form(self, ops: BlockOps) -> ResidualForm:
         log_determinants = self.means.shape[1] * ops.xp.log(self.variances)
-        return by_variances(ops, self.means, self.variances, log_determinants)
+        return ResidualForm.from_variances(ops, self.means, self.variances, log_determinants)
 
-    _second_moment = staticmethod(trace)
-
-    def _scatter(
+    def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]
@@ -81,7 +64,3 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means, xp.zeros_like(means[:, 0]) + xp.mean(variances))
-
-    def _n_parameters(self) -> int:
-        k, d = self.means.shape
-        return int(k * d + k)

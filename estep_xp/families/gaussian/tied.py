@@ -7,35 +7,21 @@ from typing import TYPE_CHECKING, Any, Self
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.arrays.block import expand_rows
-from estep_xp.arrays.namespace import Space
-from estep_xp.families.gaussian.moments import (
-    GaussianMoments,
-    centred_products,
-    products,
-)
-from estep_xp.families.gaussian.parameters import (
-    checked_factors,
-    checked_means,
-    covariances_of,
-    factorized,
-    precisions_of,
-)
+from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
+from estep_xp.families.gaussian.moments import GaussianMoments, centred_products, products
+from estep_xp.families.gaussian.parameters import covariances_of, factorize, precisions_of
 from estep_xp.families.gaussian.product_form import (
-    Natural,
-    centred,
-    natural,
-    restored,
-    sums_over_rows,
+    ProductForm,
+    build_product_form,
+    centre_rows,
+    restore_order,
+    sum_over_rows,
 )
 from estep_xp.families.gaussian.quadratic import NORM
-from estep_xp.families.gaussian.residual import (
-    Standardizer,
-    by_factors,
-)
+from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
-from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
 
 
 class TiedGaussian(DependentGaussian, MeansFactors):
@@ -64,6 +50,9 @@ class TiedGaussian(DependentGaussian, MeansFactors):
 
     __slots__ = ()
 
+    _quadratic = NORM  # of rows that are standardised first
+    _factor_axes = ("d", "d")
+
     @classmethod
     def from_covariance(cls, means: ArrayLike, covariance: ArrayLike) -> Self:
         """Components from their common covariance matrix, factorised here once.
@@ -91,7 +80,7 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         >>> ex.TiedGaussian.from_covariance([[0.0], [1.0]], [[4.0]]).precision_cholesky
         array([[0.5]])
         """
-        return cls(*factorized(means, covariance, "covariance", ("d", "d")))
+        return cls(*factorize(means, covariance, "covariance", ("d", "d")))
 
     @classmethod
     def from_precision(cls, means: ArrayLike, precision: ArrayLike) -> Self:
@@ -121,64 +110,57 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         array([[0.5]])
         """
         named = "precision", ("d", "d")
-        return cls(*factorized(means, precision, *named, linalg.precision_factor))
-
-    @property
-    def covariances(self) -> Array:
-        """Covariance matrix of all components, shape (d, d)."""
-        return covariances_of(self.precision_cholesky, ("d", "d"))
+        return cls(*factorize(means, precision, *named, linalg.precision_factor))
 
     @property
     def precisions(self) -> Array:
         """Precision matrix of all components, shape (d, d)."""
-        return precisions_of(self.precision_cholesky, ("d", "d"))
+        return precisions_of(self.precision_cholesky, self._factor_axes)
 
-    def _checked(self, space: Space) -> Self:
-        means = checked_means(space, self.means, ("k", "d"))
-        d = means.shape[1]
-        return type(self)(means, checked_factors(space, self.precision_cholesky, (d, d)))
+    @property
+    def covariances(self) -> Array:
+        """Covariance matrix of all components, shape (d, d)."""
+        return covariances_of(self.precision_cholesky, self._factor_axes)
 
-    _quadratic = NORM  # of rows that are standardised first
-
-    def _standardizer(self, ops: BlockOps) -> Standardizer:
-        means, factor, log_normalizer = by_factors(
+    def _residual_form(self, ops: BlockOps) -> ResidualForm:
+        means, factor, log_normalizer = ResidualForm.from_factors(
             ops, self.means, self.precision_cholesky[None, :, :]
         )
         log_normalizers = ops.xp.broadcast_to(log_normalizer, means.shape[:1])
-        return Standardizer(means, factor, log_normalizers)
+        return ResidualForm(means, factor, log_normalizers)
 
-    def _natural(self, ops: BlockOps, residual: Standardizer) -> Natural | None:
+    def _product_form(self, ops: BlockOps, residual: ResidualForm) -> ProductForm | None:
         means, factors, log_normalizers = residual
         ones = ops.xp.ones_like(log_normalizers)
-        return natural(ops, NORM, means, ones, log_normalizers, rotation=factors[0, :, :])
+        return build_product_form(
+            ops, NORM, means, ones, log_normalizers, rotation=factors[0, :, :]
+        )
 
-    _second_moment = staticmethod(products)
-
-    def _moments_by_features(
-        self, ops: BlockOps, natural: Natural, x: Array, features: Array, responsibilities: Array
+    def _moments_by_products(
+        self, ops: BlockOps, form: ProductForm, x: Array, terms: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
         # Not of the standardised rows but of the rows themselves; and with one covariance matrix,
         # products of features are summed with the responsibilities of all components at once.
-        del features
+        del terms
         xp = ops.xp
-        z = centred(ops, natural, x)
+        z = centre_rows(ops, form, x)
         total = xp.sum(responsibilities, axis=ops.axis)
         second = products(xp, z * expand_rows(total, ops.axis), z, ops.axis)
-        linear = xp.matrix_transpose(sums_over_rows(ops, responsibilities, z))
+        linear = xp.matrix_transpose(sum_over_rows(ops, responsibilities, z))
         counts = xp.sum(ops.widen(responsibilities), axis=1 - ops.axis)[:, None]
-        cross = xp.matmul(xp.matrix_transpose(linear - 0.5 * counts * natural.means), natural.means)
+        cross = xp.matmul(xp.matrix_transpose(linear - 0.5 * counts * form.means), form.means)
         second = second - (cross + xp.matrix_transpose(cross))
-        first = restored(ops, natural, linear - counts * natural.means, 1)
-        both = (first, restored(ops, natural, second, 0, 1))
+        first = restore_order(ops, form, linear - counts * form.means, 1)
+        both = (first, restore_order(ops, form, second, 0, 1))
         return tuple(xp.astype(a, x.dtype, copy=False) for a in both)
 
-    def _moments_of(
-        self, ops: BlockOps, prepared: Standardizer, x: Array, responsibilities: Array
+    def _moments_by_residuals(
+        self, ops: BlockOps, form: ResidualForm, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        first, second = super()._moments_of(ops, prepared, x, responsibilities)
+        first, second = super()._moments_by_residuals(ops, form, x, responsibilities)
         return first, ops.xp.sum(second, axis=0)
 
-    def _scatter(
+    def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
         shift = moments.first / counts[:, None]
@@ -187,13 +169,9 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         covariance = centred_products(xp, moments.second / total, shifts, floor)
         return self.means + shift, covariance
 
-    def _keeping(self, xp: Namespace, old: Any, lost: Array) -> Self:
-        return self._replace(means=xp.where(lost[:, None], old.means, self.means))
+    def _restore_empty(self, xp: Namespace, old: Any, empty: Array) -> Self:
+        return self._replace(means=xp.where(empty[:, None], old.means, self.means))
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means, linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances)))
-
-    def _n_parameters(self) -> int:
-        k, d = self.means.shape
-        return int(k * d + d * (d + 1) // 2)

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components, expand_rows
-from estep_xp.arrays.namespace import Space
-from estep_xp.families.gaussian.moments import (
-    GaussianMoments,
-    centred_squares,
-)
-from estep_xp.families.gaussian.parameters import (
-    checked_means,
-    checked_variances,
-    variances_of,
-)
-from estep_xp.families.gaussian.product_form import (
-    Natural,
-    natural,
-)
+from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
+from estep_xp.families.gaussian.parameters import variances_of
+from estep_xp.families.gaussian.product_form import ProductForm, build_product_form
 from estep_xp.families.gaussian.quadratic import SQUARES
-from estep_xp.families.gaussian.residual import (
-    Standardizer,
-    by_variances,
-    log_density,
-    standardize,
-)
+from estep_xp.families.gaussian.residual import ResidualForm, log_density, standardize
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
-from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 
 
 class UnivariateGaussian(IndependentGaussian, MeansVariances):
@@ -53,62 +36,50 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
 
     __slots__ = ()
 
+    _quadratic = SQUARES
+    _variances_ndim = 1
     _n_axes = 1
-
-    @property
-    def covariances(self) -> Array:
-        """Variances of the components, shape (k,)."""
-        return variances_of(self.variances)
 
     @property
     def precisions(self) -> Array:
         """Reciprocals of the variances, shape (k,)."""
         return 1.0 / variances_of(self.variances)
 
-    def _checked(self, space: Space) -> Self:
-        means = checked_means(space, self.means, ("k",))
-        return type(self)(means, checked_variances(space, self.variances, means.shape))
+    @property
+    def covariances(self) -> Array:
+        """Variances of the components, shape (k,)."""
+        return variances_of(self.variances)
 
-    _quadratic = SQUARES
+    def _residual_form(self, ops: BlockOps) -> ResidualForm:
+        return ResidualForm.from_variances(
+            ops, self.means, self.variances, ops.xp.log(self.variances)
+        )
 
-    def _standardizer(self, ops: BlockOps) -> Standardizer:
-        return by_variances(ops, self.means, self.variances, ops.xp.log(self.variances))
-
-    def _natural(self, ops: BlockOps, residual: Standardizer) -> Natural | None:
+    def _product_form(self, ops: BlockOps, residual: ResidualForm) -> ProductForm | None:
         means, factors, log_normalizers = residual
-        return natural(ops, SQUARES, means[:, None], factors[:, None], log_normalizers)
+        return build_product_form(ops, SQUARES, means[:, None], factors[:, None], log_normalizers)
 
-    def _log_joint(self, ops: BlockOps, prepared: Standardizer, x: Array) -> Array:
+    def _log_joint(self, ops: BlockOps, form: ResidualForm, x: Array) -> Array:
         # With a single feature all components are done at once, by broadcasting.
-        axis, (means, factors, log_normalizers) = ops.axis, prepared
+        axis, (means, factors, log_normalizers) = ops.axis, form
         residuals = expand_rows(x, axis) - expand_components(means, axis)
         standardized = standardize(ops, residuals, expand_components(factors, axis))
         return log_density(ops, ops.square_(standardized), expand_components(log_normalizers, axis))
 
-    def _moments_by_features(
-        self, ops: BlockOps, natural: Natural, x: Array, features: Array, responsibilities: Array
+    def _moments_by_products(
+        self, ops: BlockOps, form: ProductForm, x: Array, terms: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
-        both = super()._moments_by_features(ops, natural, x, features, responsibilities)
+        both = super()._moments_by_products(ops, form, x, terms, responsibilities)
         return tuple(a[:, 0] for a in both)
 
-    def _moments_of(
-        self, ops: BlockOps, prepared: Standardizer, x: Array, responsibilities: Array
+    def _moments_by_residuals(
+        self, ops: BlockOps, form: ResidualForm, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
         xp, rows = ops.xp, 1 - ops.axis
-        residuals = expand_rows(x, ops.axis) - expand_components(prepared.means, ops.axis)
+        residuals = expand_rows(x, ops.axis) - expand_components(form.means, ops.axis)
         weighted = responsibilities * residuals
         return xp.sum(weighted, axis=rows), xp.sum(weighted * residuals, axis=rows)
-
-    def _scatter(
-        self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
-    ) -> tuple[Array, Array]:
-        shift = moments.first / counts
-        mean_square = moments.second / counts
-        return self.means + shift, centred_squares(xp, mean_square, shift * shift, floor)
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means[:, 0], xp.zeros_like(means[:, 0]) + variances)
-
-    def _n_parameters(self) -> int:
-        return 2 * self._n_components()
