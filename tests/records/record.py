@@ -1,7 +1,8 @@
-"""One record a family: parameters at random and a float64 reference density. Laws run over all.
+"""What the tests need to know of a family, and small problems made of it.
 
-The references come from scipy.stats and share no code with the library. They take the parameters
-as the library gets them, already rounded to the dtype under test.
+The references come from scipy.stats, from textbooks, and from 50-digit arithmetic; they share no
+code with the library. They take the parameters as the library gets them, already rounded to the
+dtype under test.
 """
 
 from __future__ import annotations
@@ -11,30 +12,67 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy.special import logsumexp
 
 import estep_xp as ex
+from tests import oracle
 from tests.backends import Backend
 
-Params = dict[str, np.ndarray]
+Params = dict[str, np.ndarray]  # fields of a family, or what else goes by a name
+
+
+class Slopes(NamedTuple):
+    """Log-densities (n, k), and their derivatives (n, k, ...) by x and by each field.
+
+    Observations that are counts or kinds have no derivative: None.
+    """
+
+    log_density: np.ndarray
+    by_x: np.ndarray | None
+    by_field: Params
 
 
 @dataclass(frozen=True)
 class Record:
-    """A family and what the tests need to know of it."""
+    """A family and its references: every law, backend, gradient and EM test runs over these.
+
+    Fields without a default have to be answered; `slopes` and `maximize` only by families whose
+    gradients and M-steps have closed forms.
+    """
 
     name: str
     family: Any
     random: Callable[[int, int, int], Params]  # seed, k, d -> fields of the family, float64
-    log_density: Callable[[np.ndarray, Params], np.ndarray]  # x, fields -> (n, k)
-    covariances: Callable[[Params], np.ndarray]
-    univariate: bool = False
+    data: Callable[[int, int, int], np.ndarray]  # seed, n, d -> observations like those, float64
+    draw: Callable[..., tuple[np.ndarray, Params]]  # hypothesis' draw, n, k, d -> x and fields
+    log_density: Callable[[np.ndarray, Params], np.ndarray]  # x, fields -> (n, k) in float64
+    # The same to 50 digits, and the largest term of each; the latter in float64, too.
+    exact_log_density: Callable[[np.ndarray, Params], tuple[np.ndarray, np.ndarray]]
+    largest_term: Callable[[np.ndarray, Params], np.ndarray]
+    # What a row adds to each of the moments, (n, k, ...), before it is multiplied by its share.
+    moments: Callable[[np.ndarray, Params], Params]
+    # x, responsibilities, floor of variances, old fields -> fields after an M-step
+    maximize: Callable[[np.ndarray, np.ndarray, float | None, Params], Params] | None = None
+    slopes: Callable[[np.ndarray, Params], Slopes] | None = None
+    # What M-steps are compared by: fields, or covariances instead of their factors.
+    estimate: Callable[[Params], Params] = dict
+    covariances: Callable[[Params], np.ndarray] | None = None  # as the family's property has them
+    shared: tuple[str, ...] = ()  # fields and moments that all components share: no axis k
+    univariate: bool = False  # x is (n,), not (n, d)
+    outside: tuple[float, ...] = ()  # finite numbers that are no observations,
+    support: str = "must be finite"  # and what is said of them
+    at_bounds: tuple[Params, list[Any]] | None = None  # of parameters, with rows some rule out
 
-    def data(self, seed: int, n: int, d: int) -> np.ndarray:
-        """Observations of the shape this family takes, spread like its random means."""
-        x = 2.0 * np.random.default_rng([seed, n, d]).standard_normal((n, d))
-        return x[:, 0] if self.univariate else x
+    @property
+    def is_gaussian(self) -> bool:
+        return self.covariances is not None
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether observations are no numbers to differentiate by."""
+        return self.slopes is not None and self.slopes(*_one(self)).by_x is None
 
     def components(self, backend: Backend, params: Params, dtype: Any = None) -> Any:
         return self.family(**{name: backend.asarray(a, dtype) for name, a in params.items()})
@@ -50,14 +88,17 @@ class Record:
 
     def magnitude(self, x: np.ndarray, weights: np.ndarray, params: Params) -> np.ndarray:
         """T of the accuracy contract |log-joint error| <= 16 eps (1 + T), (n, k)."""
-        means, factors = _factors(params)
-        residuals = np.abs(np.reshape(x, (len(x), 1, -1)) - means)
-        standardised = np.einsum("nkd,kde->nke", residuals, np.abs(factors))
-        log_diagonal = np.abs(np.log(np.diagonal(factors, axis1=-2, axis2=-1))).sum(-1)
-        constant = 0.5 * means.shape[-1] * np.log(2.0 * np.pi)
         positive = weights[weights > 0]
-        largest = max(constant, abs(np.log(weights.sum())), np.abs(np.log(positive)).max())
-        return np.maximum(np.maximum(0.5 * (standardised**2).sum(-1), log_diagonal), largest)
+        largest = max(abs(np.log(weights.sum())), np.abs(np.log(positive)).max())
+        return np.maximum(self.largest_term(x, params), largest)
+
+    def at(self, params: Params, index: Any) -> Params:
+        """Parameters, or what else goes by a name, of these components, in this order."""
+        return {name: a if name in self.shared else a[index] for name, a in params.items()}
+
+
+def _one(record: Record) -> tuple[np.ndarray, Params]:
+    return record.data(0, 1, 1), record.random(0, 1, 1)
 
 
 def rounded(params: Params, dtype: Any) -> Params:
@@ -85,11 +126,27 @@ class Problem(NamedTuple):
     params: Params
 
     def arrays(self, backend: Backend, dtype: Any = "float64") -> list[Any]:
-        """Give x, weights and the two fields of the family, native."""
+        """Give x, weights and the fields of the family, native."""
         return [backend.asarray(a, dtype) for a in (self.x, self.weights, *self.params.values())]
 
     def mixture(self, backend: Backend, dtype: Any = "float64") -> Any:
         return self.record.mixture(backend, self.weights, self.params, dtype)
+
+    def log_joint(self) -> np.ndarray:
+        return self.record.log_joint(self.x, self.weights, self.params)
+
+    def magnitude(self) -> np.ndarray:
+        return self.record.magnitude(self.x, self.weights, self.params)
+
+    def oracle(self) -> oracle.Oracle:
+        """Everything to 50 digits."""
+        exact = self.record.exact_log_density(self.x, self.params)
+        return oracle.joint(*exact, self.weights)
+
+    def at(self, index: Any) -> Problem:
+        """Return the problem with these components, in this order, each with its weight."""
+        params = self.record.at(self.params, index)
+        return self._replace(weights=self.weights[index], params=params)
 
 
 def problem(
@@ -101,107 +158,7 @@ def problem(
     return Problem(record, x, weights, rounded(record.random(seed, k, d), dtype))
 
 
-def _factors(params: Params) -> tuple[np.ndarray, np.ndarray]:
-    """Means (k, d) and precision factors (k, d, d) of any family."""
-    means = params["means"].reshape(len(params["means"]), -1)
-    k, d = means.shape
-    if "variances" in params:
-        deviations = np.sqrt(params["variances"].reshape(k, -1))
-        return means, np.eye(d) / np.broadcast_to(deviations, (k, d))[:, None, :]
-    return means, np.broadcast_to(params["precision_cholesky"], (k, d, d))
-
-
-def _random_variances(shape_of: Callable[[int, int], tuple[int, ...]]) -> Any:
-    def random(seed: int, k: int, d: int) -> Params:
-        rng = np.random.default_rng([seed, k, d])
-        means = 2.0 * rng.standard_normal((k, d))
-        return {"means": means, "variances": rng.uniform(0.5, 2.5, shape_of(k, d))}
-
-    return random
-
-
-def _random_factors(shape_of: Callable[[int, int], tuple[int, ...]]) -> Any:
-    def random(seed: int, k: int, d: int) -> Params:
-        rng = np.random.default_rng([seed, k, d])
-        means = 2.0 * rng.standard_normal((k, d))
-        above = 0.3 * np.triu(rng.standard_normal(shape_of(k, d)), 1)
-        diagonal = rng.uniform(0.6, 1.4, shape_of(k, d)) * np.eye(d)
-        return {"means": means, "precision_cholesky": above + diagonal}
-
-    return random
-
-
-def _random_univariate(seed: int, k: int, _: int) -> Params:
-    params = _random_variances(lambda k, _: (k,))(seed, k, 1)
-    return {"means": params["means"][:, 0], "variances": params["variances"]}
-
-
-def _univariate_density(x: np.ndarray, params: Params) -> np.ndarray:
-    return stats.norm.logpdf(x[:, None], params["means"], np.sqrt(params["variances"]))
-
-
-def _independent_density(x: np.ndarray, params: Params) -> np.ndarray:
-    """Spherical and diagonal: a product of univariate densities."""
-    k, d = params["means"].shape
-    variances = np.broadcast_to(params["variances"].reshape(k, -1), (k, d))
-    return stats.norm.logpdf(x[:, None, :], params["means"], np.sqrt(variances)).sum(-1)
-
-
-def _correlated_density(x: np.ndarray, params: Params) -> np.ndarray:
-    """Tied and full: scipy's multivariate normal, given the precision."""
-    means, factors = _factors(params)
-    columns = []
-    for mean, factor in zip(means, factors, strict=True):
-        covariance = stats.Covariance.from_precision(factor @ factor.T)
-        column = stats.multivariate_normal(mean, covariance).logpdf(x)
-        columns.append(np.reshape(column, len(x)))
-    return np.stack(columns, axis=1)
-
-
-def _given_variances(params: Params) -> np.ndarray:
-    return params["variances"]
-
-
-def _inverted_precision(params: Params) -> np.ndarray:
-    factor = params["precision_cholesky"]
-    return np.linalg.inv(factor @ np.swapaxes(factor, -1, -2))
-
-
-RECORDS = (
-    Record(
-        name="univariate",
-        family=ex.UnivariateGaussian,
-        random=_random_univariate,
-        log_density=_univariate_density,
-        covariances=_given_variances,
-        univariate=True,
-    ),
-    Record(
-        name="spherical",
-        family=ex.SphericalGaussian,
-        random=_random_variances(lambda k, _: (k,)),
-        log_density=_independent_density,
-        covariances=_given_variances,
-    ),
-    Record(
-        name="diagonal",
-        family=ex.DiagonalGaussian,
-        random=_random_variances(lambda k, d: (k, d)),
-        log_density=_independent_density,
-        covariances=_given_variances,
-    ),
-    Record(
-        name="tied",
-        family=ex.TiedGaussian,
-        random=_random_factors(lambda _, d: (d, d)),
-        log_density=_correlated_density,
-        covariances=_inverted_precision,
-    ),
-    Record(
-        name="full",
-        family=ex.FullGaussian,
-        random=_random_factors(lambda k, d: (k, d, d)),
-        log_density=_correlated_density,
-        covariances=_inverted_precision,
-    ),
-)
+def floats(draw: Any, shape: Any, low: float, high: float) -> np.ndarray:
+    """Let hypothesis draw numbers that both dtypes can hold."""
+    elements = st.floats(low, high, width=32, allow_subnormal=False)
+    return draw(hnp.arrays(np.float64, shape, elements=elements))
