@@ -46,8 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def family_of(item: pytest.Item) -> str | None:
     """Name the family that a test is about; None if it is not about one of several."""
-    record = item.callspec.params.get("record") if hasattr(item, "callspec") else None
-    return getattr(record, "name", None)
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    return getattr(given.get("record"), "name", None) or given.get("family")
 
 
 def is_compiled_elsewhere(item: pytest.Item) -> bool:

@@ -28,6 +28,7 @@ from tests.hard_cases import (
     problem_of,
 )
 from tests.oracle import FAMILIES, mp
+from tests.records import few_on_jax
 
 
 def log_prob(x, components):
@@ -112,6 +113,7 @@ def test_cases_are_what_their_names_say():
         assert all(row[0] < -1e308 and min(row[1:]) > -1e4 for row in log_joint)
 
 
+@few_on_jax
 @CONCRETE
 @one_program
 @by_dtype
@@ -139,6 +141,7 @@ def test_seventy_components(backend, family):
     check_odd_shape(backend, problem_of(case, family, "float32"))
 
 
+@few_on_jax
 @CONCRETE
 @one_program
 @by_dtype
@@ -152,6 +155,7 @@ def test_one_component(backend, family, dtype):
     np.testing.assert_array_equal(backend.to_numpy(result.labels), 0)
 
 
+@few_on_jax
 @CONCRETE
 @one_program
 @by_dtype
@@ -162,6 +166,7 @@ def test_one_row(backend, family, dtype):
     check_odd_shape(backend, given)
 
 
+@few_on_jax
 @CONCRETE
 @one_program
 @by_dtype
@@ -204,6 +209,7 @@ def test_zero_weights_are_exact(backend, family, dtype):
     np.testing.assert_array_equal(responsibilities[:, 0], 0.0)
 
 
+@few_on_jax
 @COMPILED
 @one_program
 @by_dtype
