@@ -25,7 +25,15 @@ from tests.fits import (
     like,
     narrow,
 )
-from tests.records import FULL, every_family, few_on_jax, gaussians_only, normalised, problem
+from tests.records import (
+    FULL,
+    every_family,
+    few_on_jax,
+    gaussians_only,
+    normalised,
+    problem,
+    with_m_step,
+)
 from tests.samples import EXAMPLES, SAMPLES
 
 # Every library
@@ -34,7 +42,7 @@ from tests.samples import EXAMPLES, SAMPLES
 @cut_short
 @libraries
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
-@every_family
+@with_m_step
 @dtypes
 def test_a_few_iterations(backend, record, dtype):
     """Against plain EM in NumPy; and what the result is made of."""
@@ -64,7 +72,7 @@ def test_a_few_iterations(backend, record, dtype):
 @few_on_jax
 @cut_short
 @libraries
-@every_family
+@with_m_step
 def test_masked_and_weighted_rows(backend, record):
     case = problem(record, n=N)
     masked = np.arange(N) % 5 == 0

@@ -87,6 +87,7 @@ def test_e_step(backend, name, family, dtype):
     check_e_step(backend, problem(name, family, dtype))
 
 
+@few_on_jax
 @pytest.mark.backends("jax_jit")
 @one_program
 @by_dtype

@@ -29,7 +29,6 @@ from tests.records import (
     TIED,
     UNIVARIATE,
     Problem,
-    every_family,
     few_on_jax,
     gaussians_only,
     normalised,
@@ -37,6 +36,7 @@ from tests.records import (
     problem,
     random_weights,
     rounded,
+    with_slopes,
 )
 
 # First derivatives
@@ -44,7 +44,7 @@ from tests.records import (
 
 @derivatives
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
-@every_family
+@with_slopes
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradient_of_the_total(backend, record, dtype):
     """By x, weights and every field; by the sample weights it is the rows' log-likelihoods."""
@@ -61,7 +61,7 @@ def test_gradient_of_the_total(backend, record, dtype):
 
 @few_on_jax
 @derivatives
-@every_family
+@with_slopes
 def test_gradient_of_responsibilities(backend, record):
     case = problem(record)
     function = weighted_responsibilities_of(record.family)
@@ -91,7 +91,7 @@ def test_gradient_without_jit(backend):
 
 @few_on_jax
 @jax_only
-@every_family
+@with_slopes
 def test_posterior_and_log_joint_gradients(backend, record):
     """The chain log_joint -> posterior differentiates as the E-step does."""
     import jax
@@ -147,7 +147,7 @@ def total_from_covariances(x, weights, means, covariances):
 
 @few_on_jax
 @jax_only
-@every_family
+@with_slopes
 def test_hessian_of_the_total(backend, record):
     """By mixture and data together, against complex steps through the closed-form gradient."""
     import jax
@@ -192,7 +192,7 @@ def test_hessian_of_the_total(backend, record):
 
 @few_on_jax
 @derivatives
-@every_family
+@with_slopes
 def test_zero_weights_have_one_sided_derivatives(backend, record):
     """The total's derivative by w_k is (sum_i p_ik / p_i - n) / sum(w), also where w_k = 0."""
     case = problem(record)._replace(weights=np.array([0.0, 1.5, 0.5]))

@@ -17,7 +17,16 @@ from tests.derivatives import (
     total_of,
 )
 from tests.fisher import assert_gradient
-from tests.records import FULL, UNIVARIATE, Problem, every_family, few_on_jax, normalised, problem
+from tests.records import (
+    FULL,
+    UNIVARIATE,
+    Problem,
+    every_family,
+    few_on_jax,
+    normalised,
+    problem,
+    with_slopes,
+)
 
 
 class LogNormal:
@@ -72,7 +81,7 @@ def test_masked_rows_add_nothing_to_the_total(backend, record):
 
 @few_on_jax
 @derivatives
-@every_family
+@with_slopes
 def test_masked_rows_have_no_gradient(backend, record):
     case = problem(record)
     x, sample_weight, kept = masked(case)

@@ -41,6 +41,7 @@ every_slope = jax.jit(jax.grad(total_in_blocks, argnums=(0, 1, 2)))
 plain_value_and_slopes = jax.jit(jax.value_and_grad(plain, argnums=(0, 1, 2)))
 
 
+@few_on_jax
 @gaussians_only
 @pytest.mark.parametrize("offset", [0.0, 1e5], ids=["features", "residuals"])
 def test_gradient_of_many_rows(record, offset):

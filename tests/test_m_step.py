@@ -33,13 +33,14 @@ from tests.records import (
     gaussians_only,
     parametrize,
     problem,
+    with_m_step,
 )
 
 # Values
 
 
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
-@every_family
+@with_m_step
 @dtypes
 def test_closed_form(backend, record, dtype):
     case = problem(record, dtype=dtype, n=N)
@@ -54,7 +55,7 @@ def test_closed_form(backend, record, dtype):
 
 @few_on_jax
 @libraries
-@every_family
+@with_m_step
 def test_closed_form_with_sample_weights(backend, record):
     case = problem(record, n=N)
     sample_weight = np.arange(N) % 4 / 2
@@ -127,7 +128,7 @@ def test_an_offset_moves_the_means_and_nothing_else(backend, record):
 
 @few_on_jax
 @libraries
-@every_family
+@with_m_step
 def test_permuting_components(backend, record):
     case = problem(record, n=N)
     order = np.array([2, 0, 1])
@@ -139,7 +140,7 @@ def test_permuting_components(backend, record):
 
 @few_on_jax
 @libraries
-@every_family
+@with_m_step
 def test_a_component_of_weight_zero_keeps_its_parameters(backend, record):
     """To the last digit, and its weight; what all components share is estimated from the others."""
     case = problem(record, n=N)

@@ -28,11 +28,11 @@ from tests.records import (
     DIAGONAL,
     FULL,
     UNIVARIATE,
-    every_family,
     few_on_jax,
     gaussians_only,
     parametrize,
     problem,
+    with_m_step,
 )
 
 ROWS = 8
@@ -126,7 +126,7 @@ def assert_derivatives(actual, expected):
 
 @few_on_jax
 @derivatives
-@every_family
+@with_m_step
 def test_derivatives_of_unrolled_em(backend, record):
     """By x, the mixture and the sample weights, through both steps, twice."""
     case = problem(record, n=ROWS)

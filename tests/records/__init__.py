@@ -35,6 +35,8 @@ def parametrize(*records: Record) -> pytest.MarkDecorator:
 
 
 every_family = parametrize(*RECORDS)
+with_slopes = parametrize(*(record for record in RECORDS if record.slopes is not None))
+with_m_step = parametrize(*(record for record in RECORDS if record.maximize is not None))
 gaussians_only = parametrize(*GAUSSIANS)
 few_on_jax = pytest.mark.few_families_on_jax  # see conftest.py
 
@@ -62,4 +64,6 @@ __all__ = [
     "problem",
     "random_weights",
     "rounded",
+    "with_m_step",
+    "with_slopes",
 ]

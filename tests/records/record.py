@@ -38,8 +38,8 @@ class Slopes(NamedTuple):
 class Record:
     """A family and its references: every law, backend, gradient and EM test runs over these.
 
-    Fields without a default have to be answered; `slopes` and `maximize` only by families whose
-    gradients and M-steps have closed forms.
+    Fields without a default have to be answered; `slopes` and `maximize` by families whose
+    gradients and M-steps are compared with closed forms (`with_slopes`, `with_m_step`).
     """
 
     name: str
@@ -56,6 +56,7 @@ class Record:
     # x, responsibilities, floor of variances, old fields -> fields after an M-step
     maximize: Callable[[np.ndarray, np.ndarray, float | None, Params], Params] | None = None
     slopes: Callable[[np.ndarray, Params], Slopes] | None = None
+    build: Callable[..., Any] | None = None  # components from arrays, where `family` takes others
     # What M-steps are compared by: fields, or covariances instead of their factors.
     estimate: Callable[[Params], Params] = dict
     covariances: Callable[[Params], np.ndarray] | None = None  # as the family's property has them
@@ -75,7 +76,8 @@ class Record:
         return self.slopes is not None and self.slopes(*_one(self)).by_x is None
 
     def components(self, backend: Backend, params: Params, dtype: Any = None) -> Any:
-        return self.family(**{name: backend.asarray(a, dtype) for name, a in params.items()})
+        build = self.build or self.family
+        return build(**{name: backend.asarray(a, dtype) for name, a in params.items()})
 
     def mixture(self, backend: Backend, weights: Any, params: Params, dtype: Any = None) -> Any:
         components = self.components(backend, params, dtype)
