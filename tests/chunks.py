@@ -9,15 +9,13 @@ import pytest
 
 import estep_xp as ex
 from tests.backends import BACKENDS, Backend
-from tests.families import RECORDS, Record, problem
+from tests.records import FULL, Record, problem
 
 dask = pytest.importorskip("dask", reason="dask is not installed")
 da = pytest.importorskip("dask.array", reason="dask.array is not installed")
 
 
 lazily = BACKENDS["dask"].call  # under a scheduler that refuses to compute anything
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
-FULL = RECORDS[-1]
 N, K, D = 1000, 3, 4
 
 

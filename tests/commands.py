@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
+import io
 import math
 import os
 import pty
@@ -13,9 +14,12 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
+import warnings
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -75,13 +79,48 @@ def start(*arguments, folder=None, environment=None, command=COMMAND, **options)
         )
 
 
-def run(*arguments, stdin=None, **options):
-    """Run the command and return its exit code, standard output and standard error."""
+def run(*arguments, stdin=None, folder=None, **options):
+    """Run the command and return its exit code, standard output and standard error.
+
+    A process of its own takes a second to start. It is worth that where the environment, a shell
+    or a stream matters, which `options` say: `command=COMMAND` asks for nothing else.
+    """
+    if not options:
+        return _run_here(arguments, stdin or b"", folder or ROOT)
+    options["folder"] = folder
     if stdin is not None:
         options["stdin"] = subprocess.PIPE
     process = start(*arguments, **options)
     stdout, stderr = process.communicate(stdin, timeout=120)
     return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
+
+
+def _run_here(arguments, stdin, folder):
+    """Run the command in this process, on files for its streams, with nobody else's settings."""
+    with contextlib.ExitStack() as stack:
+        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        given.write(stdin)
+        given.seek(0)
+        stack.enter_context(contextlib.chdir(folder))
+        stack.enter_context(mock.patch.dict(os.environ, ENVIRONMENT, clear=True))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        streams = {
+            "stdin": io.TextIOWrapper(given, encoding="utf-8"),
+            "stdout": io.TextIOWrapper(out, encoding="utf-8", write_through=True),
+            "stderr": io.TextIOWrapper(err, encoding="utf-8", errors="backslashreplace"),
+        }
+        replaced = {"argv": ["estep-xp", *map(str, arguments)]} | streams
+        for name, value in replaced.items():
+            stack.enter_context(mock.patch.object(sys, name, value))
+        code = main()
+        written = []
+        for name, file in (("stdout", out), ("stderr", err)):
+            streams[name].flush()
+            file.seek(0)
+            written.append(file.read().decode())
+        return code, *written
 
 
 def succeed(*arguments, **options):
@@ -197,6 +236,7 @@ def interrupt(process, name):
 
 PROBE = """
 import sys
+import tempfile
 from estep_xp.__main__ import main
 {before}
 sys.argv = ["estep-xp", *{arguments!r}]

@@ -11,21 +11,20 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.families import RECORDS
 
 N, K, D = 5, 3, 2
 SAMPLE_WEIGHT = np.array([0.5, 2.0, 1.0, 0.25, 1.5])
 MATRIX = np.random.default_rng(0).standard_normal((N, K))
 
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 jax_only = pytest.mark.backends("jax")
 derivatives = pytest.mark.backends("jax_jit", "torch")
 
 
 @functools.cache
 def total_of(family):
-    def total(x, weights, first, second, sample_weight):
-        mixture = ex.Mixture(weights, family(first, second))
+    def total(x, weights, *fields_and_sample_weight):
+        *fields, sample_weight = fields_and_sample_weight
+        mixture = ex.Mixture(weights, family(*fields))
         return ex.log_likelihood(x, mixture, sample_weight=sample_weight)
 
     return total
@@ -33,8 +32,9 @@ def total_of(family):
 
 @functools.cache
 def weighted_responsibilities_of(family):
-    def weighted(x, weights, first, second, matrix):
-        step = ex.e_step(x, ex.Mixture(weights, family(first, second)))
+    def weighted(x, weights, *fields_and_matrix):
+        *fields, matrix = fields_and_matrix
+        step = ex.e_step(x, ex.Mixture(weights, family(*fields)))
         return (step.responsibilities * matrix).sum()
 
     return weighted

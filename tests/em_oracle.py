@@ -1,8 +1,7 @@
 """Expected statistics, M-step and EM in plain float64 NumPy: what the library is compared with.
 
 Everything is computed from the rows and the responsibilities of the reference densities of
-``families.py``, the way a textbook writes it (Bishop 2006, eqs. 9.24 to 9.26): the covariances are
-scatters about the new means. Nothing here is centred, cut into blocks or factorised cleverly.
+``records``, whose M-steps are a textbook's. Nothing here is cut into blocks or factorised cleverly.
 """
 
 from __future__ import annotations
@@ -11,106 +10,57 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.families import Params, Problem, Record, normalised
+from tests.records import Params, Problem, normalised
 
 
-class Sums(NamedTuple):
-    """The fields of ``Statistics`` but the mixture; and the sums of the same terms' sizes."""
-
-    log_likelihood: np.ndarray
-    n_rows: np.ndarray
-    counts: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-
-
-def statistics(case: Problem, sample_weight: np.ndarray | None = None) -> tuple[Sums, Sums]:
-    """Add up what the rows contribute; and how large the contributions are."""
-    record, x, weights, params = case
-    s = np.ones(len(x)) if sample_weight is None else sample_weight
-    joint = record.log_joint(x, weights, params)
-    responsibilities, log_likelihood = normalised(joint)
+def statistics(case: Problem, sample_weight: np.ndarray | None = None) -> tuple[Params, Params]:
+    """Add up what the rows contribute, under the names of its sums; and the terms' sizes."""
+    s = np.ones(len(case.x)) if sample_weight is None else sample_weight
+    responsibilities, log_likelihood = normalised(case.log_joint())
     r = s[:, None] * responsibilities
-    z = np.reshape(x, (len(x), 1, -1)) - np.reshape(params["means"], (len(weights), -1))
+    moments = case.record.moments(case.x, case.params)
+    sizes = {name: np.abs(a) for name, a in moments.items()}
     return (
-        _sums(record, s, log_likelihood, r, z),
-        _sums(record, s, np.abs(log_likelihood), r, np.abs(z)),
+        _sums(case, s, log_likelihood, r, moments),
+        _sums(case, s, np.abs(log_likelihood), r, sizes),
     )
 
 
 def _sums(
-    record: Record, s: np.ndarray, log_likelihood: np.ndarray, r: np.ndarray, z: np.ndarray
-) -> Sums:
-    first = np.einsum("nk,nkd->kd", r, z)
-    products = np.einsum("nk,nkd,nke->kde", r, z, z)
-    second = {
-        "univariate": lambda: products[:, 0, 0],
-        "spherical": lambda: np.trace(products, axis1=1, axis2=2),
-        "diagonal": lambda: np.diagonal(products, axis1=1, axis2=2),
-        "tied": lambda: products.sum(axis=0),
-        "full": lambda: products,
-    }[record.name]()
-    first = first[:, 0] if record.univariate else first
-    return Sums(s @ log_likelihood, s.sum(), r.sum(axis=0), first, second)
+    case: Problem, s: np.ndarray, log_likelihood: np.ndarray, r: np.ndarray, moments: Params
+) -> Params:
+    sums = {"log_likelihood": s @ log_likelihood, "n_rows": s.sum(), "counts": r.sum(axis=0)}
+    for name, a in moments.items():
+        summed = np.einsum("nk,nk...->k...", r, a)
+        sums[name] = summed.sum(axis=0) if name in case.record.shared else summed
+    return sums
 
 
 class Estimate(NamedTuple):
-    """What an M-step gives, the covariances in the shape of the family's property."""
+    """What an M-step gives, parameters as ``Record.estimate`` has them."""
 
     weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-
-
-def maximized(
-    record: Record, x: np.ndarray, responsibilities: np.ndarray, floor: float | None
-) -> Estimate:
-    """Estimate from responsibilities (n, k), already multiplied by sample weights."""
-    rows = np.reshape(x, (len(x), -1))
-    counts = responsibilities.sum(axis=0)
-    means = responsibilities.T @ rows / counts[:, None]
-    z = rows[:, None, :] - means
-    scatter = np.einsum("nk,nkd,nke->kde", responsibilities, z, z)
-    covariances = scatter / counts[:, None, None]
-    d = rows.shape[1]
-    floors = np.full(d, floor) if floor is not None else _default_floors(rows, responsibilities)
-    mean_floor = floors.mean()
-    covariances = {
-        "univariate": lambda: covariances[:, 0, 0] + mean_floor,
-        "spherical": lambda: np.trace(covariances, axis1=1, axis2=2) / d + mean_floor,
-        "diagonal": lambda: np.diagonal(covariances, axis1=1, axis2=2) + floors,
-        "tied": lambda: scatter.sum(axis=0) / counts.sum() + np.diag(floors),
-        "full": lambda: covariances + np.diag(floors),
-    }[record.name]()
-    means = means[:, 0] if record.univariate else means
-    return Estimate(counts / counts.sum(), means, covariances)
-
-
-def _default_floors(rows: np.ndarray, responsibilities: np.ndarray) -> np.ndarray:
-    """A millionth of the variance of each feature over all rows."""
-    weights = responsibilities.sum(axis=1)
-    mean = np.average(rows, axis=0, weights=weights)
-    return 1e-6 * np.average((rows - mean) ** 2, axis=0, weights=weights)
-
-
-def fields(estimate: Estimate, record: Record) -> Params:
-    """Turn an estimate into the two fields of its family."""
-    _, means, covariances = estimate
-    if record.name not in ("tied", "full"):
-        return {"means": means, "variances": covariances}
-    inverse = np.linalg.inv(np.linalg.cholesky(covariances))
-    return {"means": means, "precision_cholesky": np.swapaxes(inverse, -1, -2)}
+    values: Params
 
 
 def m_step(
     case: Problem, sample_weight: np.ndarray | None = None, floor: float | None = 1e-6
-) -> Estimate:
-    """Run one E-step and one M-step."""
-    record, x, weights, params = case
-    responsibilities, _ = normalised(record.log_joint(x, weights, params))
+) -> Problem:
+    """Run one E-step and one M-step: the problem at the new mixture."""
+    r, _ = normalised(case.log_joint())
     if sample_weight is not None:
-        responsibilities = sample_weight[:, None] * responsibilities
-    return maximized(record, x, responsibilities, floor)
+        r = sample_weight[:, None] * r
+    counts = r.sum(axis=0)
+    params = case.record.maximize(case.x, r, floor, case.params)
+    return case._replace(weights=counts / counts.sum(), params=params)
+
+
+def estimate(
+    case: Problem, sample_weight: np.ndarray | None = None, floor: float | None = 1e-6
+) -> Estimate:
+    """Give what an M-step estimates."""
+    new = m_step(case, sample_weight, floor)
+    return Estimate(new.weights, case.record.estimate(new.params))
 
 
 def em(
@@ -120,8 +70,6 @@ def em(
     s = np.ones(len(case.x)) if sample_weight is None else sample_weight
     heights = []
     for _ in range(n_iter):
-        estimate = m_step(case, s, floor)
-        case = case._replace(weights=estimate.weights, params=fields(estimate, case.record))
-        rows = normalised(case.record.log_joint(case.x, case.weights, case.params))[1]
-        heights.append(s @ rows)
+        case = m_step(case, s, floor)
+        heights.append(s @ normalised(case.log_joint())[1])
     return case, np.array(heights)

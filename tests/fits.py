@@ -7,14 +7,11 @@ import pytest
 
 import estep_xp as ex
 from tests.backends import BACKENDS
-from tests.families import RECORDS
+from tests.records import FULL, UNIVARIATE, parametrize
 
 N, K, D = 30, 3, 2
 
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
-two_families = pytest.mark.parametrize(
-    "record", [RECORDS[0], RECORDS[-1]], ids=lambda record: record.name
-)
+two_families = parametrize(UNIVARIATE, FULL)
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 concrete = pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "jax", "torch")
 # jit costs a compilation each time; test_em_compiled.py has what is compiled.

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import logsumexp
 
 import estep_xp as ex
-from tests import oracle
-from tests.oracle import FAMILIES
+from tests.oracle import FLOAT64_SLACK
+from tests.records import Params, Record, rounded
 
 # The same examples on every run. The fixture ``backend`` has no state that examples could share.
 LAW = settings(
@@ -24,15 +24,14 @@ LAW = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 numpy_only = pytest.mark.backends("numpy")  # laws of the algorithm rather than of its driver
-by_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A mixture and its rows as NumPy arrays, in the shapes of its family."""
+    """A mixture and its rows as NumPy arrays of one dtype, in the shapes of its family."""
 
-    family: str
-    fields: tuple[np.ndarray, np.ndarray]
+    record: Record
+    params: Params
     weights: np.ndarray
     x: np.ndarray
 
@@ -43,14 +42,19 @@ class Problem:
     @property
     def log_joint_bound(self):
         """How far each log-joint may be off, (n, k)."""
-        scale = oracle.float64_scale(self.family, self.fields, self.weights, self.x)
-        floor = oracle.FLOAT64_SLACK if self.dtype == np.float64 else 0.0
+        x, weights = (a.astype(np.float64) for a in (self.x, self.weights))
+        scale = self.record.magnitude(x, weights, rounded(self.params, np.float64))
+        floor = FLOAT64_SLACK if self.dtype == np.float64 else 0.0
         return np.maximum(16 * np.finfo(self.dtype).eps * (1 + scale), floor)
 
     def arguments(self, backend):
         """Return x and the mixture as the backend's arrays."""
-        components = getattr(ex, self.family)(*map(backend.asarray, self.fields))
-        return backend.data(self.x), ex.Mixture(backend.asarray(self.weights), components)
+        return backend.data(self.x), self.record.mixture(backend, self.weights, self.params)
+
+    def at(self, index):
+        """Return the problem with these components, in this order, each with its weight."""
+        params = self.record.at(self.params, index)
+        return replace(self, params=params, weights=self.weights[index])
 
 
 @dataclass(frozen=True)
@@ -140,18 +144,6 @@ def dtypes(backend):
     return st.sampled_from(["float32"] if compiles(backend) else ["float32", "float64"])
 
 
-def second_field(family, variances, above):
-    """Return the second field of a family from variances (k, d) and factors' upper entries."""
-    factors = np.triu(above, 1) + np.eye(variances.shape[1]) / np.sqrt(variances)[:, None, :]
-    return {
-        "UnivariateGaussian": variances[:, 0],
-        "SphericalGaussian": variances[:, 0],
-        "DiagonalGaussian": variances,
-        "TiedGaussian": factors[0],
-        "FullGaussian": factors,
-    }[family]
-
-
 @st.composite
 def mixing_weights(draw, backend, k):
     """Draw weights (k,) that don't sum to one; some may be zero, not all."""
@@ -163,25 +155,11 @@ def mixing_weights(draw, backend, k):
 
 
 @st.composite
-def problems(draw, backend, family, grid=None):
-    """Draw a problem; with a grid, every coordinate is a multiple of it."""
+def problems(draw, backend, record):
+    """Draw a problem of one dtype."""
     n, k, d = draw(shapes(backend))
-    d = 1 if family == "UnivariateGaussian" else d
     dtype = draw(dtypes(backend))
-    x = draw(hnp.arrays(np.float64, (n, d), elements=floats(-16, 16)))
-    means = draw(hnp.arrays(np.float64, (k, d), elements=floats(-8, 8)))
-    if grid is not None:
-        x, means = np.round(x / grid) * grid, np.round(means / grid) * grid
-    variances = 2.0 ** draw(hnp.arrays(np.float64, (k, d), elements=floats(-6, 6)))
-    above = draw(hnp.arrays(np.float64, (k, d, d), elements=floats(-2, 2)))
-    if family == "UnivariateGaussian":
-        x, means = x[:, 0], means[:, 0]
-    fields = (means.astype(dtype), second_field(family, variances, above).astype(dtype))
-    return Problem(family, fields, draw(mixing_weights(backend, k)).astype(dtype), x.astype(dtype))
-
-
-def components_at(problem, index):
-    """Return the problem with these components, in this order, each with its weight."""
-    means, second = problem.fields
-    second = second if problem.family == "TiedGaussian" else second[index]
-    return replace(problem, fields=(means[index], second), weights=problem.weights[index])
+    x, params = record.draw(draw, n, k, d)
+    params = {name: a.astype(dtype) for name, a in params.items()}
+    weights = draw(mixing_weights(backend, k)).astype(dtype)
+    return Problem(record, params, weights, x.astype(dtype))

@@ -131,7 +131,7 @@ def bound(scale, dtype):
 def mixture(family, fields, weights, x):
     """Return the oracle of a mixture: a family's name, its fields, weights (k,) and rows x."""
     log_prob, scale = gaussian(family, fields, x)
-    return _joint(log_prob, scale, weights)
+    return joint(log_prob, scale, weights)
 
 
 def posterior(log_prob, weights):
@@ -140,7 +140,7 @@ def posterior(log_prob, weights):
     scale = np.empty(log_prob.shape, dtype=object)
     for index, value in np.ndenumerate(log_prob):
         scale[index] = mp.mpf(0) if value == mp.ninf else abs(value)
-    return _joint(log_prob, scale, weights)
+    return joint(log_prob, scale, weights)
 
 
 def gaussian(family, fields, x):
@@ -160,6 +160,23 @@ def gaussian(family, fields, x):
             square, largest = _squares(residual, columns)
             log_prob[i, c] = mp.fsum(logs) - constant - square / 2
             scale[i, c] = max(constant, log_scale, largest / 2)
+    return log_prob, scale
+
+
+def add_terms(terms, x, parameter):
+    """Return log-densities (n, k) of independent features, and the scale of each.
+
+    ``terms`` lists the terms of one feature's log-density, given its observation and the number
+    that is its component's parameter.
+    """
+    rows, columns = (np.reshape(exact(a), (len(a), -1)) for a in (x, parameter))
+    log_prob = np.empty((len(rows), len(columns)), dtype=object)
+    scale = np.empty_like(log_prob)
+    for i, c in np.ndindex(*log_prob.shape):
+        kinds = list(zip(*map(terms, rows[i], columns[c]), strict=True))
+        log_prob[i, c] = mp.fsum(map(mp.fsum, kinds))
+        sizes = [mp.fsum(map(abs, kind)) for kind in kinds]
+        scale[i, c] = max([mp.mpf(0), *(size for size in sizes if size != mp.inf)])
     return log_prob, scale
 
 
@@ -287,7 +304,7 @@ def _squares(residual, columns):
     return mp.fsum(value**2 for value in signed), mp.fsum(value**2 for value in largest)
 
 
-def _joint(log_prob, scale, weights):
+def joint(log_prob, scale, weights):
     """Add the logarithms of the normalised weights, and let them enter the scale."""
     weights = exact(weights)
     log_total = mp.log(mp.fsum(weights))

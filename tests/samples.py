@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_iris, load_wine
 
 import estep_xp as ex
-from tests.families import RECORDS
+from tests.records import GAUSSIANS
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
 
@@ -42,7 +42,7 @@ def samples():
         "wine": (load_wine().data, 3),
     }
     for name, (x, k) in data.items():
-        for record in RECORDS:
+        for record in GAUSSIANS:
             if record.univariate == (x.ndim == 1):
                 yield Sample(name, x, k, record)
 

@@ -223,8 +223,14 @@ def opener(tmp_path):
 
 
 @on_linux
-@pytest.mark.parametrize("display", [{"DISPLAY": ":77"}, {"WAYLAND_DISPLAY": "w"}, {}])
-@pytest.mark.parametrize("form", ["{}", "{} %s", "no-such-browser:{}", "'::{}"])
+@pytest.mark.parametrize(
+    ("form", "display"),
+    [
+        *((form, {"DISPLAY": ":77"}) for form in ("{}", "{} %s", "no-such-browser:{}", "'::{}")),
+        ("{}", {"WAYLAND_DISPLAY": "w"}),
+        ("{} %s", {}),
+    ],
+)
 def test_the_browser_that_was_asked_for_opens(opener, display, form):
     program, seen = opener
     environment = NO_DISPLAY | display | {"BROWSER": form.format(program)}
@@ -260,8 +266,13 @@ def test_no_browser_opens(opener, arguments, environment):
 
 
 @on_linux
-@pytest.mark.parametrize("display", ["", ":77"])
-@pytest.mark.parametrize("browser", ["/no/such/browser", "'", " ", "%s", "false", "/", "\\"])
+@pytest.mark.parametrize(
+    ("browser", "display"),
+    [
+        *((browser, ":77") for browser in ("/no/such/browser", "'", " ", "%s", "false", "/", "\\")),
+        ("/no/such/browser", ""),
+    ],
+)
 def test_a_broken_browser_does_no_harm(tmp_path, display, browser):
     environment = NO_DISPLAY | {"BROWSER": browser, "DISPLAY": display, "PATH": str(tmp_path)}
     with running("--port", "0", environment=environment) as (process, address):

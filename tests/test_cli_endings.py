@@ -40,8 +40,14 @@ def stalled_run(folder, suffix=".csv"):
         yield process, out
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".npy", pytest.param(".parquet", marks=needs_pyarrow)])
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(
+    ("name", "code", "suffix"),
+    [
+        ("SIGINT", 130, ".csv"),
+        ("SIGTERM", 143, ".npy"),
+        pytest.param("SIGHUP", 129, ".parquet", marks=needs_pyarrow),
+    ],
+)
 def test_signals_end_a_run_tidily(tmp_path, name, code, suffix):
     with stalled_run(tmp_path, suffix) as (process, out):
         assert out.read_text() == "old"

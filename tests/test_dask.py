@@ -19,13 +19,12 @@ from tests.chunks import (
     chunked,
     computed,
     cut_short,
-    families,
     lazily,
     lazy_mixture,
     mixture_of,
     rows_of,
 )
-from tests.families import Record, normalised, problem
+from tests.records import Record, gaussians_only, normalised, problem
 
 dask = pytest.importorskip("dask", reason="dask is not installed")
 da = pytest.importorskip("dask.array", reason="dask.array is not installed")
@@ -34,7 +33,7 @@ da = pytest.importorskip("dask.array", reason="dask.array is not installed")
 # What a call builds.
 
 
-@families
+@gaussians_only
 def test_calls_are_lazy_and_right(record):
     """Against densities that share no code with the library."""
     x, mixture = rows_of(record), mixture_of(record)
@@ -55,7 +54,7 @@ def test_calls_are_lazy_and_right(record):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@families
+@gaussians_only
 def test_lazy_arrays_tell_what_they_will_be(record, dtype):
     mixture = mixture_of(record, dtype)
     rows = chunked(rows_of(record).astype(dtype), 300)
@@ -137,7 +136,7 @@ def test_fit_reads_each_chunk_once_an_iteration():
 
 
 @cut_short
-@families
+@gaussians_only
 def test_chunks_of_unequal_length_and_of_none(record):
     x = rows_of(record)
     assert_like_numpy(x, chunked(x, (1, 0, 600, 0, 399)), mixture_of(record))
@@ -184,7 +183,7 @@ def test_sample_weights(kind):
 
 
 @cut_short
-@families
+@gaussians_only
 def test_parameters_may_be_lazy(record):
     x = rows_of(record)
     assert_like_numpy(x, chunked(x, 300), lazy_mixture(mixture_of(record)))
@@ -193,7 +192,7 @@ def test_parameters_may_be_lazy(record):
 # Lazy statistics go on to merge and m_step.
 
 
-@families
+@gaussians_only
 def test_lazy_statistics_merge_and_give_a_mixture(record):
     x, mixture = rows_of(record), mixture_of(record)
     parts = [chunked(part, 170) for part in (x[:400], x[400:])]
@@ -206,7 +205,7 @@ def test_lazy_statistics_merge_and_give_a_mixture(record):
     assert_same(computed(step), ex.m_step(whole, variance_floor=1e-3))
 
 
-@families
+@gaussians_only
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_covariances_of_a_lazy_m_step(record, dtype):
     """They stay lazy, and are the scatter that a weighted average of NumPy gives."""

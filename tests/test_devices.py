@@ -24,12 +24,12 @@ import pytest
 
 import estep_xp as ex
 from tests.backends import BACKENDS, Backend
-from tests.families import RECORDS, Record, normalised, problem
+from tests.records import DIAGONAL, FULL, TIED, UNIVARIATE, Record, normalised, problem
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed"
 )
-DIAGONAL, FULL = (next(r for r in RECORDS if r.name == name) for name in ("diagonal", "full"))
+
 K, D = 3, 2
 PER_DEVICE = 67  # of no block's length a multiple:
 BLOCK = 16
@@ -174,7 +174,7 @@ def eight_devices() -> None:
     import jax
 
     assert len(by_rows(8).device_set) == jax.device_count() == 8
-    for record in RECORDS:
+    for record in (UNIVARIATE, TIED, FULL):  # rows (n,), a shared moment, one for each component
         check_exchanges(record)
     check_all_results(FULL)
 

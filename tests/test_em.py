@@ -9,7 +9,6 @@ import pytest
 
 import estep_xp as ex
 from tests import bad_fits, em_oracle
-from tests.families import RECORDS, normalised, problem
 from tests.fits import (
     NUMPY,
     D,
@@ -20,12 +19,20 @@ from tests.fits import (
     concrete,
     cut_short,
     dtypes,
-    families,
     fit,
     in_numpy,
     libraries,
     like,
     narrow,
+)
+from tests.records import (
+    FULL,
+    every_family,
+    few_on_jax,
+    gaussians_only,
+    normalised,
+    problem,
+    with_m_step,
 )
 from tests.samples import EXAMPLES, SAMPLES
 
@@ -35,7 +42,7 @@ from tests.samples import EXAMPLES, SAMPLES
 @cut_short
 @libraries
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
-@families
+@with_m_step
 @dtypes
 def test_a_few_iterations(backend, record, dtype):
     """Against plain EM in NumPy; and what the result is made of."""
@@ -62,9 +69,10 @@ def test_a_few_iterations(backend, record, dtype):
     assert_same_mixture(result.mixture, expected, rtol=10 * rtol)
 
 
+@few_on_jax
 @cut_short
 @libraries
-@families
+@with_m_step
 def test_masked_and_weighted_rows(backend, record):
     case = problem(record, n=N)
     masked = np.arange(N) % 5 == 0
@@ -88,7 +96,7 @@ def test_lists_and_integers(backend):
 # When it stops
 
 
-@families
+@every_family
 def test_the_rule_for_stopping(record):
     """As soon as the log-likelihood per row rises by less than tol, and no sooner."""
     case = problem(record, n=N)
@@ -132,7 +140,7 @@ def test_a_tolerance_of_zero_never_converges_by_itself():
 
 
 @cut_short
-@families
+@every_family
 def test_whole_sample_weights_are_repetitions(record):
     case = problem(record, n=N)
     times = np.arange(N) % 4
@@ -143,7 +151,7 @@ def test_whole_sample_weights_are_repetitions(record):
 
 
 @narrow
-@families
+@every_family
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_the_scale_of_sample_weights_changes_only_the_log_likelihood(record, accelerate):
     case = problem(record, n=N)
@@ -160,7 +168,7 @@ def test_the_scale_of_sample_weights_changes_only_the_log_likelihood(record, acc
 @pytest.mark.backends("numpy", "array_api_strict", "jax", "jax_jit", "torch", "dask")
 def test_criteria_with_sample_weights(backend):
     """Weights are repetitions there, too, and masked rows may hold anything."""
-    case = problem(RECORDS[-1], n=N)
+    case = problem(FULL, n=N)
     times = np.arange(N) % 4
     repeated = np.repeat(case.x, times, axis=0)
     x = case.x.copy()
@@ -211,8 +219,9 @@ def cluster_start(record, c, backend, dtype):
     return ex.Mixture(backend.asarray([0.5, 0.5], dtype), components)
 
 
+@few_on_jax
 @pytest.mark.backends("numpy", "jax")
-@families
+@gaussians_only
 @pytest.mark.parametrize("c", [0.0, 1e4, 1e6])
 def test_float32_offsets(backend, record, c):
     """Variances within 2 % of the float64 fit without an offset."""
@@ -273,8 +282,9 @@ def test_bad_input_is_refused_with_the_place(backend, case):
     bad_fits.assert_refused(backend, case)
 
 
+@few_on_jax
 @concrete
-@families
+@gaussians_only
 def test_rows_of_no_density_are_refused(backend, record):
     case = problem(record, n=N)
     x = case.x.copy()

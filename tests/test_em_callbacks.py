@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.families import RECORDS, problem
 from tests.fits import N, assert_same_fit, cut_short, fit
+from tests.records import UNIVARIATE, problem
 from tests.samples import SAMPLES
 
 
@@ -123,4 +123,4 @@ def test_progress_needs_rich(monkeypatch):
 )
 def test_callback_and_progress_are_refused_under_jit(backend, option):
     with pytest.raises(TypeError, match=r"callback and progress .*jit"):
-        fit(backend, problem(RECORDS[0], n=N), max_iter=5, **option)
+        fit(backend, problem(UNIVARIATE, n=N), max_iter=5, **option)

@@ -7,13 +7,11 @@ import pytest
 
 import estep_xp as ex
 from tests import em_oracle
-from tests.families import RECORDS, problem
 from tests.fits import (
     NUMPY,
     N,
     assert_same_fit,
     cut_short,
-    families,
     fit,
     in_numpy,
     jax_only,
@@ -21,15 +19,17 @@ from tests.fits import (
     one_program,
     two_families,
 )
+from tests.records import FULL, UNIVARIATE, every_family, few_on_jax, problem
 
 # Compiled
 
 COMPILED = {"tol": 1e-3, "max_iter": 60, "variance_floor": 0.01}
 
 
+@few_on_jax
 @pytest.mark.backends("jax_jit")
 @one_program
-@families
+@every_family
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_jit_is_the_same_as_without(backend, record, accelerate):
     """The same iterations and numbers; the history is padded with NaN."""
@@ -59,9 +59,10 @@ def test_nan_never_converges(backend, record, accelerate):
     assert np.isnan(result.history).all()
 
 
+@few_on_jax
 @jax_only
 @one_program
-@families
+@every_family
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_eager_jax_is_the_same_as_numpy(backend, record, accelerate):
     case = problem(record, n=N)
@@ -127,7 +128,7 @@ def test_a_compiled_result_is_a_pytree_of_arrays(backend):
     """In float32, too, and against plain EM in NumPy."""
     import jax
 
-    case = problem(RECORDS[-1], dtype="float32", n=N)
+    case = problem(FULL, dtype="float32", n=N)
     result = fit(backend, case, "float32", max_iter=4, tol=0.0, variance_floor=0.01)
     _, heights = em_oracle.em(case, 4, floor=0.01)
     np.testing.assert_allclose(result.history, heights, rtol=1e-4)
@@ -145,7 +146,7 @@ def test_tolerance_and_floor_may_be_traced(backend):
     import jax
     import jax.numpy as jnp
 
-    case = problem(RECORDS[0], n=N)
+    case = problem(UNIVARIATE, n=N)
     x, mixture = backend.data(case.x), case.mixture(backend)
 
     def one(tol, floor):
@@ -173,7 +174,7 @@ def fitted_height(family, max_iter, **options):
 @jax_only
 @pytest.mark.parametrize(
     ("record", "accelerate"),
-    [(RECORDS[0], True), (RECORDS[-1], False)],
+    [(UNIVARIATE, True), (FULL, False)],
     ids=["univariate, accelerated", "full"],
 )
 def test_a_fit_has_derivatives(backend, record, accelerate):
@@ -199,7 +200,7 @@ def test_a_fit_has_derivatives(backend, record, accelerate):
 def test_a_fit_that_stops_early_has_the_derivative_of_its_iterations(backend):
     import jax
 
-    case = problem(RECORDS[0], n=N)
+    case = problem(UNIVARIATE, n=N)
     arrays = case.arrays(backend)
     result = ex.fit(arrays[0], case.mixture(backend), tol=1e-3)
     assert result.converged
@@ -215,7 +216,7 @@ def test_settings_may_be_traced_beside_concrete_rows(backend):
     import jax
     import jax.numpy as jnp
 
-    case = problem(RECORDS[0], n=N)
+    case = problem(UNIVARIATE, n=N)
     x, mixture = backend.data(case.x), case.mixture(backend)
     tols = [1e-2, 1e-6]
     counts = jax.vmap(lambda tol: ex.fit(x, mixture, tol=tol).n_iter)(jnp.asarray(tols))

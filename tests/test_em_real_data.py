@@ -9,8 +9,8 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 import estep_xp as ex
-from tests.families import problem
-from tests.fits import NUMPY, cut_short, families, fit
+from tests.fits import NUMPY, cut_short, fit
+from tests.records import gaussians_only, problem
 from tests.samples import SAMPLES, real_data
 
 
@@ -127,7 +127,7 @@ def test_acceleration_saves_iterations():
 
 
 @cut_short
-@families
+@gaussians_only
 def test_acceleration_falls_back_where_it_leaps_too_far(record):
     """Shapeless data, where extrapolations often overshoot: never lower, and no slower."""
     counts = [0, 0]

@@ -28,6 +28,7 @@ from tests.hard_cases import (
     problem_of,
 )
 from tests.oracle import FAMILIES, mp
+from tests.records import few_on_jax
 
 
 def log_prob(x, components):
@@ -86,6 +87,7 @@ def test_e_step(backend, name, family, dtype):
     check_e_step(backend, problem(name, family, dtype))
 
 
+@few_on_jax
 @pytest.mark.backends("jax_jit")
 @one_program
 @by_dtype
@@ -112,6 +114,7 @@ def test_cases_are_what_their_names_say():
         assert all(row[0] < -1e308 and min(row[1:]) > -1e4 for row in log_joint)
 
 
+@few_on_jax
 @CONCRETE
 @one_program
 @by_dtype
@@ -139,6 +142,7 @@ def test_seventy_components(backend, family):
     check_odd_shape(backend, problem_of(case, family, "float32"))
 
 
+@few_on_jax
 @CONCRETE
 @one_program
 @by_dtype
@@ -152,6 +156,7 @@ def test_one_component(backend, family, dtype):
     np.testing.assert_array_equal(backend.to_numpy(result.labels), 0)
 
 
+@few_on_jax
 @CONCRETE
 @one_program
 @by_dtype
@@ -162,6 +167,7 @@ def test_one_row(backend, family, dtype):
     check_odd_shape(backend, given)
 
 
+@few_on_jax
 @CONCRETE
 @one_program
 @by_dtype
@@ -204,6 +210,7 @@ def test_zero_weights_are_exact(backend, family, dtype):
     np.testing.assert_array_equal(responsibilities[:, 0], 0.0)
 
 
+@few_on_jax
 @COMPILED
 @one_program
 @by_dtype

@@ -20,6 +20,7 @@ from tests.hard_cases import (
     problem,
     problem_of,
 )
+from tests.records import few_on_jax
 
 
 def overflowing(family, dtype):
@@ -53,6 +54,7 @@ def call_degenerate(backend, count, first, function, *arguments):
     return result
 
 
+@few_on_jax
 @COMPILED
 @one_program
 @by_dtype
@@ -63,6 +65,7 @@ def test_rows_of_zero_density(backend, family, dtype):
     check_degenerate(backend, result, given.oracle, dtype, [1, 4])
 
 
+@few_on_jax
 @COMPILED
 @one_program
 @by_dtype
@@ -87,6 +90,7 @@ def test_posterior_of_nothing(backend, dtype):
     check_degenerate(backend, result, oracle.posterior(values, mixing), dtype, [2, 3, 5])
 
 
+@few_on_jax
 @COMPILED
 @one_program
 @by_dtype

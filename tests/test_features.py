@@ -12,14 +12,15 @@ import pytest
 import estep_xp as ex
 from estep_xp.execution.numpy import driver, ops
 from estep_xp.families.gaussian import error_bound, product_form
-from tests import families, oracle
+from tests import oracle
 from tests.oracle import FAMILIES
+from tests.records import FULL, GAUSSIANS, TIED, few_on_jax, gaussians_only, random_weights
 
 EPS = float(np.finfo(np.float64).eps)
 OPS = ops.NumpyOps(np, many_rows=True)
 N = 1200  # enough rows for features to be made
 
-by_family = pytest.mark.parametrize("record", families.RECORDS, ids=lambda record: record.name)
+by_family = gaussians_only
 by_spread = pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
 
 
@@ -29,7 +30,7 @@ def draw(record, spread, n=N, k=4, d=6, seed=0):
     params["means"] = spread * params["means"]
     rng = np.random.default_rng(seed)
     x = params["means"][rng.integers(k, size=n)]
-    return x + rng.normal(size=x.shape), families.random_weights(seed, k), params
+    return x + rng.normal(size=x.shape), random_weights(seed, k), params
 
 
 def by_features(components, x):
@@ -210,7 +211,7 @@ def test_float32_rows_are_evaluated_in_double_precision(record):
     oracle.assert_log_joint(joint[:20], exact, "float32")
 
 
-CORRELATED = [record for record in families.RECORDS if record.name in ("tied", "full")]
+CORRELATED = [TIED, FULL]
 
 
 @pytest.mark.parametrize("size", [10.0, 1e3, 1e5])
@@ -229,7 +230,7 @@ def test_factors_with_large_entries_off_their_diagonals(record, size):
     noise = rng.normal(size=(N, d, 1))
     x = np.linalg.solve(np.swapaxes(np.broadcast_to(factors, (k, d, d)), 1, 2)[component], noise)
     x = params["means"][component] + x[..., 0]
-    weights = families.random_weights(0, k)
+    weights = random_weights(0, k)
     joint = ex.log_joint(x, ex.Mixture(weights, record.family(**params)))[:40]
     exact = oracle.mixture(name_of(record), tuple(params.values()), weights, x[:40])
     oracle.assert_log_joint(joint, exact, "float64")
@@ -262,11 +263,12 @@ def test_jax_is_as_exact(record, dtype, spread):
     oracle.assert_log_joint(joint, exact, dtype)
 
 
+@few_on_jax
 @jax_too
 @pytest.mark.parametrize(
     ("record", "compiled"),
-    [(record, i % 2 == 1) for i, record in enumerate(families.RECORDS)],
-    ids=[record.name for record in families.RECORDS],
+    [(record, i % 2 == 1) for i, record in enumerate(GAUSSIANS)],
+    ids=[record.name for record in GAUSSIANS],
 )
 def test_jax_asks_once_for_all_rows(record, compiled):
     import jax
@@ -293,6 +295,7 @@ def gradient_of_one_in_a_batch():
     return jax.jit(gradient)
 
 
+@few_on_jax
 @jax_too
 @by_family
 @pytest.mark.parametrize("far", [False, True])
@@ -314,7 +317,7 @@ def test_derivatives_are_those_of_the_residual_form(record, far):
         np.testing.assert_allclose(whole, a + b, rtol=1e-9, atol=1e-9 * float(np.abs(a + b).max()))
 
 
-assert {name_of(record) for record in families.RECORDS} == set(FAMILIES)
+assert {name_of(record) for record in GAUSSIANS} == set(FAMILIES)
 
 
 def second_moments(x, weights, means, factors):
@@ -337,7 +340,7 @@ def second_moments(x, weights, means, factors):
 @pytest.mark.parametrize("spread", [0.3, 2.0, 3.0, 30.0, 3e3])
 def test_jax_sums_moments_by_features_where_they_are_exact(spread, dtype):
     """From a spread of 3 on they are not."""
-    record = next(one for one in families.RECORDS if one.family is ex.FullGaussian)
+    record = FULL
     x, weights, params = draw(record, spread, d=12)
     x, weights = x.astype(dtype), weights.astype(dtype)
     params = {name: np.asarray(a, dtype) for name, a in params.items()}
@@ -353,7 +356,7 @@ def test_jax_sums_moments_by_features_where_they_are_exact(spread, dtype):
 @jax_too
 def test_jax_sums_moments_of_rows_out_of_reach_by_residuals():
     """A row whose squares overflow is no part of a component that it does not belong to."""
-    record = next(one for one in families.RECORDS if one.family is ex.FullGaussian)
+    record = FULL
     d = 12
     x = np.random.default_rng(0).standard_normal((N, d))
     x[7] = 1e155

@@ -9,11 +9,10 @@ import pytest
 
 import estep_xp as ex
 from tests.backends import BACKENDS
-from tests.families import RECORDS
+from tests.records import GAUSSIANS, gaussians_only, parametrize
 
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 concrete = pytest.mark.backends("numpy", "array_api_strict", "jax", "torch")
-matrices = pytest.mark.parametrize("record", RECORDS[3:], ids=lambda record: record.name)
+matrices = parametrize(*GAUSSIANS[3:])
 
 NUMPY = BACKENDS["numpy"]
 
@@ -84,7 +83,7 @@ def test_both_in_one_warning():
     assert "not converged after 3 iterations" in text
 
 
-@families
+@gaussians_only
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_nothing_is_said_of_good_fits(record, accelerate):
     x = blobs(record.univariate, away=6.0)

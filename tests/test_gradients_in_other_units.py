@@ -7,7 +7,7 @@ import pytest
 
 import estep_xp as ex
 from tests.derivatives import D, K, N, derivatives, differentiate, jax_only, total_of
-from tests.families import RECORDS, problem
+from tests.records import GAUSSIANS, UNIVARIATE, parametrize, problem
 
 
 def total_by_covariances(x, weights, means, covariances):
@@ -54,7 +54,7 @@ def test_covariances_in_other_units(backend, total, dtype, unit):
 @units
 def test_weights_in_other_units(backend, dtype, unit):
     """Weights need not sum to 1, nor be near it."""
-    case = problem(RECORDS[0])
+    case = problem(UNIVARIATE)
     case = case._replace(weights=np.array([0.5, 0.0, 2.0]))
 
     def by_weights(unit, dtype):
@@ -70,7 +70,7 @@ def test_weights_in_other_units(backend, dtype, unit):
 
 @jax_only
 @units
-@pytest.mark.parametrize("record", RECORDS[:3], ids=lambda record: record.name)
+@parametrize(*GAUSSIANS[:3])
 def test_forward_derivative_by_variances_in_other_units(record, backend, dtype, unit):
     """Forward mode meets dP/dv before the residual: it must not be asked for alone."""
     import jax
@@ -125,7 +125,7 @@ def test_zero_weight_of_a_component_more_likely_by_far(backend, dtype, largest):
     arrays = [backend.asarray([x], dtype), weights]
     arrays += [backend.asarray([0.0, x], dtype), backend.asarray([1.0, 1.0], dtype)]
     ones = backend.asarray([1.0], dtype)
-    actual = differentiate(backend, total_of(RECORDS[0].family), arrays, ones)[1]
+    actual = differentiate(backend, total_of(UNIVARIATE.family), arrays, ones)[1]
     distance = float(np.asarray([x], dtype)[0])
     bound = 16 * np.finfo(dtype).eps * (1 + largest)
     np.testing.assert_allclose(actual[1], np.exp(distance**2 / 2), rtol=2 * bound)

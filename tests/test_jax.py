@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.families import RECORDS
-from tests.textbook import assert_trees_close, case_of, families, ours, plain, plain_rows
+from tests.records import FULL, UNIVARIATE, few_on_jax, gaussians_only
+from tests.textbook import assert_trees_close, case_of, ours, plain, plain_rows
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 jnp = jax.numpy
@@ -41,7 +41,8 @@ every_slope = jax.jit(jax.grad(total_in_blocks, argnums=(0, 1, 2)))
 plain_value_and_slopes = jax.jit(jax.value_and_grad(plain, argnums=(0, 1, 2)))
 
 
-@families
+@few_on_jax
+@gaussians_only
 @pytest.mark.parametrize("offset", [0.0, 1e5], ids=["features", "residuals"])
 def test_gradient_of_many_rows(record, offset):
     """Blocks with a rest, by either form of the densities, and by everything at once."""
@@ -96,7 +97,8 @@ def test_blocks_leave_no_rest_where_they_can(n):
         assert size == n or 1800 <= size <= 4000
 
 
-@families
+@few_on_jax
+@gaussians_only
 def test_second_derivatives(record):
     x, mixture = case_of(record)
     weight = jnp.asarray([0.5, 2.0, 1.0, 0.25, 1.5])
@@ -106,7 +108,7 @@ def test_second_derivatives(record):
 
 def test_transformations():
     """Forward mode, batches inside and outside, rematerialisation, and a step of a scan."""
-    x, mixture = case_of(RECORDS[-1])
+    x, mixture = case_of(FULL)
     batch = jnp.stack([x, 2 * x])
     direction = jax.tree.map(jnp.ones_like, mixture)
     for transformed in (
@@ -178,7 +180,8 @@ def test_gradient_of_a_users_family():
 # Scores, information, standard errors
 
 
-@families
+@few_on_jax
+@gaussians_only
 def test_scores(record):
     """A row each, which add up to the gradient."""
     x, mixture = case_of(record)
@@ -186,7 +189,8 @@ def test_scores(record):
     assert_trees_close(actual, jax.jit(jax.jacobian(plain_rows, argnums=1))(x, mixture))
 
 
-@families
+@few_on_jax
+@gaussians_only
 def test_observed_information(record):
     """By weights but the last, means, and the second field; its triangles row by row."""
     x, mixture = case_of(record, n=40)
@@ -254,7 +258,7 @@ def test_standard_errors_beside_a_bootstrap():
 
 
 def test_no_standard_errors_off_the_maximum():
-    x, mixture = case_of(RECORDS[0])
+    x, mixture = case_of(UNIVARIATE)
     with pytest.raises(ValueError, match="observed information at this mixture is not positive"):
         ej.standard_errors(x, mixture)
     errors = jax.jit(ej.standard_errors)(x, mixture)
@@ -264,7 +268,8 @@ def test_no_standard_errors_off_the_maximum():
 # Parameters without bounds
 
 
-@families
+@few_on_jax
+@gaussians_only
 def test_unconstrained_round_trip(record):
     _, mixture = case_of(record)
     mixture = mixture._replace(weights=mixture.weights / mixture.weights.sum())

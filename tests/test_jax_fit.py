@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.families import RECORDS
+from tests.records import FULL, UNIVARIATE
 from tests.textbook import assert_trees_close, case_of
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
@@ -23,7 +23,7 @@ def fit_case(record, n=60):
 
 
 def test_em_step_is_an_iteration_of_fit():
-    x, mixture, weight = fit_case(RECORDS[-1])
+    x, mixture, weight = fit_case(FULL)
     actual = ej.em_step(mixture, x, sample_weight=weight, variance_floor=0.01)
     with pytest.warns(ex.ConvergenceWarning):
         expected = ex.fit(x, mixture, sample_weight=weight, variance_floor=0.01, max_iter=1)
@@ -32,7 +32,7 @@ def test_em_step_is_an_iteration_of_fit():
 
 @pytest.mark.filterwarnings("ignore::estep_xp.ConvergenceWarning")
 @pytest.mark.parametrize(
-    ("record", "iterations"), [(RECORDS[0], 600), (RECORDS[-1], 200)], ids=["univariate", "full"]
+    ("record", "iterations"), [(UNIVARIATE, 600), (FULL, 200)], ids=["univariate", "full"]
 )
 def test_implicit_derivatives(record, iterations):
     """By rows, weights of rows and the floor: as those of all iterations; and both modes agree.
@@ -61,7 +61,7 @@ def test_implicit_derivatives(record, iterations):
     actual, result = jax.jit(jax.grad(implicit, argnums=(0, 1, 2), has_aux=True))(*arguments)
     assert bool(result.at_fixed_point)
     assert bool(result.regular)
-    if record is RECORDS[0]:
+    if record is UNIVARIATE:
         expected = jax.jit(jax.grad(unrolled, argnums=(0, 1, 2)))(*arguments)
         assert_trees_close(actual, expected, 1e-5, 1e-6)
         ones = jax.tree.map(jnp.ones_like, arguments)
@@ -81,7 +81,7 @@ def test_implicit_derivatives(record, iterations):
 
 
 def test_fit_tells_when_it_is_not_to_be_believed():
-    x, mixture, _ = fit_case(RECORDS[0])
+    x, mixture, _ = fit_case(UNIVARIATE)
     early = ej.fit(x, mixture, max_iter=2)
     assert not bool(early.at_fixed_point)
     assert not bool(early.converged)

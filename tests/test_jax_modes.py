@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.families import RECORDS, problem
+from tests.records import FULL, GAUSSIANS, UNIVARIATE, few_on_jax, gaussians_only, problem
 
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 jax_only = pytest.mark.backends("jax")
 
 
@@ -49,7 +48,7 @@ def compare(actual, expected):
 @jax_only
 @pytest.mark.parametrize(  # few rows, and enough for other forms of densities
     ("record", "n"),
-    [*((record, 1200) for record in RECORDS), (RECORDS[0], 12), (RECORDS[-1], 12)],
+    [*((record, 1200) for record in GAUSSIANS), (UNIVARIATE, 12), (FULL, 12)],
     ids=lambda a: getattr(a, "name", str(a)),
 )
 def test_no_promotion_of_ranks(backend, record, n):
@@ -65,7 +64,7 @@ def test_no_promotion_of_ranks(backend, record, n):
 def test_initialize_without_promotion_of_ranks(backend):
     import jax
 
-    x = backend.asarray(problem(RECORDS[-1], n=12).x)
+    x = backend.asarray(problem(FULL, n=12).x)
     expected = ex.initialize(x, 2, ex.FullGaussian, seed=0)
     with jax.numpy_rank_promotion("raise"):
         compare(ex.initialize(x, 2, ex.FullGaussian, seed=0), expected)
@@ -76,7 +75,7 @@ def test_initialize_without_promotion_of_ranks(backend):
 def test_from_covariances_without_promotion_of_ranks(backend, name):
     import jax
 
-    record = next(record for record in RECORDS if record.name == name)
+    record = next(record for record in GAUSSIANS if record.name == name)
     make = getattr(record.family, "from_covariance" if name == "tied" else "from_covariances")
     params = problem(record).params
     means, covariances = (backend.asarray(a) for a in (params["means"], record.covariances(params)))
@@ -91,7 +90,7 @@ def test_the_functions_of_jax_without_promotion_of_ranks(backend):
 
     import estep_xp.jax as ej
 
-    case = problem(RECORDS[-1], n=12)
+    case = problem(FULL, n=12)
     x, mixture = backend.asarray(case.x), case.mixture(backend)
     with jax.numpy_rank_promotion("raise"):
         for function in (ej.scores, ej.standard_errors, lambda x, m: ej.fit(x, m, max_iter=3)):
@@ -105,7 +104,7 @@ def test_a_compiled_fit_while_jax_looks_for_nan(backend, derivative):
     """Then no NaN stands for the steps that were not taken, but the last total goes on."""
     import jax
 
-    case = problem(RECORDS[0], n=12)
+    case = problem(UNIVARIATE, n=12)
     x, mixture = backend.asarray(case.x), case.mixture(backend)
 
     def total(mixture):
@@ -127,9 +126,10 @@ def test_a_compiled_fit_while_jax_looks_for_nan(backend, derivative):
     np.testing.assert_array_equal(history[n_iter:], np.full(50 - n_iter, before[n_iter - 1]))
 
 
+@few_on_jax
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # four iterations are enough
 @jax_only
-@families
+@gaussians_only
 def test_results_while_jax_looks_for_nan(backend, record):
     """What a choice did not take, and what is thrown away, may hold NaN; results do not."""
     import jax

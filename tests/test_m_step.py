@@ -10,7 +10,6 @@ from sklearn.mixture._gaussian_mixture import _estimate_gaussian_parameters
 import estep_xp as ex
 from tests import bad_fits, em_oracle
 from tests.backends import BACKENDS
-from tests.families import RECORDS, problem
 from tests.m_steps import (
     FLOOR,
     LEFT,
@@ -20,17 +19,28 @@ from tests.m_steps import (
     dtypes,
     em_step,
     estimate_of,
-    families,
     libraries,
     step,
     with_a_far_component,
+)
+from tests.records import (
+    FULL,
+    GAUSSIANS,
+    TIED,
+    UNIVARIATE,
+    every_family,
+    few_on_jax,
+    gaussians_only,
+    parametrize,
+    problem,
+    with_m_step,
 )
 
 # Values
 
 
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
-@families
+@with_m_step
 @dtypes
 def test_closed_form(backend, record, dtype):
     case = problem(record, dtype=dtype, n=N)
@@ -39,26 +49,27 @@ def test_closed_form(backend, record, dtype):
     assert type(mixture.components) is record.family
     for array in (mixture.weights, *mixture.components):
         backend.assert_like(array, dtype)
-    expected = em_oracle.m_step(case, floor=FLOOR)
-    assert_estimate(estimate_of(backend, mixture), expected, dtype)
+    expected = em_oracle.estimate(case, floor=FLOOR)
+    assert_estimate(estimate_of(backend, record, mixture), expected, dtype)
 
 
+@few_on_jax
 @libraries
-@families
+@with_m_step
 def test_closed_form_with_sample_weights(backend, record):
     case = problem(record, n=N)
     sample_weight = np.arange(N) % 4 / 2
-    expected = em_oracle.m_step(case, sample_weight, FLOOR)
+    expected = em_oracle.estimate(case, sample_weight, FLOOR)
     mixture = step(backend, case, sample_weight=sample_weight)
-    assert_estimate(estimate_of(backend, mixture), expected)
+    assert_estimate(estimate_of(backend, record, mixture), expected)
     # Only their proportions count.
     mixture = step(backend, case, sample_weight=1000 * sample_weight)
-    assert_estimate(estimate_of(backend, mixture), expected)
+    assert_estimate(estimate_of(backend, record, mixture), expected)
 
 
 def test_a_floor_is_added():
     """As it is, whatever the units; of the default there is more in test_units.py."""
-    case = problem(RECORDS[0], n=N)
+    case = problem(UNIVARIATE, n=N)
     backend = BACKENDS["numpy"]
     statistics = ex.expected_statistics(case.x, case.mixture(backend))
     variances = [
@@ -68,10 +79,9 @@ def test_a_floor_is_added():
 
 
 @concrete
-@pytest.mark.parametrize("name", ["tied", "full"])
+@parametrize(TIED, FULL)
 @dtypes
-def test_matrices_are_exactly_symmetric_and_factors_triangular(backend, name, dtype):
-    (record,) = (record for record in RECORDS if record.name == name)
+def test_matrices_are_exactly_symmetric_and_factors_triangular(backend, record, dtype):
     components = step(backend, problem(record, dtype=dtype, n=N), dtype).components
     covariances = backend.to_numpy(components.covariances)
     np.testing.assert_array_equal(covariances, np.swapaxes(covariances, -1, -2))
@@ -82,7 +92,7 @@ def test_matrices_are_exactly_symmetric_and_factors_triangular(backend, name, dt
 KINDS = {"spherical": "spherical", "diagonal": "diag", "tied": "tied", "full": "full"}
 
 
-@pytest.mark.parametrize("record", RECORDS[1:], ids=lambda record: record.name)
+@parametrize(*GAUSSIANS[1:])
 @pytest.mark.parametrize("floor", [0.0, 1e-6, 0.1])
 def test_parity_with_scikit_learn(record, floor):
     """From the same responsibilities, with ``reg_covar`` in the place of ``variance_floor``."""
@@ -98,8 +108,9 @@ def test_parity_with_scikit_learn(record, floor):
     np.testing.assert_allclose(mixture.components.covariances, covariances, rtol=1e-12, atol=1e-14)
 
 
+@few_on_jax
 @pytest.mark.backends("numpy", "jax", "torch")
-@families
+@gaussians_only
 def test_an_offset_moves_the_means_and_nothing_else(backend, record):
     """In float32, a million away: weights and covariances are the same to the last bit."""
     case = problem(record, dtype="float32", n=N)
@@ -115,45 +126,55 @@ def test_an_offset_moves_the_means_and_nothing_else(backend, record):
     np.testing.assert_allclose(one, other - offset, rtol=0, atol=1 / 16)  # half its last digit
 
 
+@few_on_jax
 @libraries
-@families
+@with_m_step
 def test_permuting_components(backend, record):
     case = problem(record, n=N)
     order = np.array([2, 0, 1])
-    params = {
-        name: a if (record.name, name) == ("tied", "precision_cholesky") else a[order]
-        for name, a in case.params.items()
-    }
-    permuted = step(backend, case._replace(weights=case.weights[order], params=params))
-    weights, means, covariances = em_oracle.m_step(case, floor=FLOOR)
-    covariances = covariances if record.name == "tied" else covariances[order]
-    expected = em_oracle.Estimate(weights[order], means[order], covariances)
-    assert_estimate(estimate_of(backend, permuted), expected)
+    permuted = step(backend, case.at(order))
+    weights, values = em_oracle.estimate(case, floor=FLOOR)
+    expected = em_oracle.Estimate(weights[order], record.at(values, order))
+    assert_estimate(estimate_of(backend, record, permuted), expected)
 
 
+@few_on_jax
 @libraries
-@families
+@with_m_step
+def test_a_component_of_weight_zero_keeps_its_parameters(backend, record):
+    """To the last digit, and its weight; what all components share is estimated from the others."""
+    case = problem(record, n=N)
+    mixture = step(backend, case._replace(weights=case.weights * [1.0, 0.0, 1.0]))
+    assert backend.to_numpy(mixture.weights)[1] == 0.0
+    for name, field in mixture.components._asdict().items():
+        if name not in record.shared:
+            np.testing.assert_array_equal(backend.to_numpy(field)[1], case.params[name][1])
+    weights, values = estimate_of(backend, record, mixture)
+    others = em_oracle.Estimate(weights[LEFT], record.at(values, LEFT))
+    assert_estimate(others, em_oracle.estimate(case.at(LEFT), floor=FLOOR))
+
+
+@few_on_jax
+@libraries
+@gaussians_only
 @dtypes
 def test_a_component_that_lost_its_rows(backend, record, dtype):
     """It keeps its parameters, with weight zero; the others are as if it had never been."""
     far, without = with_a_far_component(record, dtype)
     mixture = step(backend, far, dtype)
     assert backend.to_numpy(mixture.weights)[1] == 0.0
-    means = backend.to_numpy(mixture.components.means)
-    np.testing.assert_array_equal(means[1], far.params["means"][1])
-    second = backend.to_numpy(mixture.components[1])
-    if record.name != "tied":
-        np.testing.assert_array_equal(second[1], list(far.params.values())[1][1])
-        second = second[LEFT]
-    one = em_oracle.Estimate(backend.to_numpy(mixture.weights)[LEFT], means[LEFT], second)
-    if "precision_cholesky" in far.params:
-        second = second.astype(float)
-        one = one._replace(covariances=np.linalg.inv(second @ np.swapaxes(second, -1, -2)))
-    assert_estimate(one, em_oracle.m_step(without, floor=FLOOR), dtype)
+    for name, field in mixture.components._asdict().items():
+        if name not in record.shared:
+            kept = backend.to_numpy(field)[1]
+            np.testing.assert_array_equal(kept, far.params[name][1])
+    weights, values = estimate_of(backend, record, mixture)
+    others = em_oracle.Estimate(weights[LEFT], record.at(values, LEFT))
+    assert_estimate(others, em_oracle.estimate(without, floor=FLOOR), dtype)
 
 
+@few_on_jax
 @pytest.mark.backends("numpy", "jax_jit")
-@families
+@gaussians_only
 def test_a_lost_component_stays_lost(backend, record):
     far, _ = with_a_far_component(record)
     mixture = step(backend, far)
@@ -172,8 +193,9 @@ def test_bad_input_is_refused_with_the_place(backend, case):
     bad_fits.assert_refused(backend, case)
 
 
+@few_on_jax
 @pytest.mark.backends("jax_jit", "dask")
-@families
+@every_family
 def test_lazy_statistics_of_no_rows_show(backend, record):
     case = problem(record, n=N)
     mixture = step(backend, case._replace(x=case.x[:0]))
@@ -181,15 +203,14 @@ def test_lazy_statistics_of_no_rows_show(backend, record):
 
 
 @concrete
-@pytest.mark.parametrize("name", ["tied", "full"])
-def test_a_constant_feature_needs_a_floor(backend, name):
+@parametrize(TIED, FULL)
+def test_a_constant_feature_needs_a_floor(backend, record):
     """No covariance matrix is positive definite then; with a floor it is the floor."""
-    (record,) = (record for record in RECORDS if record.name == name)
     case = problem(record, n=N)
     params = case.params | {"means": case.params["means"] * [1.0, 0.0]}
     case = case._replace(x=case.x * [1.0, 0.0], params=params)
     statistics = ex.expected_statistics(backend.data(case.x), case.mixture(backend))
-    words = r"covariances\[0\] is" if name == "full" else r"covariances is"
+    words = r"covariances\[0\] is" if record is FULL else r"covariances is"
     with pytest.raises(ValueError, match=rf"{words} not positive definite; raise variance_floor"):
         ex.m_step(statistics, variance_floor=0.0)
     components = ex.m_step(statistics, variance_floor=0.25).components
@@ -199,7 +220,7 @@ def test_a_constant_feature_needs_a_floor(backend, name):
 
 
 @concrete
-@pytest.mark.parametrize("record", RECORDS[:3], ids=lambda record: record.name)
+@parametrize(*GAUSSIANS[:3])
 def test_equal_rows_need_a_floor(backend, record):
     """A variance of 0 is refused here, before the next E-step refuses it."""
     case = problem(record, n=N)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import estep_xp as ex
 from tests.backends import BACKENDS
-from tests.families import problem
+from tests.records import every_family, few_on_jax, problem
 from tests.sums import (
     D,
     K,
@@ -19,7 +19,6 @@ from tests.sums import (
     assert_sums,
     concrete,
     dtypes,
-    families,
     jax_only,
     libraries,
     numbers,
@@ -33,8 +32,9 @@ LAW = settings(derandomize=True, database=None, deadline=None, max_examples=25)
 # merge
 
 
+@few_on_jax
 @libraries
-@families
+@every_family
 @dtypes
 def test_merged_pieces_are_the_whole(backend, record, dtype):
     case = problem(record, dtype=dtype, n=2 * N)
@@ -42,8 +42,9 @@ def test_merged_pieces_are_the_whole(backend, record, dtype):
     assert_sums(backend, backend.call(ex.merge, *pieces), case, dtype)
 
 
+@few_on_jax
 @libraries
-@families
+@every_family
 def test_merging_no_rows_changes_nothing(backend, record):
     """The identity, to the last digit, from either side."""
     case = problem(record, n=N)
@@ -55,7 +56,7 @@ def test_merging_no_rows_changes_nothing(backend, record):
             np.testing.assert_array_equal(value, numbers(backend, some)[name])
 
 
-@families
+@every_family
 @LAW
 @given(data=st.data())
 def test_merge_is_associative_and_commutative(record, data):

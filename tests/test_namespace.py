@@ -15,7 +15,7 @@ import pytest
 
 import estep_xp as ex
 from tests.backends import BACKENDS
-from tests.families import RECORDS, normalised
+from tests.records import UNIVARIATE, normalised
 
 MEANS, VARIANCES, WEIGHTS = [0.0, 3.0, 5.0], [1.0, 2.0, 0.5], [0.2, 0.3, 0.5]
 X = [0.25, 1.5, 4.0, 7.0]
@@ -24,7 +24,7 @@ X = [0.25, 1.5, 4.0, 7.0]
 def reference_of(x, weights=WEIGHTS, means=MEANS, variances=VARIANCES):
     """Responsibilities and log-likelihoods by scipy, in float64."""
     params = {"means": np.array(means), "variances": np.array(variances)}
-    log_joint = RECORDS[0].log_joint(np.array(x), np.array(weights), params)
+    log_joint = UNIVARIATE.log_joint(np.array(x), np.array(weights), params)
     return ex.EStep(*normalised(log_joint))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import estep_xp as ex
 from tests.bad_input import INF, NAN
-from tests.families import RECORDS, normalised
+from tests.records import UNIVARIATE, normalised
 
 
 def assert_warns_once(call, count, first):
@@ -62,7 +62,7 @@ def assert_degenerate(backend, step):
     assert np.all(log_likelihood[[3, 6, 8]] == -INF)
     assert np.all(np.isnan(responsibilities[[3, 6, 8]]))
     params = {"means": np.array([0.0, 2.0]), "variances": np.array([1.0, 2.0])}
-    expected = normalised(RECORDS[0].log_joint(FAR[NEAR], np.array([0.5, 0.5]), params))
+    expected = normalised(UNIVARIATE.log_joint(FAR[NEAR], np.array([0.5, 0.5]), params))
     np.testing.assert_allclose(responsibilities[NEAR], expected[0], rtol=1e-14)
     np.testing.assert_allclose(log_likelihood[NEAR], expected[1], rtol=1e-14)
 

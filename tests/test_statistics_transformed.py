@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import estep_xp as ex
-from tests.families import RECORDS, normalised, problem
 from tests.fisher import assert_gradient
-from tests.sums import SAMPLE_WEIGHT, D, K, N, _weighted, assert_sums, families, jax_only, take
+from tests.records import (
+    FULL,
+    UNIVARIATE,
+    few_on_jax,
+    gaussians_only,
+    normalised,
+    parametrize,
+    problem,
+)
+from tests.sums import SAMPLE_WEIGHT, D, K, N, _weighted, assert_sums, jax_only, take
 
 
+@few_on_jax
 @jax_only
-@families
+@gaussians_only
 def test_fishers_identity(backend, record):
     """The gradient of the log-likelihood by the means is the first moment times the precision."""
     import jax
@@ -31,7 +39,7 @@ def test_fishers_identity(backend, record):
 
 
 @jax_only
-@pytest.mark.parametrize("record", [RECORDS[0], RECORDS[-1]], ids=lambda record: record.name)
+@parametrize(UNIVARIATE, FULL)
 def test_derivatives_of_their_log_likelihood(backend, record):
     """By x, weights and every field; blocks of three rows are gone through once more."""
     import jax
@@ -56,7 +64,7 @@ def _blocked_total(x, mixture, sample_weight):
 def test_statistics_are_a_pytree_of_arrays(backend):
     import jax
 
-    statistics = take(backend, problem(RECORDS[-1], n=N))
+    statistics = take(backend, problem(FULL, n=N))
     leaves, structure = jax.tree.flatten(statistics)
     assert len(leaves) == 3 + 5  # weights and two fields of the mixture; five sums
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)
@@ -66,7 +74,7 @@ def test_statistics_are_a_pytree_of_arrays(backend):
 
 
 @jax_only
-@pytest.mark.parametrize("record", [RECORDS[0], RECORDS[-1]], ids=lambda record: record.name)
+@parametrize(UNIVARIATE, FULL)
 def test_vmap_over_mixtures_and_over_data(backend, record):
     import jax
     import jax.numpy as jnp
@@ -91,7 +99,7 @@ def test_a_scan_merges_blocks(backend):
     """Streams of blocks in one compiled program; it begins with statistics of no rows."""
     import jax
 
-    case = problem(RECORDS[-1], n=12)
+    case = problem(FULL, n=12)
     mixture = case.mixture(backend)
     blocks = backend.data(case.x.reshape(4, 3, D))
 

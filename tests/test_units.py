@@ -8,14 +8,13 @@ import pytest
 import estep_xp as ex
 from tests import em_oracle
 from tests.backends import BACKENDS
-from tests.families import RECORDS, problem
+from tests.records import GAUSSIANS, gaussians_only, parametrize, problem
 
 NUMPY = BACKENDS["numpy"]
 N, K, D = 30, 3, 2
 LIBRARIES = pytest.mark.backends("numpy", "jax", "torch", "array_api_strict")
 
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
-matrices = pytest.mark.parametrize("record", RECORDS[2:], ids=lambda record: record.name)
+matrices = parametrize(*GAUSSIANS[2:])
 
 
 def blobs(univariate):
@@ -58,7 +57,7 @@ def overall_floor(record, x, sample_weight):
 
 
 @pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "jax", "jax_jit", "torch")
-@families
+@gaussians_only
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_millionth_of_the_variance_over_all_rows(backend, record, weighted):
     """Whatever the mixture that the statistics were taken under."""
@@ -83,7 +82,7 @@ def test_a_millionth_of_the_variance_over_all_rows(backend, record, weighted):
     )
 
 
-@families
+@gaussians_only
 def test_merged_statistics_know_the_variance_of_all_rows(record):
     case = problem(record, n=N)
     mixture = ex.Mixture(case.weights, record.family(**case.params))
@@ -94,7 +93,7 @@ def test_merged_statistics_know_the_variance_of_all_rows(record):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-@families
+@gaussians_only
 def test_iterations_of_the_oracle(record):
     """Plain EM in NumPy, with that floor."""
     case = problem(record, n=N)
@@ -109,7 +108,7 @@ def test_iterations_of_the_oracle(record):
 
 
 @pytest.mark.backends("numpy", "jax")
-@families
+@gaussians_only
 @pytest.mark.parametrize("units", [1e-12, 1e-6, 1e6, 1e100])
 @pytest.mark.parametrize("accelerate", [False, True], ids=["plain", "accelerated"])
 def test_other_units_change_nothing(backend, record, units, accelerate):
@@ -145,7 +144,7 @@ def test_units_of_single_features_change_nothing(record):
     assert_same(described(NUMPY, one, np.ones(3)), described(NUMPY, other, units), 1e-8)
 
 
-@families
+@gaussians_only
 @pytest.mark.parametrize("units", [1.0, 1e-6, 1e3])
 def test_an_offset_changes_nothing(record, units):
     x, offset = blobs(record.univariate), 1e5 * units
@@ -156,7 +155,7 @@ def test_an_offset_changes_nothing(record, units):
 
 
 @pytest.mark.backends("numpy", "jax")
-@families
+@gaussians_only
 @pytest.mark.parametrize("units", [1e-12, 1e-6, 1e6, 1e12])
 def test_single_precision(backend, record, units):
     """As far as its squares go."""
@@ -168,7 +167,7 @@ def test_single_precision(backend, record, units):
     assert_same(described(backend, one, 1.0), described(backend, other, units), 2e-3)
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+@pytest.mark.parametrize("record", GAUSSIANS, ids=lambda record: record.name)
 def test_what_single_precision_cannot_square_is_refused(record):
     """Variances of 1e-42 would keep a few bits."""
     x = np.float32(blobs(record.univariate) * 1e-21)
@@ -199,7 +198,7 @@ def test_a_feature_that_never_varies_changes_nothing_else(backend, record, value
 
 
 @LIBRARIES
-@families
+@gaussians_only
 @pytest.mark.parametrize("value", [0.0, 2.5])
 def test_equal_rows_end_in_a_warning(backend, record, value):
     x = np.full_like(blobs(record.univariate), value)
@@ -213,7 +212,7 @@ def test_equal_rows_end_in_a_warning(backend, record, value):
 
 
 @pytest.mark.backends("jax")
-@families
+@gaussians_only
 def test_the_default_floor_has_derivatives(backend, record):
     """By all rows: those of their variance."""
     import jax

@@ -12,9 +12,7 @@ import estep_xp as ex
 from tests import bad_input
 from tests.bad_calls import COVARIANCE, MEANS, POINTS, ROWS, WEIGHTS
 from tests.bad_input import BAD_INPUT, FACTORS, INF, NAN
-from tests.families import RECORDS, normalised
-
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+from tests.records import GAUSSIANS, every_family, few_on_jax, normalised
 
 # Concrete values
 
@@ -238,7 +236,7 @@ def all_results(x, mixture):
 @pytest.mark.backends("jax_jit")
 def test_bad_parameters_under_jit_give_nan(backend):
     """In every row: none of them has a right answer. The columns of good components are right."""
-    records = {record.name: record for record in RECORDS}
+    records = {record.name: record for record in GAUSSIANS}
     for name, params, weights, spoilt in bad_parameters():
         record = records[name]
         x = POINTS if record.univariate else ROWS
@@ -255,8 +253,9 @@ def test_bad_parameters_under_jit_give_nan(backend):
         assert np.all(np.isfinite(results["log_prob"][:, good])), where
 
 
+@few_on_jax
 @pytest.mark.backends("jax_jit", "dask")
-@families
+@every_family
 def test_bad_rows_give_nan_where_values_are_unknown(backend, record):
     """In these rows only; infinite observations included, whose density would be a plausible 0."""
     x = record.data(1, 6, 2)

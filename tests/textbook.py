@@ -7,13 +7,10 @@ import pytest
 
 import estep_xp as ex
 from tests.backends import BACKENDS
-from tests.families import RECORDS, problem
+from tests.records import problem
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 jnp = jax.numpy
-
-
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 
 
 def plain_rows(x, mixture):

@@ -1,0 +1,69 @@
+"""One file a family, with all that the tests need to know of it: `record.py` says what that is.
+
+A new family is one file here, and one line below.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.records import bernoulli, gaussians, poisson
+from tests.records.record import (
+    Params,
+    Problem,
+    Record,
+    Slopes,
+    normalised,
+    problem,
+    random_weights,
+    rounded,
+)
+
+GAUSSIANS = gaussians.RECORDS
+OTHERS = (
+    *poisson.RECORDS,
+    bernoulli.RECORD,
+)
+POISSON, POISSON_OF_FEATURES, BERNOULLI = *poisson.RECORDS, bernoulli.RECORD
+RECORDS = (*GAUSSIANS, *OTHERS)
+UNIVARIATE, SPHERICAL, DIAGONAL, TIED, FULL = GAUSSIANS
+
+
+def parametrize(*records: Record) -> pytest.MarkDecorator:
+    """Run a test for each of these families, as its argument `record`."""
+    return pytest.mark.parametrize("record", records, ids=lambda record: record.name)
+
+
+every_family = parametrize(*RECORDS)
+with_slopes = parametrize(*(record for record in RECORDS if record.slopes is not None))
+with_m_step = parametrize(*(record for record in RECORDS if record.maximize is not None))
+gaussians_only = parametrize(*GAUSSIANS)
+few_on_jax = pytest.mark.few_families_on_jax  # see conftest.py
+
+__all__ = [
+    "BERNOULLI",
+    "DIAGONAL",
+    "FULL",
+    "GAUSSIANS",
+    "OTHERS",
+    "POISSON",
+    "POISSON_OF_FEATURES",
+    "RECORDS",
+    "SPHERICAL",
+    "TIED",
+    "UNIVARIATE",
+    "Params",
+    "Problem",
+    "Record",
+    "Slopes",
+    "every_family",
+    "few_on_jax",
+    "gaussians_only",
+    "normalised",
+    "parametrize",
+    "problem",
+    "random_weights",
+    "rounded",
+    "with_m_step",
+    "with_slopes",
+]
