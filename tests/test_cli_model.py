@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from estep_xp.cli.read.model import Model, ModelFile
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.model import Model, ModelFile
+from estep_xp.files.errors import InputError
 from estep_xp.cli.write.model import encode_model
 from tests.data_files import BOM, THIRD, read
 

@@ -11,7 +11,7 @@ import pytest
 from estep_xp.cli.compute import results
 from estep_xp.cli.compute.results import Results
 from estep_xp.cli.system.files import atomic_write
-from estep_xp.cli.text.errors import FaceError, SystemFailure
+from estep_xp.files.errors import FaceError, SystemFailure
 from estep_xp.cli.write.results import open_results
 from tests.data_files import THIRD
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estep_xp.cli.read import model, strict_json
+from estep_xp.files import model, strict_json
 from tests.column_files import (
     NAMED,
     RNG,

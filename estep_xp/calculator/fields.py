@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote_plus
 
 from estep_xp.cli.read.inputs import Inputs, check_inputs
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 from estep_xp.cli.text.numbers import format_exact
 
 MAX_OBSERVATIONS = 20_000

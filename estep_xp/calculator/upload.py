@@ -13,7 +13,7 @@ from estep_xp.calculator.formats import list_arrays, recognise_format
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.delimited import DelimitedFile
 from estep_xp.cli.read.rows import Source, read_blocks
-from estep_xp.cli.text.errors import FaceError, InputError, escape, format_line
+from estep_xp.files.errors import FaceError, InputError, escape, format_line
 
 MAX_BYTES = 2_000_000
 _MAX_COLUMNS = 1000

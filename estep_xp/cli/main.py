@@ -20,7 +20,7 @@ from estep_xp.cli.read.columns import require_distinct
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
-from estep_xp.cli.read.model import FAMILIES, ModelFile
+from estep_xp.files.model import FAMILIES, ModelFile
 from estep_xp.cli.read.progress import reading_progress
 from estep_xp.cli.read.rows import read_blocks
 from estep_xp.cli.read.table import read_table
@@ -33,7 +33,7 @@ from estep_xp.cli.system.files import (
     translate_write_errors,
 )
 from estep_xp.cli.system.process import run_to_exit_code
-from estep_xp.cli.text.errors import InputError, escape
+from estep_xp.files.errors import InputError, escape
 from estep_xp.cli.text.options import choice_parser, float_parser, integer_parser
 from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
 from estep_xp.cli.write.layout import Style

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import estep_xp as ex
 from estep_xp.cli.compute.backend import array_converter, convert_mixture
 from estep_xp.cli.compute.results import Results
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 
 
 class Evaluation(NamedTuple):

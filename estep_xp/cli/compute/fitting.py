@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 import estep_xp as ex
 from estep_xp.cli.compute.backend import array_converter, convert_mixture
-from estep_xp.cli.read.model import Model, components_class
-from estep_xp.cli.text.errors import InputError, show_token
+from estep_xp.files.model import Model, components_class
+from estep_xp.files.errors import InputError, show_token
 from estep_xp.cli.text.numbers import format_count
 from estep_xp.em.fit import Options, fitted
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from estep_xp.cli.read.columns import list_names
 from estep_xp.cli.read.rows import BadRows
 from estep_xp.cli.system.files import translate_read_errors
-from estep_xp.cli.text.errors import InputError, SystemFailure, show_token
+from estep_xp.files.errors import InputError, SystemFailure, show_token
 from estep_xp.cli.text.numbers import format_count
 
 _BLOCK_SIZE = 1 << 22  # bytes

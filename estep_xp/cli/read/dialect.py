@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from estep_xp.cli.text.errors import InputError, show_token
+from estep_xp.files.errors import InputError, show_token
 from estep_xp.cli.text.numbers import format_count, is_decimal_comma, looks_numeric
 
 _WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "point": ".", "\\t": "\t"}

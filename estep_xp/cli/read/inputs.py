@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 from estep_xp.cli.text.numbers import (
     Values,
     parse_values,

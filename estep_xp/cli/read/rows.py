@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.read.columns import column_label, require_ascending
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 
 _MAX_NAMED = 5  # bad rows listed in the error, which counts all of them
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from estep_xp.cli.text.errors import InputError, SystemFailure, show_token
+from estep_xp.files.errors import InputError, SystemFailure, show_token
 
 
 def parse_file_path(option: str, text: str) -> Path:

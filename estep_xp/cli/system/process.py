@@ -18,7 +18,7 @@ from estep_xp.cli.system.terminal import (
     flush_stdout,
     write_stderr,
 )
-from estep_xp.cli.text.errors import FaceError, cut
+from estep_xp.files.errors import FaceError, cut
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _CLEANUP_TIME = 2.0  # seconds during which repeated signals are ignored

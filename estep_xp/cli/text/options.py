@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
-from estep_xp.cli.text.errors import InputError, show_token
+from estep_xp.files.errors import InputError, show_token
 from estep_xp.cli.text.numbers import parse_number
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.compute.fitting import FitSummary
-from estep_xp.cli.read.model import Model
-from estep_xp.cli.text.errors import show_token
+from estep_xp.files.model import Model
+from estep_xp.files.errors import show_token
 from estep_xp.cli.text.numbers import format_decimal
 from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
 from estep_xp.cli.write.report import encode_json

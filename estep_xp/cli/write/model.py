@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from estep_xp.cli.read.model import FORMAT, VERSION, Model
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.model import FORMAT, VERSION, Model
+from estep_xp.files.errors import InputError
 
 
 def require_model_name(path: Path) -> None:

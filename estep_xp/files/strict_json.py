@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.system.files import translate_read_errors
-from estep_xp.cli.text.errors import InputError, show_token
+from estep_xp.files.errors import InputError, show_token
 from estep_xp.cli.text.numbers import parse_number
 
 

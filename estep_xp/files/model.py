@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.cli.read.strict_json import JsonObject, NumberToken, json_token
-from estep_xp.cli.text.errors import InputError, show_token
+from estep_xp.files.strict_json import JsonObject, NumberToken, json_token
+from estep_xp.files.errors import InputError, show_token
 
 FORMAT = "estep_xp.mixture"
 VERSION = 1
