@@ -16,6 +16,7 @@ from estep_xp.families import (
     TiedGaussian,
     UnivariateGaussian,
 )
+from estep_xp.files.save import feature_names, load, save
 from estep_xp.mixture.density import log_density, predict
 from estep_xp.mixture.estep import EStep, e_step, log_joint, log_likelihood, posterior
 from estep_xp.mixture.features import condition, marginal
@@ -44,9 +45,11 @@ __all__ = [
     "condition",
     "e_step",
     "expected_statistics",
+    "feature_names",
     "fit",
     "icl",
     "initialize",
+    "load",
     "log_density",
     "log_joint",
     "log_likelihood",
@@ -57,4 +60,5 @@ __all__ = [
     "posterior",
     "predict",
     "sample",
+    "save",
 ]

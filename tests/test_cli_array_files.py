@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from estep_xp.cli.read import arrays
-from estep_xp.files.model import ModelFile
 from estep_xp.files.errors import InputError
+from estep_xp.files.model import ModelFile
 from tests.data_files import X, read
 
 

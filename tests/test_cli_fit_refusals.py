@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from estep_xp.cli.compute.fitting import FitOptions, fit_rows
-from estep_xp.files.model import Model
 from estep_xp.files.errors import InputError
+from estep_xp.files.model import Model
 from tests.commands import (
     assert_refused,
     run,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from estep_xp.cli.write.model import encode_model
 
 import estep_xp as ex
-from estep_xp.files.model import Model, ModelFile
 from estep_xp.files.errors import InputError
-from estep_xp.cli.write.model import encode_model
+from estep_xp.files.model import Model, ModelFile
 from tests.data_files import BOM, THIRD, read
 
 MODELS = {

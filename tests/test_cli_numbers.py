@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from estep_xp.cli.read.inputs import read_inputs
-from estep_xp.files.errors import InputError, format_line, show_token
 from estep_xp.cli.text.numbers import parse_values
 from estep_xp.cli.text.options import float_parser, integer_parser
+from estep_xp.files.errors import InputError, format_line, show_token
 from tests.data_files import BOM, MINUS
 
 

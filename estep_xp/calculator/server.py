@@ -19,7 +19,7 @@ import uvicorn
 
 from estep_xp.calculator.patience import PatientProtocol
 from estep_xp.cli.system import terminal
-from estep_xp.files.errors import SystemFailure
+from estep_xp.cli.text.errors import SystemFailure
 
 HOST = "127.0.0.1"
 _USUAL_PORT = 8765

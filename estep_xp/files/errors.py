@@ -1,4 +1,4 @@
-"""Errors that a person can act on: one line each, with the exit code they end the command with."""
+"""What is wrong with an input, in one line that a person can act on, and how it quotes values."""
 
 from __future__ import annotations
 
@@ -8,23 +8,7 @@ _MAX_TOKEN_LENGTH = 40
 _MAX_MESSAGE_LENGTH = 500
 
 
-class FaceError(Exception):
-    """An error whose text is one line, meant for the person who typed the command.
-
-    Attributes
-    ----------
-    exit_code : int
-        The exit code of a command that ends with it.
-    """
-
-    exit_code = 1
-
-
-class SystemFailure(FaceError):
-    """The system refused: an unwritable file, a missing package, an output that exists."""
-
-
-class InputError(FaceError):
+class InputError(ValueError):
     """Bad input, named as precisely as possible.
 
     Parameters
@@ -39,8 +23,6 @@ class InputError(FaceError):
     token : str, optional
         The value as it was written; None where a value is missing.
     """
-
-    exit_code = 2
 
     def __init__(
         self, field: str, expectation: str, *, position: int | None = None, token: str | None = None

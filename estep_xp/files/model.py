@@ -1,155 +1,162 @@
-"""MODEL.json: a Gaussian mixture as a file, read strictly."""
+"""The file of a model: its format and version, its components, and what joins them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-import estep_xp as ex
-from estep_xp.files.strict_json import JsonObject, NumberToken, json_token
-from estep_xp.files.errors import InputError, show_token
+from estep_xp.families import contract
+from estep_xp.files.components import describe_components, read_components, sizes_of
+from estep_xp.files.errors import InputError
+from estep_xp.files.strict_json import (
+    MAX_BYTES,
+    MAX_VALUES,
+    Dtype,
+    JsonObject,
+    NumberToken,
+    read_object,
+)
+from estep_xp.mixture.call import prepare_mixture
+from estep_xp.mixture.mixture import Mixture
 
-FORMAT = "estep_xp.mixture"
 VERSION = 1
 
-
-class _Family(NamedTuple):
-    """How one family of components stands in the file."""
-
-    components: type[Any]
-    make: Callable[[Any, Any], Any]  # components from means and covariances
-    means: str  # the axes of the means and the covariances: k components, d features
-    covariances: str
-    variances: bool  # whether the covariances are variances: all positive
+_DTYPES: dict[str, Dtype] = {"float64": np.float64, "float32": np.float32}
 
 
-_FAMILIES = {
-    "univariate": _Family(ex.UnivariateGaussian, ex.UnivariateGaussian, "k", "k", True),
-    "spherical": _Family(ex.SphericalGaussian, ex.SphericalGaussian, "kd", "k", True),
-    "diagonal": _Family(ex.DiagonalGaussian, ex.DiagonalGaussian, "kd", "kd", True),
-    "tied": _Family(ex.TiedGaussian, ex.TiedGaussian.from_covariance, "kd", "dd", False),
-    "full": _Family(ex.FullGaussian, ex.FullGaussian.from_covariances, "kd", "kdd", False),
-}
-FAMILIES = tuple(_FAMILIES)
+class Structure(NamedTuple):
+    """What joins components, in a file: a record whose last field holds the components.
 
-
-def components_class(family: str) -> type[Any]:
-    """Return the class of the components of a family, by its name in the file."""
-    return _FAMILIES[family].components
-
-
-class Model(NamedTuple):
-    """A Gaussian mixture in the numbers of its file.
-
-    Attributes
-    ----------
-    family : str
-        One of univariate, spherical, diagonal, tied and full.
-    weights : ndarray of shape (k,)
-        Mixing weights.
-    means : ndarray of shape (k,) or (k, d)
-        Means of the components.
-    covariances : ndarray of shape (k,), (k, d), (d, d) or (k, d, d)
-        Variances or covariances, by family.
-    feature_names : sequence of str or None
-        The names of the columns of its data, where these have names.
+    `read` makes the record of the file, components and dtype; `check` raises ValueError for values
+    that a call would refuse, and returns the record with its arrays in one dtype.
     """
 
-    family: str
-    weights: NDArray[np.float64]
-    means: NDArray[np.float64]
-    covariances: NDArray[np.float64]
-    feature_names: Sequence[str] | None = None
+    name: str  # the file's "format"
+    record: type
+    read: Callable[[JsonObject, Any, Dtype], Any]
+    check: Callable[[Any], Any]
 
-    @classmethod
-    def from_mixture(cls, mixture: Any) -> Model:
-        """Return the numbers that a file holds for `mixture`."""
-        components = mixture.components
-        family = next(
-            name for name, one in _FAMILIES.items() if isinstance(components, one.components)
-        )
-        numbers = (mixture.weights, components.means, components.covariances)
-        weights, means, covariances = (np.asarray(values, dtype=np.float64) for values in numbers)
-        return cls(family, weights, means, covariances)
 
-    def mixture(self) -> Any:
-        """Return the mixture, on NumPy arrays; ValueError if a matrix is no covariance."""
-        components = _FAMILIES[self.family].make(self.means, self.covariances)
-        return ex.Mixture(self.weights, components)
+def _read_mixture(record: JsonObject, components: Any, dtype: Dtype) -> Mixture:
+    k = contract.family_of(components)._n_components()
+    shape = record.shape("weights") if k is None else (k,)
+    weights = record.array("weights", shape, _not_negative, dtype)
+    if not weights.any():
+        raise record.error("weights", 0, "at least one weight must be positive")
+    return Mixture(weights, components)
 
-    @property
-    def n_components(self) -> int:
-        """How many components the mixture has."""
-        return int(self.means.shape[0])
 
-    @property
-    def n_features(self) -> int:
-        """How many columns its data have."""
-        return 1 if self.means.ndim == 1 else int(self.means.shape[1])
+def _check_mixture(mixture: Mixture) -> Mixture:
+    return prepare_mixture(mixture)[1]
+
+
+# The first is meant where a file does not say its format.
+STRUCTURES = (Structure("estep_xp.mixture", Mixture, _read_mixture, _check_mixture),)
 
 
 class ModelFile:
-    """A file with a mixture, whose sizes and names are known before its numbers are read.
+    """A file with a model, whose sizes and names are known before many numbers are read.
 
     Parameters
     ----------
     path : Path
         The file.
+    waits : bool
+        Whether it may be a pipe, for whose writer to wait.
 
     Raises
     ------
     InputError
-        If there is no such file, it is no JSON, or describes no mixture: it names the value.
-    SystemFailure
-        If it cannot be read.
+        If it is no JSON, or describes no model: it names the value.
+    OSError
+        If there is no such file, or it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._record = record = JsonObject(path)
-        record.require("format", FORMAT)
+    def __init__(self, path: Path, *, waits: bool = False) -> None:
+        self._record = record = read_object(path, waits=waits)
+        by_name = {structure.name: structure for structure in STRUCTURES}
+        self._structure = by_name[record.choice("format", by_name, STRUCTURES[0].name)]
         record.require("version", NumberToken(VERSION))
-        name = record.get("family")
-        if not isinstance(name, str) or name not in _FAMILIES:
-            raise InputError(
-                f"{path}: family",
-                f"is {show_token(json_token(name))}; must be one of {', '.join(_FAMILIES)}",
-            )
-        self._name = name
-        self._sizes = {"k": record.length("means")}
-        if "d" in _FAMILIES[name].means:
-            self._sizes["d"] = record.length("means", 0)
-        self.n_components = self._sizes["k"]
-        self.n_features = self._sizes.get("d", 1)
+        self._model: Any = None
+        sizes = sizes_of(record)
+        if sizes is None:
+            components = self.read().components
+            family = contract.family_of(components)
+            rows, k = family._rows_shape() or (), family._n_components() or 0
+            sizes = k, int(rows[1]) if len(rows) == 2 else 1
+        self.n_components, self.n_features = sizes
         self.feature_names = record.names("feature_names", self.n_features)
 
-    def read(self) -> Model:
-        """Return the mixture; InputError if its numbers are not those of one."""
-        record, family, sizes = self._record, _FAMILIES[self._name], self._sizes
-        weights = record.array("weights", (sizes["k"],), _not_negative)
-        if not weights.any():
-            raise record.error("weights", 0, "at least one weight must be positive")
-        means = record.array("means", tuple(sizes[axis] for axis in family.means))
-        covariances = record.array(
-            "covariances",
-            tuple(sizes[axis] for axis in family.covariances),
-            _positive if family.variances else None,
-        )
-        model = Model(self._name, weights, means, covariances, self.feature_names)
-        try:
-            model.mixture()
-        except (TypeError, ValueError) as error:  # not a covariance matrix
-            raise InputError(str(self._path), str(error)) from error
-        return model
-
-
-def _positive(number: float) -> str | None:
-    return None if number > 0 else "must be positive"
+    def read(self) -> Any:
+        """Return the model, on NumPy arrays; InputError if its numbers are not those of one."""
+        if self._model is None:
+            record = self._record
+            dtype = _DTYPES[record.choice("dtype", _DTYPES, "float64")]
+            try:
+                components = read_components(record, dtype)
+                model = self._structure.read(record, components, dtype)
+                self._model = self._structure.check(model)
+            except InputError:
+                raise
+            except (TypeError, ValueError) as error:  # not a covariance matrix, say
+                raise InputError(record.place, str(error)) from error
+        return self._model
 
 
 def _not_negative(number: float) -> str | None:
     return None if number >= 0 else "must not be negative"
+
+
+def encode_model(model: Any, feature_names: Sequence[str] | None) -> bytes:
+    """Return the content of a file that holds a model: the same numbers give the same bytes.
+
+    Parameters
+    ----------
+    model : Mixture
+        Checked, and on NumPy arrays of one dtype.
+    feature_names : sequence of str or None
+        The names of the columns of its data, where these have names.
+
+    Raises
+    ------
+    ValueError
+        If it is too large to be read again.
+    """
+    structure = next(one for one in STRUCTURES if one.record is type(model))
+    *fields, components = model._asdict().items()
+    described = describe_components(components[1])
+    record = {"format": structure.name, "version": VERSION}
+    if feature_names is not None:
+        record["feature_names"] = list(feature_names)
+    record["family"] = described.pop("family")
+    arrays = dict(fields) | described
+    if (dtype := str(next(_arrays_in(arrays)).dtype)) != "float64":
+        record["dtype"] = dtype
+    if (count := sum(array.size for array in _arrays_in(arrays))) >= MAX_VALUES:
+        raise ValueError(f"model has {count} numbers; a file holds fewer than {MAX_VALUES}")
+    lines = [f"  {json.dumps(key)}: {_encode(value)}" for key, value in (record | arrays).items()]
+    content = ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"model takes {len(content)} bytes; a file holds at most {MAX_BYTES}")
+    return content
+
+
+def _encode(value: Any) -> str:
+    # repr, which json.dumps uses, writes the shortest digits that read back as the same float64.
+    return json.dumps(value, allow_nan=False, default=lambda array: array.tolist())
+
+
+def _arrays_in(value: Any) -> Iterator[Any]:
+    """Yield the arrays in a description of components."""
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from _arrays_in(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _arrays_in(one)
+    elif isinstance(value, np.ndarray):
+        yield value

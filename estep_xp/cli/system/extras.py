@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from estep_xp.files.errors import SystemFailure
+from estep_xp.cli.text.errors import SystemFailure
 
 
 def require(module: str, *, wanted_by: str, install: str) -> Any:

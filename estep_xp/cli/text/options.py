@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
-from estep_xp.files.errors import InputError, show_token
 from estep_xp.cli.text.numbers import parse_number
+from estep_xp.files.errors import InputError, show_token
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _MAX_INTEGER = 10**18 - 1
