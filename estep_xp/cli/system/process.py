@@ -18,7 +18,7 @@ from estep_xp.cli.system.terminal import (
     flush_stdout,
     write_stderr,
 )
-from estep_xp.cli.text.errors import SystemFailure
+from estep_xp.cli.text.errors import OptionError, SystemFailure
 from estep_xp.files.errors import InputError, cut
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -74,7 +74,7 @@ def _run_reporting_errors(command: Callable[[], int]) -> int:
 
 def _describe_error(error: Exception) -> tuple[str, int]:
     """Return what to say about `error`, and the exit code."""
-    if isinstance(error, InputError):
+    if isinstance(error, (InputError, OptionError)):
         return str(error), 2
     if isinstance(error, SystemFailure):
         return str(error), 1
