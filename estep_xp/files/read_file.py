@@ -33,7 +33,7 @@ def read_file(path: Path, most: int, *, waits: bool = False) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
     if not waits:  # a pipe that nobody writes to would not even open
         flags |= getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags)
+    descriptor = os.open(str(path), flags)
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
