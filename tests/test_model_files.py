@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as arrays
 import estep_xp as ex
 from estep_xp import families
 from estep_xp.files import atomic_write, components, strict_json
-from tests.commands import FAITHFUL, needs_jax, succeed
+from tests.commands import FAITHFUL, needs_jax, run, succeed
 
 TINY, HUGE = 5e-324, 1.7976931348623157e308
 WEIGHTS = [0.1, TINY, 3.0]
@@ -384,3 +384,7 @@ def test_run_applies_what_save_has_written(tmp_path, family):
     succeed("run", str(data), "--model", str(model), "--output", str(out))
     found, step = np.load(out), ex.e_step(x, mixture)
     np.testing.assert_allclose(found["responsibilities"], step.responsibilities, rtol=1e-15)
+    data.write_text("b,a\n0,1\n0,0.5\n")
+    outcome = run("run", str(data), "--model", str(model), "--output", str(out), "--force")
+    place = f"{data} row 1, counted from 0: value 2 is 0.5; {MODELS[family]._support}\n"
+    assert outcome == (2, "", place)

@@ -32,6 +32,9 @@ SIGNATURES = {
     "posterior": ["log_prob", "weights"],
     "log_joint": ["x", "mixture"],
     "log_likelihood": ["x", "mixture", "*", "sample_weight"],
+    "save": ["path", "model", "*", "feature_names"],
+    "load": ["path"],
+    "feature_names": ["path"],
 }
 FAMILIES = [name for name in SIGNATURES if name.endswith("Gaussian")]
 PROPERTIES = {

@@ -21,7 +21,7 @@ from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
 from estep_xp.cli.read.progress import reading_progress
-from estep_xp.cli.read.rows import read_blocks
+from estep_xp.cli.read.rows import read_blocks, require_support
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.extras import require
@@ -218,8 +218,10 @@ def run(
         source = open_data(source_path, array, stack, dialect=dialect, features=names or ())
         chosen = choose_columns(source, source_path, columns, d, features=names)
         # After the cheap checks: factorising a million covariances takes a while.
-        evaluate = Evaluator(description.read(), backend)
+        mixture = description.read()
+        evaluate = Evaluator(mixture, backend)
         blocks = read_blocks(source, chosen, source_path, rows_per_block(d, k))
+        blocks = require_support(blocks, mixture.components, chosen, source_path)
         writer = stack.enter_context(open_results(output_path, k))
         advance = stack.enter_context(reading_progress(source, quiet=quiet))
         summary = stream_results(blocks, k, evaluate, writer.write, advance)
