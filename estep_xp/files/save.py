@@ -174,11 +174,12 @@ def _on_host(model: Any) -> Any:
         raise TypeError(f"model is {described(model)}; expected an estep_xp.Mixture{hint}")
     components = model.components
     if name_of_family(components) is None:
-        hint = hint_for_components(components)
         known = ", ".join(family.__name__ for family in FAMILIES.values())
+        hint = hint_for_components(components) or (
+            ". Save the arrays of others with numpy.savez, or the whole model with pickle"
+        )
         raise TypeError(
-            f"components are {described(components)}; a file can hold those of {known}{hint}. "
-            "Save the arrays of others with numpy.savez, or the whole model with pickle"
+            f"components are {described(components)}; a file can hold those of {known}{hint}"
         )
     named: dict[str, Any] = {}
     _map_arrays(named.setdefault, model)
