@@ -123,7 +123,7 @@ def encode_model(model: Any, feature_names: Sequence[str] | None) -> bytes:
 
     Raises
     ------
-    ValueError
+    InputError
         If it is too large to be read again.
     """
     structure = next(one for one in STRUCTURES if one.record is type(model))
@@ -137,11 +137,11 @@ def encode_model(model: Any, feature_names: Sequence[str] | None) -> bytes:
     if (dtype := str(next(_arrays_in(arrays)).dtype)) != "float64":
         record["dtype"] = dtype
     if (count := sum(array.size for array in _arrays_in(arrays))) >= MAX_VALUES:
-        raise ValueError(f"model has {count} numbers; a file holds fewer than {MAX_VALUES}")
+        raise InputError("model", f"has {count} numbers; a file holds fewer than {MAX_VALUES}")
     lines = [f"  {json.dumps(key)}: {_encode(value)}" for key, value in (record | arrays).items()]
     content = ("{\n" + ",\n".join(lines) + "\n}\n").encode()
     if len(content) > MAX_BYTES:
-        raise ValueError(f"model takes {len(content)} bytes; a file holds at most {MAX_BYTES}")
+        raise InputError("model", f"takes {len(content)} bytes; a file holds at most {MAX_BYTES}")
     return content
 
 
