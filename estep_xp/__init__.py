@@ -18,6 +18,7 @@ from estep_xp.families import (
     TiedGaussian,
     UnivariateGaussian,
 )
+from estep_xp.files.save import feature_names, load, save
 from estep_xp.mixture.density import log_density, predict
 from estep_xp.mixture.estep import EStep, e_step, log_joint, log_likelihood, posterior
 from estep_xp.mixture.features import condition, marginal
@@ -47,9 +48,11 @@ __all__ = [
     "condition",
     "e_step",
     "expected_statistics",
+    "feature_names",
     "fit",
     "icl",
     "initialize",
+    "load",
     "log_density",
     "log_joint",
     "log_likelihood",
@@ -61,6 +64,7 @@ __all__ = [
     "predict",
     "recenter",
     "sample",
+    "save",
     "scale",
     "select",
 ]

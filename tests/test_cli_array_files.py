@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from estep_xp.cli.read import arrays
-from estep_xp.cli.read.model import ModelFile
-from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.system.files import translate_read_errors
+from estep_xp.files.errors import InputError
+from estep_xp.files.model import ModelFile
 from tests.data_files import X, read
 
 
@@ -154,11 +155,16 @@ def test_unknown_formats(tmp_path, name):
         read(tmp_path / name)
 
 
+def read_model(path):
+    with translate_read_errors(path):
+        ModelFile(path, waits=True)
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".json"])
 def test_missing_files_and_directories(tmp_path, suffix):
     (tmp_path / f"folder{suffix}").mkdir()
     for name, message in (("none", "no such file"), ("folder", "must be a file, not a directory")):
         path = tmp_path / f"{name}{suffix}"
         with pytest.raises(InputError) as error:
-            ModelFile(path) if suffix == ".json" else read(path)
+            read_model(path) if suffix == ".json" else read(path)
         assert str(error.value) == f"{path}: {message}"

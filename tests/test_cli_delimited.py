@@ -9,7 +9,7 @@ import pytest
 
 from estep_xp.cli.read import delimited, rows
 from estep_xp.cli.read.data import open_data
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 from tests.data_files import AB, BOM, MINUS, read
 
 GOOD_TEXTS = {

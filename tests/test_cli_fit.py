@@ -47,6 +47,7 @@ def test_old_faithful(tmp_path):
     stdout = succeed("fit", "examples/data/faithful.csv", *FULL, "--output", str(out))
     model = json.loads(out.read_text())
     keys = ["format", "version", "feature_names", "family", "weights", "means", "covariances"]
+    keys.append("precision_cholesky")
     assert list(model) == keys
     assert model["feature_names"] == ["eruptions", "waiting"]
     assert (model["format"], model["version"], model["family"]) == ("estep_xp.mixture", 1, "full")

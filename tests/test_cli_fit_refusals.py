@@ -9,14 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estep_xp.cli.compute.fitting import FitOptions, fit_rows
-from estep_xp.cli.read.model import Model
-from estep_xp.cli.text.errors import InputError
 from tests.commands import (
     assert_refused,
     run,
 )
-from tests.fit_commands import FULL, GEYSER
+from tests.fit_commands import FULL
 
 SINGULAR = "a,b\n1,1\n2,2\n3,3\n4,4\n"
 BAD_FITS = {
@@ -174,17 +171,3 @@ def test_features_without_variance_are_called_by_their_names(cli):
     code, _, err = cli("fit", "x.csv", *FULL, "--output", "m.json", "--header", "yes")
     assert code == 0
     assert err.startswith("warning: x.csv: features a and 'c;d' vary within no component: ")
-
-
-def test_covariances_that_run_would_refuse_are_not_written(monkeypatch):
-    """Rounding can make them so; on which data, depends on the processor."""
-
-    def refuse(_):
-        raise ValueError("covariances[0] is not positive definite")
-
-    monkeypatch.setattr(Model, "mixture", refuse)
-    choices = FitOptions("full", 2, 0, 1, 1e-6, 100, 1e-6, "numpy")
-    with pytest.raises(InputError) as error:
-        fit_rows(GEYSER, "x.npy", choices, progress=False)
-    assert str(error.value).startswith("x.npy: covariances are too close to singular to be written")
-    assert "raise --variance-floor" in str(error.value)

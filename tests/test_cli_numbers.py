@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from estep_xp.cli.read.inputs import read_inputs
-from estep_xp.cli.text.errors import InputError, format_line, show_token
+from estep_xp.cli.text.errors import OptionError
 from estep_xp.cli.text.numbers import parse_values
 from estep_xp.cli.text.options import float_parser, integer_parser
+from estep_xp.files.errors import InputError, format_line, show_token
 from tests.data_files import BOM, MINUS
 
 
@@ -128,7 +129,7 @@ def test_whole_numbers_as_options(text, expected):
 def test_options_that_are_no_whole_number(text):
     at_most = ", of at most 18 digits" if len(text) > 18 else ""
     message = rf"^--seed: is .*; must be a whole number, 0 or more{at_most}$"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(OptionError, match=message):
         integer_parser("--seed", minimum=0)(text)
 
 
@@ -147,6 +148,6 @@ def test_numbers_as_options(text, expected):
     ],
 )
 def test_options_that_are_no_number(text, message):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(OptionError) as error:
         float_parser("--tol")(text)
     assert str(error.value) == message

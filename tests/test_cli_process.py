@@ -8,7 +8,8 @@ import warnings
 import pytest
 
 from estep_xp.cli.system.process import run_to_exit_code
-from estep_xp.cli.text.errors import InputError, SystemFailure
+from estep_xp.cli.text.errors import SystemFailure
+from estep_xp.files.errors import InputError
 
 
 @pytest.fixture

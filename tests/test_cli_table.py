@@ -11,7 +11,7 @@ import pytest
 from estep_xp.cli.read import table
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.table import read_table
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 from tests.data_files import X
 
 

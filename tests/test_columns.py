@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estep_xp.cli.read import model, strict_json
+from estep_xp.files import model, strict_json
 from tests.column_files import (
     NAMED,
     RNG,
@@ -163,8 +163,8 @@ def test_models_of_other_versions_of_the_package(cli):
 
 
 def test_a_mismatch_with_a_large_model_is_seen_early(cli, monkeypatch):
-    monkeypatch.setattr(strict_json, "parse_number", None)  # no number is looked at by itself
-    monkeypatch.setattr(model.Model, "mixture", None)  # and no matrix is factorised
+    monkeypatch.setattr(strict_json, "_parse_number", None)  # no number is looked at by itself
+    monkeypatch.setattr(model, "read_components", None)  # and no matrix is factorised
     write("x.csv", of("a", "b", "c"))
     record = {"family": "full", "weights": [1] * 99, "means": [[0, 0]] * 99}
     dump("m.json", record | {"covariances": [[[1, 0], [0, 1]]] * 99})

@@ -14,7 +14,7 @@ from estep_xp.cli.read import delimited
 from estep_xp.cli.read.data import open_data
 from estep_xp.cli.read.dialect import dialect_options, may_be_heading
 from estep_xp.cli.read.rows import read_blocks
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 from tests.column_files import fit, run
 from tests.commands import assert_refused
 

@@ -46,6 +46,9 @@ SIGNATURES = {
     "aic": ["x", "model", "*", "sample_weight"],
     "bic": ["x", "model", "*", "sample_weight"],
     "icl": ["x", "model", "*", "sample_weight"],
+    "save": ["path", "model", "*", "feature_names"],
+    "load": ["path"],
+    "feature_names": ["path"],
 }
 FAMILIES = [name for name in SIGNATURES if name.endswith("Gaussian")]
 PROPERTIES = {

@@ -46,7 +46,7 @@ from estep_xp.calculator.upload import MAX_BYTES, read_upload
 from estep_xp.calculator.view import calculate, read_order, results_context, sensitivity_context
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.system.terminal import write_stderr
-from estep_xp.cli.text.errors import InputError, format_line
+from estep_xp.files.errors import InputError, format_line
 
 _STATIC = Path(__file__).parent / "static"
 _MAX_FORM_BYTES = 2_000_000

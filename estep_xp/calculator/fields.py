@@ -7,8 +7,8 @@ from typing import NamedTuple
 from urllib.parse import quote_plus
 
 from estep_xp.cli.read.inputs import Inputs, check_inputs
-from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.text.numbers import format_exact
+from estep_xp.files.errors import InputError
 
 MAX_OBSERVATIONS = 20_000
 MAX_COMPONENTS = 50

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from estep_xp.cli.read.delimited import require_text
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 
 _SIGNATURES = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet"}
 _SAMPLE_SIZE = 1000  # bytes that tell whether a file is text

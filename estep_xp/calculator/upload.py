@@ -13,7 +13,8 @@ from estep_xp.calculator.formats import list_arrays, recognise_format
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.delimited import DelimitedFile
 from estep_xp.cli.read.rows import Source, read_blocks
-from estep_xp.cli.text.errors import FaceError, InputError, escape, format_line
+from estep_xp.cli.text.errors import SystemFailure
+from estep_xp.files.errors import InputError, escape, format_line
 
 MAX_BYTES = 2_000_000
 _MAX_COLUMNS = 1000
@@ -92,12 +93,12 @@ def read_upload(content: bytes, name: str, column: int | None) -> Upload:
             choices, note = (
                 ([column], "") if column is not None else _default_columns(file, columns)
             )
-        except FaceError as trouble:
+        except (InputError, SystemFailure) as trouble:
             return Upload(_shown_names(columns), 0, "", _without_options(str(trouble)))
         for tried in choices[:_MAX_TRIED]:
             try:
                 numbers, more = _read_numbers(file, columns, tried)
-            except FaceError as trouble:
+            except (InputError, SystemFailure) as trouble:
                 error = error or _without_options(str(trouble))
             else:
                 return Upload(_shown_names(columns), tried, format_list(numbers), "", note or more)

@@ -20,9 +20,8 @@ from estep_xp.cli.read.columns import require_distinct
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.inputs import read_inputs
-from estep_xp.cli.read.model import FAMILIES, ModelFile
 from estep_xp.cli.read.progress import reading_progress
-from estep_xp.cli.read.rows import read_blocks
+from estep_xp.cli.read.rows import read_blocks, require_support
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.extras import require
@@ -30,17 +29,20 @@ from estep_xp.cli.system.files import (
     atomic_write,
     parse_file_path,
     refuse_to_overwrite,
+    require_model_name,
+    translate_read_errors,
     translate_write_errors,
 )
 from estep_xp.cli.system.process import run_to_exit_code
-from estep_xp.cli.text.errors import InputError, escape
 from estep_xp.cli.text.options import choice_parser, float_parser, integer_parser
 from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warning
 from estep_xp.cli.write.layout import Style
-from estep_xp.cli.write.model import encode_model, require_model_name
 from estep_xp.cli.write.plot import Picture, require_plot_format, write_plot
 from estep_xp.cli.write.report import Calculation, summary_json, summary_text, summary_warning
 from estep_xp.cli.write.results import open_results, require_format
+from estep_xp.files.components import GAUSSIAN_FAMILIES
+from estep_xp.files.errors import InputError, escape
+from estep_xp.files.model import ModelFile, encode_model
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -209,14 +211,17 @@ def run(
     require_format(output_path)
     refuse_to_overwrite(output_path, source_path, model_path, force=force)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
-    description = ModelFile(model_path)
+    with translate_read_errors(model_path):
+        description = ModelFile(model_path, waits=True)
     d, k, names = description.n_features, description.n_components, description.feature_names
     with ExitStack() as stack:
         source = open_data(source_path, array, stack, dialect=dialect, features=names or ())
         chosen = choose_columns(source, source_path, columns, d, features=names)
         # After the cheap checks: factorising a million covariances takes a while.
-        evaluate = Evaluator(description.read().mixture(), backend)
+        mixture = description.read()
+        evaluate = Evaluator(mixture, backend)
         blocks = read_blocks(source, chosen, source_path, rows_per_block(d, k))
+        blocks = require_support(blocks, mixture.components, chosen, source_path)
         writer = stack.enter_context(open_results(output_path, k))
         advance = stack.enter_context(reading_progress(source, quiet=quiet))
         summary = stream_results(blocks, k, evaluate, writer.write, advance)
@@ -245,9 +250,9 @@ def fit(
         str,
         typer.Option(
             metavar="F",
-            help=f"Kind of components: {', '.join(FAMILIES)}.",
-            parser=choice_parser("--family", FAMILIES),
-            autocompletion=lambda: list(FAMILIES),
+            help=f"Kind of components: {', '.join(GAUSSIAN_FAMILIES)}.",
+            parser=choice_parser("--family", GAUSSIAN_FAMILIES),
+            autocompletion=lambda: list(GAUSSIAN_FAMILIES),
         ),
     ],
     output: Annotated[
@@ -325,7 +330,7 @@ def fit(
             rows = read_table(source, chosen, source_path, advance)
         fitted = fit_rows(rows, data, options, names, progress=terminal.shows_progress(quiet=quiet))
         with translate_write_errors(output_path):
-            partial.write(encode_model(fitted.model._replace(feature_names=names)))
+            partial.write(encode_model(fitted.mixture, names))
     # Warnings are printed even with --quiet: a misread file shows nowhere else.
     _write_notes([note for note in source.notes if not quiet or _is_warning(note)], quiet=False)
     _write_notes([fit_warning(fitted, data)], quiet=quiet)

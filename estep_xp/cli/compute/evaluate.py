@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 import estep_xp as ex
 from estep_xp.cli.compute.backend import array_converter, convert_mixture
 from estep_xp.cli.compute.results import Results
-from estep_xp.cli.text.errors import InputError
+from estep_xp.families.contract import family_of
+from estep_xp.files.errors import InputError
 
 
 class Evaluation(NamedTuple):
@@ -48,7 +49,7 @@ class Evaluator:
     Parameters
     ----------
     mixture : Mixture
-        A Gaussian mixture on NumPy arrays.
+        A mixture on NumPy arrays.
     backend : str
         "numpy" or "jax".
 
@@ -60,8 +61,7 @@ class Evaluator:
 
     def __init__(self, mixture: ex.Mixture, backend: str) -> None:
         self._convert = array_converter(backend)
-        components: Any = mixture.components
-        self._univariate = components.means.ndim == 1
+        self._univariate = len(family_of(mixture.components)._rows_shape() or ()) == 1
         mixture = mixture._replace(weights=rescale_weights(mixture.weights))
         self._mixture = convert_mixture(mixture, self._convert)
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 import estep_xp as ex
 from estep_xp.cli.compute.backend import array_converter, convert_mixture
-from estep_xp.cli.read.model import Model, components_class
-from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import format_count
 from estep_xp.em.fit import Options, fitted
+from estep_xp.files.components import FAMILIES
+from estep_xp.files.errors import InputError, show_token
 
 
 class FitOptions(NamedTuple):
@@ -51,12 +51,14 @@ class FitOptions(NamedTuple):
 
 
 class FitSummary(NamedTuple):
-    """A fitted mixture as its file holds it, and figures about the fit.
+    """A fitted mixture, and figures about the fit.
 
     Attributes
     ----------
-    model : Model
-        The mixture.
+    family : str
+        Its family, by its name in files.
+    mixture : Mixture
+        The mixture, on NumPy arrays.
     n_rows : int
         Number of rows.
     n_iter : int
@@ -71,7 +73,8 @@ class FitSummary(NamedTuple):
         The library's warning, in terms of options and column names; "" if there is none.
     """
 
-    model: Model
+    family: str
+    mixture: ex.Mixture
     n_rows: int
     n_iter: int
     converged: bool
@@ -110,7 +113,7 @@ def fit_rows(
     SystemFailure
         If the backend is not installed.
     """
-    family, k = components_class(options.family), options.n_components
+    family, k = FAMILIES[options.family], options.n_components
     if k > len(rows):
         has = f"{field} has {format_count(len(rows), 'row')}"
         raise InputError("--components", f"is {k}; {has}, and there must be one for each")
@@ -130,29 +133,21 @@ def fit_rows(
         result, diagnosis = fitted(x, start, None, em_options)
     except ValueError as error:
         raise InputError(field, _name_options(str(error))) from error
-    model = Model.from_mixture(result.mixture)
-    # Report figures for the mixture as read back from the file, so that `run` reproduces them.
-    result = result._replace(mixture=convert_mixture(_read_back(model, field), convert))
+    mixture = convert_mixture(result.mixture, np.asarray)
     total = float(ex.log_likelihood(x, result.mixture))
     bic = float(result.bic(x))
     warning = "" if diagnosis.warning is None else str(diagnosis.warning)
     warning = _name_features(_name_options(warning), names)
     return FitSummary(
-        model, len(rows), int(result.n_iter), bool(result.converged), total, bic, warning
+        options.family,
+        mixture,
+        len(rows),
+        int(result.n_iter),
+        bool(result.converged),
+        total,
+        bic,
+        warning,
     )
-
-
-def _read_back(model: Model, field: str) -> ex.Mixture:
-    """Return the mixture as read back from its file."""
-    try:
-        mixture: ex.Mixture = model.mixture()
-    except ValueError as error:
-        raise InputError(
-            field,
-            "covariances are too close to singular to be written down; raise --variance-floor, or "
-            "drop features that depend on each other",
-        ) from error
-    return mixture
 
 
 def _name_options(message: str) -> str:

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from estep_xp.cli.read.columns import list_names
 from estep_xp.cli.read.rows import BadRows
 from estep_xp.cli.system.files import translate_read_errors
-from estep_xp.cli.text.errors import InputError, SystemFailure, show_token
+from estep_xp.cli.text.errors import SystemFailure
 from estep_xp.cli.text.numbers import format_count
+from estep_xp.files.errors import InputError, show_token
 
 _BLOCK_SIZE = 1 << 22  # bytes
 _INCOMPLETE = "ends before its last row: the file is incomplete"

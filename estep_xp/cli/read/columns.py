@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric
+from estep_xp.files.errors import InputError, show_token
 
 # What pandas and readr call the column of an index or of row names that had no name.
 _INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__|\.\.\.1", re.ASCII)

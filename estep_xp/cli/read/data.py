@@ -14,8 +14,8 @@ from estep_xp.cli.read.dialect import Dialect
 from estep_xp.cli.read.parquet import ParquetSource
 from estep_xp.cli.read.rows import Source
 from estep_xp.cli.system.files import translate_read_errors
-from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.text.numbers import format_count
+from estep_xp.files.errors import InputError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SUFFIXES = (".csv", ".tsv", ".npy", ".npz", ".parquet")

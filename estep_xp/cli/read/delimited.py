@@ -28,8 +28,8 @@ from estep_xp.cli.read.dialect import (
 )
 from estep_xp.cli.read.rows import BadRows
 from estep_xp.cli.system.files import translate_read_errors
-from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric, parse_number
+from estep_xp.files.errors import InputError, show_token
 
 _BLOCK_SIZE = 1 << 21  # characters
 _MAX_LINE_LENGTH = 1 << 26

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from estep_xp.cli.text.errors import InputError, show_token
 from estep_xp.cli.text.numbers import format_count, is_decimal_comma, looks_numeric
+from estep_xp.files.errors import InputError, show_token
 
 _WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "point": ".", "\\t": "\t"}
 _CANDIDATES = (",", ";", "\t")

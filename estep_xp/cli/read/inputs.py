@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.text.numbers import (
     Values,
     parse_values,
@@ -16,6 +15,7 @@ from estep_xp.cli.text.numbers import (
     require_positive,
     require_weights,
 )
+from estep_xp.files.errors import InputError
 
 
 class Inputs(NamedTuple):

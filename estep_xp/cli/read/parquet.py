@@ -15,7 +15,8 @@ from estep_xp.cli.read.columns import find_index, text_error
 from estep_xp.cli.read.rows import BadRows
 from estep_xp.cli.system.extras import require_pyarrow
 from estep_xp.cli.system.files import translate_read_errors
-from estep_xp.cli.text.errors import InputError, SystemFailure
+from estep_xp.cli.text.errors import SystemFailure
+from estep_xp.files.errors import InputError
 
 _BLOCK_ROWS = 1 << 16
 _SAMPLE_ROWS = 1000  # rows in which an index is recognised

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.read.columns import column_label, require_ascending
-from estep_xp.cli.text.errors import InputError
+from estep_xp.cli.text.numbers import format_exact
+from estep_xp.files.errors import InputError
 
 _MAX_NAMED = 5  # bad rows listed in the error, which counts all of them
 
@@ -166,6 +167,40 @@ def read_blocks(
     bad.raise_if_any()
     if empty:
         raise InputError(str(path), "holds no rows")
+
+
+def require_support(
+    blocks: Iterable[NDArray[np.float64]], components: Any, columns: Sequence[int], path: Path
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the blocks; InputError at the first row that a family of components cannot have.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (n, d)
+        The rows.
+    components : Family
+        The components, of counts, say.
+    columns : sequence of int
+        The columns that were read.
+    path : Path
+        The file's name, for errors.
+    """
+    if components._has_full_support:
+        yield from blocks
+        return
+    n_before = 0
+    for block in blocks:
+        bad = np.argwhere(~components._supports(block))
+        if len(bad):
+            row, feature = bad[0].tolist()
+            raise InputError(
+                f"{path} row {n_before + row}, counted from 0",
+                components._support,
+                position=columns[feature] + 1,
+                token=format_exact(block[row, feature].item()),
+            )
+        n_before += len(block)
+        yield block
 
 
 def _without_index(

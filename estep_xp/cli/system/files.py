@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from estep_xp.cli.text.errors import InputError, SystemFailure, show_token
+from estep_xp.cli.text.errors import SystemFailure
+from estep_xp.files.atomic_write import replace_when_whole
+from estep_xp.files.errors import InputError, show_token
 
 
 def parse_file_path(option: str, text: str) -> Path:
@@ -78,50 +78,15 @@ def refuse_to_overwrite(path: Path, *inputs: Path, force: bool) -> None:
             raise SystemFailure(f"{path}: exists; give --force to replace it")
 
 
-@contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> AbstractContextManager[BinaryIO]:
     """Open a new file that takes the place of `path` when the block ends well.
 
-    Until then `path` is as it was, and whatever ends the block early removes the new file. It lies
-    in the same directory, so that renaming it is one step, and has the rights that any new file
-    would have.
-
-    Parameters
-    ----------
-    path : Path
-        The file to be written; where it is a symbolic link, the file that the link names.
-
-    Yields
-    ------
-    BinaryIO
-        The new file.
-
-    Raises
-    ------
-    SystemFailure
-        If it cannot be created, written or renamed.
+    It is that of `estep_xp.files.atomic_write`, with errors of the system as SystemFailure.
     """
-    with translate_write_errors(path):
-        place = Path(os.path.realpath(path))
-        if place.is_symlink():  # a link to itself
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        partial = place.with_name(f".estep_xp-{secrets.token_hex(8)}.part")
-        # O_EXCL refuses an existing file or link. The umask is taken off 0o666.
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(partial, flags, 0o666)
-    try:
-        file = os.fdopen(descriptor, "wb")
-        try:
-            yield file
-            with translate_write_errors(path):
-                file.flush()
-                os.fsync(file.fileno())  # the rename must not reach the disk before the content
-        finally:
-            with suppress(OSError):  # the flush above has reported a full disk
-                file.close()
-        with translate_write_errors(path):
-            partial.replace(place)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+    return replace_when_whole(path, translate_write_errors)
+
+
+def require_model_name(path: Path) -> None:
+    """Raise InputError unless the name is one for a model's file."""
+    if path.suffix.lower() != ".json":
+        raise InputError(str(path), "must end in .json, which is the format of models")

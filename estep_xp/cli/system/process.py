@@ -18,7 +18,8 @@ from estep_xp.cli.system.terminal import (
     flush_stdout,
     write_stderr,
 )
-from estep_xp.cli.text.errors import FaceError, cut
+from estep_xp.cli.text.errors import OptionError, SystemFailure
+from estep_xp.files.errors import InputError, cut
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _CLEANUP_TIME = 2.0  # seconds during which repeated signals are ignored
@@ -73,8 +74,10 @@ def _run_reporting_errors(command: Callable[[], int]) -> int:
 
 def _describe_error(error: Exception) -> tuple[str, int]:
     """Return what to say about `error`, and the exit code."""
-    if isinstance(error, FaceError):
-        return str(error), error.exit_code
+    if isinstance(error, (InputError, OptionError)):
+        return str(error), 2
+    if isinstance(error, SystemFailure):
+        return str(error), 1
     if hasattr(error, "format_message"):  # an exception of typer, or of click
         command = getattr(getattr(error, "ctx", None), "command_path", "estep-xp")
         message = error.format_message().removesuffix(".").replace("Value error, ", "")

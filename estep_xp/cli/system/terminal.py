@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from estep_xp.cli.text.errors import InputError, SystemFailure, format_line
+from estep_xp.cli.text.errors import SystemFailure
+from estep_xp.files.errors import InputError, format_line
 
 
 class StdoutClosed(BaseException):

@@ -6,7 +6,7 @@ import math
 import re
 from typing import NamedTuple
 
-from estep_xp.cli.text.errors import InputError
+from estep_xp.files.errors import InputError
 
 # What float() accepts beyond this is refused: 1_000, digits of other scripts, infinity, nan.
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)

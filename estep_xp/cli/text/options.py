@@ -2,7 +2,7 @@
 
 typer's own numbers (``min=``) and choices are refused in words that change with its version, never
 name the value as it was typed, and let 1_000, digits of other scripts, nan and inf pass. A parser
-that is handed to typer is called at the same time, and its :class:`InputError` passes through.
+that is handed to typer is called at the same time, and its :class:`OptionError` passes through.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
-from estep_xp.cli.text.errors import InputError, show_token
+from estep_xp.cli.text.errors import OptionError
 from estep_xp.cli.text.numbers import parse_number
+from estep_xp.files.errors import show_token
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _MAX_INTEGER = 10**18 - 1
@@ -30,7 +31,7 @@ def choice_parser(option: str, choices: Collection[str]) -> Callable[[str], str]
 
     def parse_choice(text: str) -> str:
         if text not in choices:
-            raise InputError(option, f"is {show_token(text)}; must be one of {', '.join(choices)}")
+            raise OptionError(option, f"is {show_token(text)}; must be one of {', '.join(choices)}")
         return text
 
     return parse_choice
@@ -57,7 +58,7 @@ def integer_parser(
             if maximum == _MAX_INTEGER:
                 digits = ", of at most 18 digits" if len(word) > 18 and word.isdecimal() else ""
                 bounds = f", {minimum} or more{digits}"
-            raise InputError(option, f"is {show_token(text)}; must be a whole number{bounds}")
+            raise OptionError(option, f"is {show_token(text)}; must be a whole number{bounds}")
         return int(word)
 
     return parse_integer
@@ -77,9 +78,9 @@ def float_parser(option: str) -> Callable[[str], float]:
         try:
             number = parse_number(text)
         except ValueError as error:
-            raise InputError(option, f"is {show_token(text)}; {error}") from None
+            raise OptionError(option, f"is {show_token(text)}; {error}") from None
         if number < 0:
-            raise InputError(option, f"is {show_token(text)}; must not be negative")
+            raise OptionError(option, f"is {show_token(text)}; must not be negative")
         return number
 
     return parse_float

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.compute.fitting import FitSummary
-from estep_xp.cli.read.model import Model
-from estep_xp.cli.text.errors import show_token
 from estep_xp.cli.text.numbers import format_decimal
 from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
 from estep_xp.cli.write.report import encode_json
+from estep_xp.files.errors import show_token
 
 _MAX_FEATURE_LENGTH = 40
 
@@ -24,21 +24,22 @@ def fit_warning(fit: FitSummary, data: str) -> str | None:
 
 def fit_json(fit: FitSummary, names: Sequence[str] | None, output: str) -> str:
     """Return a fit as one JSON object."""
-    model = fit.model
+    components: Any = fit.mixture.components
+    means = components.means
     return encode_json(
         {
             "n_observations": fit.n_rows,
-            "n_components": model.n_components,
-            "n_features": model.n_features,
+            "n_components": len(means),
+            "n_features": 1 if means.ndim == 1 else means.shape[1],
             "features": None if names is None else list(names),
-            "family": model.family,
+            "family": fit.family,
             "n_iter": fit.n_iter,
             "converged": fit.converged,
             "log_likelihood": fit.log_likelihood,
             "bic": fit.bic,
-            "weights": model.weights.tolist(),
-            "means": model.means.tolist(),
-            "standard_deviations": _standard_deviations(model).reshape(model.means.shape).tolist(),
+            "weights": fit.mixture.weights.tolist(),
+            "means": means.tolist(),
+            "standard_deviations": _standard_deviations(fit).reshape(means.shape).tolist(),
             "output": output,
         }
     )
@@ -48,10 +49,9 @@ def fit_text(
     fit: FitSummary, names: Sequence[str] | None, output: str, style: Style
 ) -> Iterator[str]:
     """Yield the lines of a fit, for a person: figures, and a row a component and feature."""
-    model = fit.model
     figures = {
         "Rows": str(fit.n_rows),
-        "Components": f"{model.n_components} {model.family}",
+        "Components": f"{len(fit.mixture.weights)} {fit.family}",
         "Iterations": f"{fit.n_iter}, {'converged' if fit.converged else 'not converged'}",
         "Log-likelihood": format_decimal(fit.log_likelihood),
         "BIC": format_decimal(fit.bic),
@@ -59,19 +59,20 @@ def fit_text(
     }
     yield from figure_lines(figures, style)
     yield "\n"
-    yield from _table(model, names, style)
+    yield from _table(fit, names, style)
 
 
-def _table(model: Model, names: Sequence[str] | None, style: Style) -> Iterator[str]:
+def _table(fit: FitSummary, names: Sequence[str] | None, style: Style) -> Iterator[str]:
     """Yield weights, means and standard deviations, one row a component and feature."""
-    k, d = model.means.reshape(model.n_components, -1).shape
+    components: Any = fit.mixture.components
+    k, d = components.means.reshape(len(components.means), -1).shape
     cells = {
         "component": _pad_below(map(str, range(k)), d),
-        "weight": _pad_below(map(format_decimal, model.weights.tolist()), d),
+        "weight": _pad_below(map(format_decimal, fit.mixture.weights.tolist()), d),
         "feature": [],
-        "mean": [f"{mean:.6g}" for mean in model.means.reshape(-1).tolist()],
+        "mean": [f"{mean:.6g}" for mean in components.means.reshape(-1).tolist()],
         "standard deviation": [
-            f"{value:.6g}" for value in _standard_deviations(model).reshape(-1).tolist()
+            f"{value:.6g}" for value in _standard_deviations(fit).reshape(-1).tolist()
         ],
     }
     widths = {heading: max(map(len, [heading, *column])) for heading, column in cells.items()}
@@ -100,11 +101,15 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def _standard_deviations(model: Model) -> NDArray[np.float64]:
+def _standard_deviations(fit: FitSummary) -> NDArray[np.float64]:
     """Return the standard deviation (k, d) of each feature of each component."""
-    variances = model.covariances
-    if model.family in ("tied", "full"):
+    components: Any = fit.mixture.components
+    variances = components.covariances
+    if fit.family in ("tied", "full"):
         variances = np.diagonal(variances, axis1=-2, axis2=-1)
-    elif model.family != "diagonal":
+    elif fit.family != "diagonal":
         variances = variances[:, None]  # the same for all features
-    return np.sqrt(np.broadcast_to(variances, (model.n_components, model.n_features)))
+    k = len(components.means)
+    shape = components.means.reshape(k, -1).shape
+    deviations: NDArray[np.float64] = np.sqrt(np.broadcast_to(variances, shape))
+    return deviations

@@ -16,8 +16,8 @@ from estep_xp.cli.compute.curves import MAX_SPAN, Curves, density_curves
 from estep_xp.cli.compute.results import Results
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import atomic_write, translate_write_errors
-from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.write.palette import COLOURS, colour_of
+from estep_xp.files.errors import InputError
 
 _FORMATS = (".png", ".svg")
 _DASHES = ("-", "--", ":", "-.")  # the next style after each cycle of colours

@@ -17,8 +17,8 @@ from estep_xp.cli.compute.results import (
     structured_rows,
 )
 from estep_xp.cli.system.files import atomic_write, translate_write_errors
-from estep_xp.cli.text.errors import InputError
 from estep_xp.cli.write.parquet import ParquetWriter
+from estep_xp.files.errors import InputError
 
 
 class Writer(Protocol):
