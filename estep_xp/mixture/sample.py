@@ -27,6 +27,14 @@ class Sample(NamedTuple):
         Rows, in random order.
     labels : array of int, shape (n,)
         Component of each row, counted from 0.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
+    >>> x, labels = ex.sample(mixture, 3, seed=0)
+    >>> labels
+    array([1, 0, 0])
     """
 
     x: Array
