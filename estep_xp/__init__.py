@@ -1,5 +1,6 @@
 """One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others."""
 
+from estep_xp.em.estimate import estimate
 from estep_xp.em.fit import fit
 from estep_xp.em.fit_warnings import CollapseWarning, ConvergenceWarning
 from estep_xp.em.initialize import initialize
@@ -35,6 +36,7 @@ __all__ = [
     "TiedGaussian",
     "UnivariateGaussian",
     "e_step",
+    "estimate",
     "expected_statistics",
     "fit",
     "initialize",

@@ -145,6 +145,11 @@ class Bernoulli(RowFamily, _Probabilities):
         return type(self)(xp.where(lost[:, None], self.probabilities, share))
 
     @classmethod
+    def _spread_rows(cls, xp: Namespace, means: Array, variances: Array, n_axes: int) -> Self:
+        del xp, variances, n_axes
+        return cls(means)
+
+    @classmethod
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:
         ones = xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x)
         counts = xp.sum(responsibilities, axis=0)[:, None]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.moments import (
@@ -70,6 +72,11 @@ class DiagonalGaussian(IndependentGaussian, MeansVariances):
         shift = moments.first / counts[:, None]
         mean_squares = moments.second / counts[:, None]
         return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floor)
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        del pooled
+        return np.diagonal(covariances, axis1=1, axis2=2)
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.namespace import Space
 from estep_xp.families.gaussian.moments import (
@@ -58,6 +60,7 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
         return type(self)(means, variances)
 
     _quadratic = NORM
+    _has_own_units = False
 
     def _standardizer(self, ops: BlockOps) -> Standardizer:
         log_determinants = self.means.shape[1] * ops.xp.log(self.variances)
@@ -72,6 +75,11 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
         mean_square = moments.second / counts / float(self.means.shape[1])
         squared_shift = xp.mean(shift * shift, axis=1)
         return self.means + shift, centred_squares(xp, mean_square, squared_shift, floor)
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        del pooled
+        return np.trace(covariances, axis1=1, axis2=2) / covariances.shape[1]
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components, expand_rows
 from estep_xp.arrays.namespace import Space
@@ -100,6 +102,11 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
         shift = moments.first / counts
         mean_square = moments.second / counts
         return self.means + shift, centred_squares(xp, mean_square, shift * shift, floor)
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        del pooled
+        return covariances[:, 0, 0]
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
