@@ -103,7 +103,9 @@ def estimate(
         shares = _check_responsibilities(space, responsibilities, n, k)
     weight = () if sample_weight is None else (check_sample_weight(space, sample_weight, n),)
     check_template(family, shares.shape[1])
-    known = Known(space, (rows, shares, *weight), with_support(family), execution.Options(None, None))
+    known = Known(
+        space, (rows, shares, *weight), with_support(family), execution.Options(None, None)
+    )
     if _starts_itself(family):
         return _estimate_by_start(known, family, column_names(x))
     return _run(known, family, floor, column_names(x))
@@ -168,7 +170,9 @@ def _raise_if_no_rows(counts: Array) -> None:
 
 def _as_labels(value: Any) -> Any:
     """Labels as an array, or None if the value is one of responsibilities."""
-    if isinstance(value, (list, tuple)) and all(isinstance(item, (int, np.integer)) for item in value):
+    if isinstance(value, (list, tuple)) and all(
+        isinstance(item, (int, np.integer)) for item in value
+    ):
         value = np.asarray(value)
     if value is None or not library_of(value):
         return None

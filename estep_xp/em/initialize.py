@@ -11,7 +11,7 @@ from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ArrayLike
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, space_of, to_host
-from estep_xp.arrays.quiet import quiet, quietly
+from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_whole
 from estep_xp.em.arguments import (
@@ -128,7 +128,8 @@ def initialize(
         mixture = quietly(_start_on_host, space, rows, k, family, method, random, options)
         values = mixture.weights
         if isinstance(family, type) and issubclass(family, contract.Family):
-            values = mixture.components[1] if len(mixture.components) > 1 else values
+            fields: Any = mixture.components
+            values = fields[-1]
     if is_concrete(values) and not np.isfinite(to_host(values)).all():
         raise_for_bad_rows(space, class_of(family), column_names(x), *rows)
     return mixture
@@ -314,6 +315,9 @@ def _cast_mixture(space: Space, mixture: Mixture) -> Mixture:
     return Mixture(
         weights,
         type(fields)(
-            *(space.parameter(name, np.ascontiguousarray(value)) for name, value in fields._asdict().items())
+            *(
+                space.parameter(name, np.ascontiguousarray(value))
+                for name, value in fields._asdict().items()
+            )
         ),
     )

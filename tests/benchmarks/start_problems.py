@@ -28,7 +28,7 @@ def simulated(
     k: int,
     *,
     family: str = "full",
-    spread: float = 3.0,
+    spread: float = 6.0,
     weights: str = "equal",
     elongation: float = 1.0,
     sizes: float = 1.0,
@@ -39,7 +39,7 @@ def simulated(
 ) -> StartProblem:
     """Clusters with means of deviation `spread`, in a few kinds of difficulty."""
     options = {
-        "spread": (spread, 3.0),
+        "spread": (spread, 6.0),
         "weights": (weights, "equal"),
         "elongation": (elongation, 1.0),
         "sizes": (sizes, 1.0),
@@ -47,16 +47,19 @@ def simulated(
         "degrees": (degrees, np.inf),
         "noise": (noise, 0.0),
     }
-    said = [f"{name}={value:g}" if isinstance(value, float) else f"{value} {name}"
-            for name, (value, usual) in options.items() if value != usual]
-    name = ", ".join([f"n={n}", f"d={d}", f"k={k}", *said, f"#{seed}"])
+    said = [
+        f"{name}={value:g}" if isinstance(value, float) else f"{value} {name}"
+        for name, (value, usual) in options.items()
+        if value != usual
+    ]
+    name = ", ".join([family, f"n={n}", f"d={d}", f"k={k}", *said, f"#{seed}"])
 
     def rows() -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([seed, n, d, k])
         shares = np.full(k, 1 / k) if weights == "equal" else rng.dirichlet(np.full(k, 1.5))
         shares = (shares + 0.02) / (shares + 0.02).sum()
         labels = rng.choice(k, n, p=shares)
-        means = spread * rng.standard_normal((k, d))
+        means = 3**0.5 * spread * rng.uniform(-1.0, 1.0, (k, d))
         stretch = np.geomspace(1.0, elongation, d) / elongation**0.5
         rotations = np.linalg.qr(rng.standard_normal((k, d, d)))[0]
         size = np.exp(rng.uniform(-np.log(sizes), np.log(sizes), k))
@@ -80,37 +83,37 @@ SIMULATED = (
     *(simulated(1000, 8, 10, seed=seed) for seed in range(4)),
     *(simulated(2000, 4, 15, seed=seed) for seed in range(3)),
     simulated(500, 10, 4),
-    simulated(5000, 8, 10),
-    simulated(3000, 2, 20, spread=8.0),
-    simulated(3000, 3, 25, spread=6.0),
+    simulated(5000, 8, 10, spread=3.0),
+    simulated(3000, 2, 20, spread=12.0),
+    simulated(2000, 3, 25, spread=10.0),
     simulated(20_000, 4, 8),
     *(simulated(1000, 3, 6, weights="unequal", seed=seed) for seed in range(3)),
-    simulated(2000, 8, 8, weights="unequal"),
-    simulated(1000, 2, 4, weights="unequal", sizes=4.0),
-    simulated(1500, 3, 5, sizes=5.0),
-    simulated(1500, 5, 5, spread=1.5),
-    simulated(2000, 2, 3, spread=1.5),
-    simulated(2000, 8, 5, spread=1.2),
+    simulated(2000, 8, 8, weights="unequal", spread=3.0),
+    simulated(1000, 2, 4, weights="unequal", sizes=3.0),
+    *(simulated(1500, 3, 5, sizes=4.0, seed=seed) for seed in range(2)),
+    *(simulated(1500, 5, 5, spread=2.0, seed=seed) for seed in range(2)),
+    simulated(1000, 2, 3, spread=2.5),
+    simulated(2000, 8, 5, spread=1.5),
     *(simulated(1000, 2, 4, elongation=50.0, seed=seed) for seed in range(4)),
-    *(simulated(1000, 2, 4, elongation=10.0, spread=2.0, seed=seed) for seed in range(2)),
+    *(simulated(1000, 2, 4, elongation=10.0, spread=4.0, seed=seed) for seed in range(2)),
     simulated(1500, 5, 6, elongation=20.0),
     simulated(2000, 8, 6, elongation=20.0, weights="unequal"),
-    simulated(1000, 2, 5, scales=1e3, spread=4.0),
-    simulated(1000, 6, 6, scales=1e4),
-    simulated(1000, 3, 4, degrees=4.0, spread=5.0),
-    simulated(1500, 2, 3, degrees=5.0, spread=4.0),
-    simulated(1000, 2, 5, noise=0.05, spread=5.0),
-    simulated(1500, 4, 6, noise=0.1, spread=4.0),
+    simulated(1000, 2, 5, scales=1e3),
+    simulated(1000, 6, 6, scales=1e4, spread=4.0),
+    simulated(1000, 3, 4, degrees=4.0),
+    simulated(1500, 2, 3, degrees=5.0),
+    simulated(1000, 2, 5, noise=0.05),
+    simulated(1500, 4, 6, noise=0.1),
     *(simulated(1000, 2, 5, family="diagonal", seed=seed) for seed in range(2)),
-    simulated(2000, 10, 10, family="diagonal", weights="unequal"),
-    simulated(1500, 16, 12, family="diagonal"),
+    simulated(2000, 10, 10, family="diagonal", weights="unequal", spread=3.0),
+    simulated(1500, 16, 12, family="diagonal", spread=3.0),
     *(simulated(1000, 2, 5, family="spherical", seed=seed) for seed in range(2)),
     simulated(2000, 8, 12, family="spherical", sizes=2.0),
     *(simulated(1000, 2, 5, family="tied", seed=seed) for seed in range(2)),
-    simulated(2000, 6, 10, family="tied"),
+    simulated(2000, 6, 10, family="tied", spread=4.0),
     simulated(1000, 1, 3, family="univariate"),
-    simulated(2000, 1, 5, family="univariate", spread=6.0),
-    simulated(1000, 1, 4, family="univariate", weights="unequal", spread=5.0),
+    simulated(2000, 1, 5, family="univariate", spread=12.0),
+    simulated(1000, 1, 4, family="univariate", weights="unequal", spread=9.0),
 )
 
 

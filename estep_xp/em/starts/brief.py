@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from estep_xp import execution
-from estep_xp.em.starts.kmeans import choose_seeds, find_clusters, lloyd, share_rows
+from estep_xp.em.starts.kmeans import choose_seeds, lloyd, share_rows
 from estep_xp.em.starts.shared import mixture_from_shares
 from estep_xp.em.starts.short_em import Fitted, ShortEM, can_iterate
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from estep_xp.em.starts.rows import Rows
     from estep_xp.mixture.mixture import Mixture
 
-_STARTS, _STEPS = 4, 10
+_STARTS, _STEPS, _LLOYD_STEPS = 4, 10, 30
 
 
 def start_briefly(
@@ -33,26 +33,22 @@ def start_briefly(
     """The best of a few starts after a few steps of EM; `x` are the rows in their own library."""
     given = (x,) if rows.equal else (x, space.parameter("sample_weight", rows.weight))
     em = ShortEM(space, given, options)
-    best: Fitted | None = None
+    found: list[Fitted] = []
     for i in range(_STARTS if k > 1 else 1):
-        labels = (
-            find_clusters(rows, k, random)
-            if i % 2 == 0
-            else lloyd(rows, choose_seeds(rows, k, random), most=1)
-        )
+        seeds = choose_seeds(rows, k, random, candidates=1 if i % 2 else 2 + int(math.log(k)))
+        labels = lloyd(rows, seeds, 1 if i % 2 else _LLOYD_STEPS)
         shares = space.parameter("responsibilities", share_rows(labels, k, rows.weight))
         mixture = mixture_from_shares(space, family, x, shares, options)
         if not can_iterate(mixture.components):
             return mixture
-        found = em.run(mixture, _STEPS)
-        if best is None or found.log_likelihood > best.log_likelihood:
-            again = best is not None and found.log_likelihood < best.log_likelihood + _tolerance(rows)
-            best = found
-        else:
-            again = found.log_likelihood > best.log_likelihood - _tolerance(rows)
-        if again:
+        new = em.run(mixture, _STEPS)
+        agree = any(
+            abs(new.log_likelihood - one.log_likelihood) < _tolerance(rows) for one in found
+        )
+        found.append(new)
+        if agree:
             break
-    return best.mixture if math.isfinite(best.log_likelihood) else mixture
+    return max(found, key=lambda one: one.log_likelihood).mixture
 
 
 def _tolerance(rows: Rows) -> float:

@@ -1,4 +1,4 @@
-"""Starts that run on any library and under `jit`: k-means++, rows at random, and Lloyd's k-means."""
+"""Starts that run on any library and under `jit`: k-means++, random rows, Lloyd's k-means."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from estep_xp import execution
 from estep_xp.arrays.block import expand_components
 from estep_xp.em.arguments import with_support
 from estep_xp.em.m_step import m_step_formula
-from estep_xp.em.statistics import accumulate_statistics, prepare_em_call
 from estep_xp.em.starts.shared import replace_masked_rows
+from estep_xp.em.statistics import accumulate_statistics, prepare_em_call
 from estep_xp.families import DiagonalGaussian, contract
 from estep_xp.mixture.mixture import Mixture
 
@@ -34,6 +34,7 @@ class SpreadStart:
     method: str  # "k-means++", "random_rows", or "k-means"
 
     def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Any:
+        """Return a mixture, or rows and their shares from which it follows."""
         x, weight = rows if len(rows) == 2 else (rows[0], None)
         given, x = x, x[:, None] if x.ndim == 1 else x
         variances = self.overall_variances(x, weight)
@@ -44,7 +45,9 @@ class SpreadStart:
             x = replace_masked_rows(self.space, x, weight)
             centres = self.lloyd(x, weight, variances, centres)
         if self.method == "k-means" or not contract.starts_from_centres(self.family):
-            return replace_masked_rows(self.space, given, weight), self.hard_shares(x, weight, variances, centres)
+            return replace_masked_rows(self.space, given, weight), self.hard_shares(
+                x, weight, variances, centres
+            )
         # Never so small that a component could not see its neighbours.
         share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
         k = draws.shape[0]

@@ -21,16 +21,15 @@ def find_clusters(rows: Rows, k: int, random: np.random.Generator) -> Labels:
     return lloyd(rows, choose_seeds(rows, k, random, candidates=2 + int(math.log(k))))
 
 
-def choose_seeds(
-    rows: Rows, k: int, random: np.random.Generator, *, candidates: int = 1
-) -> Floats:
+def choose_seeds(rows: Rows, k: int, random: np.random.Generator, *, candidates: int = 1) -> Floats:
     """Rows (k, d) far from each other: k-means++.
 
     Each is drawn by its squared distance from the nearest so far (Arthur and Vassilvitskii 2007);
     of several candidates, the one that leaves the least of these distances.
     """
     z, weight = rows.z, rows.weight
-    distances, seeds = np.full(len(z), np.inf), []
+    distances = np.full(len(z), np.inf)
+    seeds: list[Floats] = []
     mass = weight
     for _ in range(k):
         drawn = _draw(mass, random.random(candidates if seeds else 1))
@@ -48,14 +47,16 @@ def _draw(mass: Floats, draws: Floats) -> Labels:
     """Indices at which the cumulated mass passes shares of the whole."""
     cumulated = np.cumsum(mass)
     indices = np.searchsorted(cumulated, draws * cumulated[-1], side="right")
-    return np.minimum(indices, len(mass) - 1)
+    places: Labels = np.minimum(indices, len(mass) - 1)
+    return places
 
 
 def squared_distances(z: Floats, centres: Floats) -> Floats:
     """Squared distances (m, n) of rows from centres (m, d), 0 for rows that are equal to them."""
     if centres.size * len(z) <= _CACHED_NUMBERS:
         residuals = z[None, :, :] - centres[:, None, :]
-        return np.einsum("mnd,mnd->mn", residuals, residuals)
+        squares: Floats = np.einsum("mnd,mnd->mn", residuals, residuals)
+        return squares
     return np.stack([np.einsum("nd,nd->n", z - one, z - one) for one in centres])
 
 

@@ -31,9 +31,7 @@ class _Pairs(NamedTuple):
     losses: Floats
 
 
-def improve(
-    em: ShortEM, judge: Judge, summed: Summed, shares: Floats
-) -> Floats | None:
+def improve(em: ShortEM, judge: Judge, summed: Summed, shares: Floats) -> Floats | None:
     """Shares (n, k) after all disjoint moves that gain; None if there are none."""
     k = shares.shape[1]
     scatter = summed.by(shares)

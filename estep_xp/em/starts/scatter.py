@@ -100,4 +100,5 @@ class Judge(NamedTuple):
         )
         counts = scatter.counts
         logs = np.log(counts / self.mass)
-        return counts * logs - 0.5 * counts * log_determinants - 0.5 * traces
+        values: Floats = counts * logs - 0.5 * counts * log_determinants - 0.5 * traces
+        return values

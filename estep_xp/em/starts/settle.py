@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from estep_xp.em.starts.kmeans import choose_seeds, find_clusters, share_rows, squared_distances
 from estep_xp.em.starts.moves import improve
 from estep_xp.em.starts.scatter import Judge, Summed
-from estep_xp.em.starts.short_em import Fitted, ShortEM
+from estep_xp.em.starts.short_em import ShortEM
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -35,15 +34,11 @@ class Settled(NamedTuple):
 def settle(family: Any, rows: Rows, em: ShortEM, k: int, random: np.random.Generator) -> Settled:
     """The best of up to four starts of components that have covariances."""
     summed = Summed.of(rows.z)
-    best: Settled | None = None
-    for i in range(_STARTS):
-        shares = _begin(i, rows, summed, k, random)
-        found = _settle_one(family, rows, summed, em, shares)
-        if best is None:
-            best = found
-            if k == 1 or _entropy(found.shares, rows.weight) < _CERTAIN:
-                break
-            continue
+    best = _settle_one(family, rows, summed, em, _begin(0, rows, summed, k, random))
+    if k == 1 or _entropy(best.shares, rows.weight) < _CERTAIN:
+        return best
+    for i in range(1, _STARTS):
+        found = _settle_one(family, rows, summed, em, _begin(i, rows, summed, k, random))
         found_again = abs(found.log_likelihood - best.log_likelihood) <= _tolerance(rows)
         if not found.log_likelihood <= best.log_likelihood:
             best = found
@@ -63,16 +58,15 @@ def _entropy(shares: Floats, weight: Floats) -> float:
     return float(weight @ entropy / weight.sum())
 
 
-def _begin(
-    i: int, rows: Rows, summed: Summed, k: int, random: np.random.Generator
-) -> Floats:
+def _begin(i: int, rows: Rows, summed: Summed, k: int, random: np.random.Generator) -> Floats:
     """Shares (n, k) of the rows to begin with."""
     if i == 1:
         seeds = choose_seeds(rows, k, random)
         distances = squared_distances(rows.z, seeds)
         width = max(float(rows.weight @ distances.min(axis=0)) / rows.mass / rows.z.shape[1], 1e-6)
-        shares = np.exp(-0.5 * (distances - distances.min(axis=0)) / width).T
-        return shares * (rows.weight / shares.sum(axis=1))[:, None]
+        shares: Floats = np.exp(-0.5 * (distances - distances.min(axis=0)) / width).T
+        shares *= (rows.weight / shares.sum(axis=1))[:, None]
+        return shares
     if i == 2:
         rows = rows._replace(z=_whiten(rows, summed))
     return share_rows(find_clusters(rows, k, random), k, rows.weight)
@@ -83,7 +77,8 @@ def _whiten(rows: Rows, summed: Summed) -> Floats:
     variances, axes = np.linalg.eigh(overall.products[0] / rows.mass)
     good = variances > 1e-9 * variances[-1]
     scales = np.where(good, 1.0 / np.sqrt(np.where(good, variances, 1.0)), 0.0)
-    return rows.z @ (axes * scales)
+    white: Floats = rows.z @ (axes * scales)
+    return white
 
 
 def _settle_one(family: Any, rows: Rows, summed: Summed, em: ShortEM, shares: Floats) -> Settled:

@@ -58,9 +58,7 @@ class ShortEM(NamedTuple):
         """Responsibilities (n, k) of the rows."""
         kernel = Posterior(int(mixture.weights.shape[0]), True, lazy=False)
         driver = execution.driver_for(self.space)
-        result: Array = driver.map_rows(
-            kernel, self.space, self.rows[:1], mixture, self.options
-        )[0]
+        result: Array = driver.map_rows(kernel, self.space, self.rows[:1], mixture, self.options)[0]
         return result
 
     def _call(self, mixture: Mixture) -> Call:

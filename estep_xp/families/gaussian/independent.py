@@ -78,8 +78,9 @@ class IndependentGaussian(Gaussian):
         else:
             squares = scale**2
         means = self.means * (scale if self.means.ndim == 2 else scale[0])
-        new: Self = record._make((means + (centre if means.ndim == 2 else centre[0]),
-                                  self.variances * squares))
+        new: Self = record._make(
+            (means + (centre if means.ndim == 2 else centre[0]), self.variances * squares)
+        )
         return new
 
     def _log_determinants_and_traces(
