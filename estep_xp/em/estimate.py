@@ -152,6 +152,7 @@ def _check_counts(known: Known, family: Any, statistics: Any, columns: tuple[Any
     """Raise for rows that no sum may hold, or if there are none at all."""
     if not is_concrete(statistics.counts):
         return
+    _raise_if_no_rows(statistics.counts)
     sums = (statistics.counts, *statistics.moments)
     if not all(np.isfinite(to_host(array)).all() for array in sums):
         x, shares, *weight = execution.driver_for(known.space).materialize(known.rows)
@@ -160,7 +161,6 @@ def _check_counts(known: Known, family: Any, statistics: Any, columns: tuple[Any
         total = xp.sum(shares, axis=1)
         total = xp.where(weight[0] == 0, 0.0, total) if weight else total
         raise_for_bad_rows(space, family, columns, x, total)
-    _raise_if_no_rows(statistics.counts)
 
 
 def _raise_if_no_rows(counts: Array) -> None:
