@@ -52,6 +52,7 @@ def assert_equal(backend, mixture, expected, rtol=1e-12):
 # Against closed forms
 
 
+@pytest.mark.one_program("record")  # see conftest.py
 @families
 @pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "jax", "jax_jit", "torch")
 def test_responsibilities(backend, record):

@@ -26,6 +26,7 @@ from estep_xp.em.arguments import (
     raise_for_bad_rows,
     with_support,
 )
+from estep_xp.em.casts import cast_components, cast_mixture, is_best_on_host, is_builtin
 from estep_xp.em.known import Known, move_components
 from estep_xp.em.m_step import check_floor, run_m_step
 from estep_xp.em.starts.shared import components_from_start, replace_masked_rows
@@ -103,19 +104,28 @@ def estimate(
         shares = _check_responsibilities(space, responsibilities, n, k)
     weight = () if sample_weight is None else (check_sample_weight(space, sample_weight, n),)
     check_template(family, shares.shape[1])
-    known = Known(
-        space, (rows, shares, *weight), with_support(family), execution.Options(None, None)
-    )
+    arrays = (rows, shares, *weight)
+    if is_builtin(family) and is_best_on_host(space, arrays):
+        arrays = tuple(np.asarray(array) for array in arrays)
+        host = space_of({"x": np.empty(0, dtype=space.dtype)})
+        if not isinstance(family, type):
+            family = cast_components(host, family)
+        return cast_mixture(space, _run(_known(host, arrays, family), family, floor, x))
+    known = _known(space, arrays, family)
     if _starts_itself(family):
         return _estimate_by_start(known, family, column_names(x))
-    return _run(known, family, floor, column_names(x))
+    return _run(known, family, floor, x)
+
+
+def _known(space: Space, arrays: tuple[Array, ...], family: Any) -> Known:
+    return Known(space, arrays, with_support(family), execution.Options(None, None))
 
 
 def _starts_itself(family: Any) -> bool:
     return isinstance(family, type) and not issubclass(family, contract.Family)
 
 
-def _run(known: Known, family: Any, floor: Any, columns: tuple[Any, ...]) -> Mixture:
+def _run(known: Known, family: Any, floor: Any, x: Any) -> Mixture:
     padded = execution.driver_for(known.space).pad_rows(known.rows)
     summed = known if padded is None or len(known.rows) > 2 else known._replace(rows=padded)
     components = family
@@ -125,7 +135,7 @@ def _run(known: Known, family: Any, floor: Any, columns: tuple[Any, ...]) -> Mix
         components = contract.family_of(family)._checked(known.space)
     statistics = summed.take_statistics(components)
     space = space_of({"counts": statistics.counts})
-    _check_counts(known, family, statistics, columns)
+    _check_counts(known, family, statistics, column_names(x))
     if contract.starts_from_centres(components):
         # Sums about the means themselves, where nothing cancels.
         statistics = summed.take_statistics(move_components(space, statistics))

@@ -23,6 +23,7 @@ from estep_xp.em.arguments import (
     raise_for_bad_rows,
     with_support,
 )
+from estep_xp.em.casts import cast_components, cast_mixture
 from estep_xp.em.starts.brief import start_briefly
 from estep_xp.em.starts.compiled import SpreadStart
 from estep_xp.em.starts.kmeans import find_clusters, share_rows
@@ -250,12 +251,12 @@ def _start_on_host(
     elif method == "k-means":
         shares = share_rows(find_clusters(looked_at, k, random), k, looked_at.weight)
     else:
-        template = family if isinstance(family, type) else _cast(inner, family)
+        template = family if isinstance(family, type) else cast_components(inner, family)
         found = start_briefly(template, inner, inside, looked_at, k, random, options)
-        return _cast_mixture(space, found)
+        return cast_mixture(space, found)
     shares = inner.parameter("responsibilities", shares)
-    template = family if isinstance(family, type) else _cast(inner, family)
-    return _cast_mixture(space, mixture_from_shares(inner, template, inside, shares, options))
+    template = family if isinstance(family, type) else cast_components(inner, family)
+    return cast_mixture(space, mixture_from_shares(inner, template, inside, shares, options))
 
 
 def _start_gaussians(
@@ -279,7 +280,7 @@ def _start_gaussians(
         em = ShortEM(inner, given, execution.Options(None, 1))
         mixture = settle(family, rows, em, k, random).mixture
     components: Any = mixture.components
-    return _cast_mixture(
+    return cast_mixture(
         space, Mixture(mixture.weights, components._rescale(rows.centre, rows.scale))
     )
 
@@ -293,31 +294,3 @@ def _take(space: Space, x: Array, chosen: Any) -> Array:
     if math.prod(x.shape) <= MANY_NUMBERS:  # JAX would compile this for each size
         return space.parameter("x", to_host(x)[chosen])
     return space.xp.take(x, space.xp.asarray(chosen, device=space.device), axis=0)
-
-
-def _cast(space: Space, components: Any) -> Any:
-    """Components as arrays of a space."""
-    family = contract.family_of(components)
-    if not family._is_builtin:
-        return components
-    return type(components)(
-        *(space.parameter(name, to_host(array)) for name, array in components._asdict().items())
-    )
-
-
-def _cast_mixture(space: Space, mixture: Mixture) -> Mixture:
-    """The mixture as arrays of the space that was asked for."""
-    if not contract.family_of(mixture.components)._is_builtin:
-        weights = space.parameter("weights", to_host(mixture.weights))
-        return Mixture(weights, mixture.components)
-    weights = space.parameter("weights", np.asarray(mixture.weights))
-    fields: Any = mixture.components
-    return Mixture(
-        weights,
-        type(fields)(
-            *(
-                space.parameter(name, np.ascontiguousarray(value))
-                for name, value in fields._asdict().items()
-            )
-        ),
-    )
