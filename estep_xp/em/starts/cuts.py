@@ -108,7 +108,16 @@ def _principal_axes(judge: Judge, scatter: Scatter) -> tuple[Floats, Floats]:
     total = (scatter.counts + extra)[:, None, None]
     variances, axes = np.linalg.eigh((scatter.products + extra * judge.pooled) / total)
     least = 1e-12 * variances[:, -1:] + 1e-300
-    return axes, np.sqrt(np.maximum(variances, least))[:, None, :]
+    return _pointed(axes), np.sqrt(np.maximum(variances, least))[:, None, :]
+
+
+def _pointed(axes: Floats) -> Floats:
+    """Axes (..., d, d) in columns, of which the largest number of each is positive.
+
+    Otherwise rounding would tell which half is the first.
+    """
+    largest = np.take_along_axis(axes, np.argmax(np.abs(axes), axis=-2)[..., None, :], axis=-2)
+    return np.where(largest < 0, -axes, axes)
 
 
 def _coordinates(y: Floats, share: Floats) -> Floats:
@@ -120,7 +129,7 @@ def _coordinates(y: Floats, share: Floats) -> Floats:
         # Two clusters side by side have little kurtosis along the line between them, and a few
         # rows far away have much.
         fourth = (y * (share * norms)[:, None]).T @ y
-        _, axes = np.linalg.eigh(fourth)
+        axes = _pointed(np.linalg.eigh(fourth)[1])
         ends = axes if d <= 3 else axes[:, [0, 1, -1]]
         found.append(y @ ends)
     found.append(norms[:, None])
