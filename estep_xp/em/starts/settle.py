@@ -19,6 +19,7 @@ _STARTS = 4
 _STEPS = 10  # of EM before and after moves
 _ROUNDS = 8  # of moves
 _LEAST_RISE = 0.5  # nats, that a round must bring
+_ROUNDING = 1e-8  # nats a row
 _MOST_FEATURES = 64  # from which on moves take too long
 _CERTAIN = 0.03  # nats: entropy of a row, below which clusters lie so far apart that none is missed
 
@@ -40,7 +41,8 @@ def settle(family: Any, rows: Rows, em: ShortEM, k: int, random: np.random.Gener
     for i in range(1, _STARTS):
         found = _settle_one(family, rows, summed, em, _begin(i, rows, summed, k, random))
         found_again = abs(found.log_likelihood - best.log_likelihood) <= _tolerance(rows)
-        if not found.log_likelihood <= best.log_likelihood:
+        # By more than rounding, which would tell which of two equal starts it is.
+        if found.log_likelihood > best.log_likelihood + _ROUNDING * rows.mass:
             best = found
         if found_again:
             break
