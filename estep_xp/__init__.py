@@ -2,6 +2,7 @@
 
 from estep_xp.em.adjust import recenter, scale
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
+from estep_xp.em.estimate import estimate
 from estep_xp.em.fit import fit
 from estep_xp.em.fit_warnings import CollapseWarning, ConvergenceWarning
 from estep_xp.em.initialize import initialize
@@ -47,6 +48,7 @@ __all__ = [
     "bic",
     "condition",
     "e_step",
+    "estimate",
     "expected_statistics",
     "feature_names",
     "fit",

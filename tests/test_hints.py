@@ -11,7 +11,7 @@ import pytest
 import estep_xp as ex
 
 X = np.array([[0.0, 1.0], [1.0, 3.0], [4.0, 4.0], [5.0, 7.0]])
-START = ex.initialize(X, 2, ex.FullGaussian, seed=0)
+START = ex.initialize(X, 2, ex.FullGaussian, method="k-means++")
 FITTED = ex.fit(X, START, tol=1e9)  # one iteration
 FACTORS = np.stack([np.eye(2), [[1.0, 0.5], [0.0, 1.0]]])
 

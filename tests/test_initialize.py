@@ -1,4 +1,4 @@
-"""Where EM starts: rows far from each other, chosen by the same draws in every library."""
+"""k-means++: rows far from each other, chosen by the same draws in every library."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ jax_only = pytest.mark.backends("jax")
 
 def start(backend, x, record, dtype="float64", k=K, seed=0, sample_weight=None):
     """Call the library; Dask has to compute what it chooses from."""
-    options = {"n_components": k, "family": record.family, "seed": seed}
+    options = {"n_components": k, "family": record.family, "seed": seed, "method": "k-means++"}
     if sample_weight is not None:
         options["sample_weight"] = backend.data(sample_weight, dtype)
     if backend.name == "dask":
@@ -116,7 +116,9 @@ def test_the_same_rows_in_every_library(backend, record):
     like = BACKENDS["numpy"] if backend.name == "dask" else backend
     expected = {}
     for seed in range(4):
-        expected[seed] = rows_of(BACKENDS["numpy"], ex.initialize(x, K, record.family, seed=seed))
+        expected[seed] = rows_of(
+            BACKENDS["numpy"], ex.initialize(x, K, record.family, method="k-means++", seed=seed)
+        )
         for _ in range(2):
             chosen = rows_of(like, start(backend, x, record, seed=seed))
             np.testing.assert_array_equal(chosen, expected[seed])
@@ -135,16 +137,20 @@ def test_the_start_is_good_input(backend, record):
 
 @concrete
 def test_lists_and_integers(backend):
-    mixture = ex.initialize(backend.asarray([0, 1, 2, 8, 9]), 2, ex.UnivariateGaussian, seed=(1, 2))
+    mixture = ex.initialize(
+        backend.asarray([0, 1, 2, 8, 9]), 2, ex.UnivariateGaussian, method="k-means++", seed=(1, 2)
+    )
     assert set(backend.to_numpy(mixture.components.means)) <= {0.0, 1.0, 2.0, 8.0, 9.0}
-    same = ex.initialize([0, 1, 2, 8, 9], 2, ex.UnivariateGaussian, seed=[1, 2])
+    same = ex.initialize([0, 1, 2, 8, 9], 2, ex.UnivariateGaussian, method="k-means++", seed=[1, 2])
     np.testing.assert_array_equal(same.components.means, backend.to_numpy(mixture.components.means))
 
 
 def test_blocks_and_threads_change_nothing():
     x = problem(RECORDS[-1], n=200).x
-    expected = ex.initialize(x, K, ex.FullGaussian, seed=3)
-    actual = ex.initialize(x, K, ex.FullGaussian, seed=3, block_size=8, workers=2)
+    expected = ex.initialize(x, K, ex.FullGaussian, method="k-means++", seed=3)
+    actual = ex.initialize(
+        x, K, ex.FullGaussian, method="k-means++", seed=3, block_size=8, workers=2
+    )
     np.testing.assert_array_equal(actual.components.means, expected.components.means)
     np.testing.assert_allclose(*(m.components[1] for m in (actual, expected)), rtol=1e-13)
 
@@ -161,7 +167,9 @@ def test_rows_are_drawn_by_their_squared_distance():
     n_seeds = 600
     counts = np.zeros((4, 4))
     for seed in range(n_seeds):
-        means = ex.initialize(x, 2, ex.UnivariateGaussian, seed=seed).components.means
+        means = ex.initialize(
+            x, 2, ex.UnivariateGaussian, method="k-means++", seed=seed
+        ).components.means
         counts[tuple(positions(means[:, None], x))] += 1
     squares = (x[:, None] - x) ** 2
     expected = n_seeds / 4 * squares / squares.sum(axis=1, keepdims=True)
@@ -178,7 +186,9 @@ def test_rows_are_drawn_by_their_sample_weights():
     n_seeds = 400
     counts = np.zeros(3)
     for seed in range(n_seeds):
-        mixture = ex.initialize(x, 1, ex.UnivariateGaussian, seed=seed, sample_weight=sample_weight)
+        mixture = ex.initialize(
+            x, 1, ex.UnivariateGaussian, method="k-means++", seed=seed, sample_weight=sample_weight
+        )
         counts[positions(mixture.components.means[:, None], x)] += 1
     expected = n_seeds * sample_weight / sample_weight.sum()
     assert stats.chisquare(counts, expected).pvalue > 1e-6, counts
@@ -336,7 +346,9 @@ def test_vmap_over_data(backend, record):
     weights = [np.ones(N), np.where(np.arange(N) < 20, 1.0, 0.0)]
 
     def one(x, sample_weight):
-        return ex.initialize(x, K, record.family, seed=7, sample_weight=sample_weight)
+        return ex.initialize(
+            x, K, record.family, method="k-means++", seed=7, sample_weight=sample_weight
+        )
 
     both = jax.jit(jax.vmap(one))(*(jnp.stack([backend.data(a) for a in b]) for b in (xs, weights)))
     for i, (x, sample_weight) in enumerate(zip(xs, weights, strict=True)):

@@ -176,8 +176,8 @@ def test_gradient_through_a_step_of_em(backend):
 
 @pytest.mark.backends("numpy", "array_api_strict", "jax", "torch")
 def test_start(backend):
-    start = ex.initialize(backend.data(X), 2, Laplace, seed=0)
-    expected = ex.initialize(X, 2, Laplace, seed=0)
+    start = ex.initialize(backend.data(X), 2, Laplace, method="k-means++")
+    expected = ex.initialize(X, 2, Laplace, method="k-means++")
     assert type(start.components) is Laplace
     assert_close(backend, (start.weights, *start.components), [expected[0], *expected[1]])
     assert sorted(expected.weights.tolist()) == [0.5, 0.5]
@@ -187,7 +187,7 @@ def test_start(backend):
 @pytest.mark.backends("numpy", "jax", "torch")
 def test_start_from_a_template(backend):
     template = laplace(backend).components
-    start = ex.initialize(backend.data(X), 2, template, seed=0)
+    start = ex.initialize(backend.data(X), 2, template, method="k-means++")
     assert_close(backend, [start.weights], [[0.5, 0.5]])
     assert sorted(backend.to_numpy(start.components.locations).round(3).tolist()) == [0.05, 5.825]
     best = fit(backend.data(X), start, n_init=2)
@@ -237,7 +237,9 @@ def test_the_class_never_sees_masked_rows(block_size):
         options = {"sample_weight": weight, "block_size": block_size}
         result = fit(x, laplace(family=Strict), **options)
         np.testing.assert_allclose(result.history, expected.history, rtol=1e-13)
-        start = ex.initialize(x, 2, Strict, seed=0, sample_weight=weight)
+        start = ex.initialize(x, 2, Strict, sample_weight=weight)
+        assert np.isfinite(start.components.locations).all()
+        start = ex.initialize(x, 2, Strict, method="k-means++", sample_weight=weight)
         np.testing.assert_allclose(sorted(start.components.locations), [0.05, 5.825])
 
 

@@ -29,7 +29,7 @@ class ConvergenceWarning(RuntimeWarning):
     >>> import warnings
     >>> import estep_xp as ex
     >>> x = [1.0, 1.4, 1.8, 3.2, 3.6, 4.0]
-    >>> start = ex.initialize(x, 2, ex.UnivariateGaussian, seed=0)
+    >>> start = ex.initialize(x, 2, ex.UnivariateGaussian, method="k-means++")
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("error", ex.ConvergenceWarning)
     ...     try:

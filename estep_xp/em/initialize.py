@@ -1,38 +1,47 @@
-"""Where EM may start: k-means++."""
+"""Where EM may start: a finished start, or one of a few plain ones."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
-from estep_xp.arrays.block import expand_components
+from estep_xp.arrays.array_types import Array, ArrayLike
 from estep_xp.arrays.frames import column_names
-from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, space_of, to_host
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.text import shown
-from estep_xp.arrays.validation import (
-    check_non_negative,
-    check_shape,
-    check_whole,
-    shape_text,
-    suspects,
+from estep_xp.arrays.validation import check_whole
+from estep_xp.em.arguments import (
+    check_family,
+    check_rows,
+    check_sample_weight,
+    check_template,
+    class_of,
+    raise_for_bad_rows,
+    with_support,
 )
-from estep_xp.em.m_step import m_step_formula
-from estep_xp.em.statistics import accumulate_statistics, prepare_em_call
-from estep_xp.families import DiagonalGaussian, contract
-from estep_xp.families.hints import described, hint_for_family
+from estep_xp.em.casts import cast_components, cast_mixture
+from estep_xp.em.starts.brief import start_briefly
+from estep_xp.em.starts.compiled import SpreadStart
+from estep_xp.em.starts.kmeans import find_clusters, share_rows
+from estep_xp.em.starts.rows import Rows, choose_rows, standardize_rows
+from estep_xp.em.starts.settle import settle, start_from_shares
+from estep_xp.em.starts.shared import mixture_from_shares, replace_masked_rows
+from estep_xp.em.starts.short_em import ShortEM
+from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.block import BlockOps
+    from typing import TypeAlias
+
+    Rows_: TypeAlias = "tuple[Array, ...]"
 
 _SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
-_LEAST_SHARE = 1e-6  # of the variance that is left to a component
+_METHODS = ("k-means", "k-means++", "random", "random_rows")
+_BLOCK = 1 << 16  # rows that are checked in one go
 
 
 def initialize(
@@ -40,12 +49,13 @@ def initialize(
     n_components: int,
     family: Any,
     *,
-    seed: Any,
+    seed: Any = 0,
+    method: str | None = None,
     sample_weight: ArrayLike | None = None,
     block_size: int | None = None,
     workers: int | None = None,
 ) -> Mixture:
-    """A mixture to start EM from, by k-means++.
+    """A mixture to start EM from.
 
     Parameters
     ----------
@@ -57,9 +67,16 @@ def initialize(
         The class of the components, for example `FullGaussian`. Of a class of your own, one with a
         class method ``start(x, responsibilities)``, or components of the wished shapes as a
         template.
-    seed : int or sequence of int
+    seed : int or sequence of int, optional
         Seed of the random choice, for ``numpy.random.default_rng``: the same choice in every
         library, as far as its rounding allows.
+    method : str, optional
+        By default a finished start: the best of up to four that are improved until no component can
+        be had from two others. ``"k-means"``: clusters by greedy k-means++ and Lloyd's iterations,
+        each with its own weight, mean and covariance. ``"k-means++"``: rows that lie far from each
+        other as means, and one variance of each feature for all. ``"random_rows"``: different rows
+        as means, at random. ``"random"``: responsibilities at random, from a Dirichlet
+        distribution.
     sample_weight : array, shape (n,), optional
         Non-negative weight of each row; one of weight 0 is never chosen, whatever it holds.
     block_size, workers : int, optional
@@ -68,8 +85,7 @@ def initialize(
     Returns
     -------
     Mixture
-        Equal weights; as means, rows that lie far from each other; as variances of each feature, of
-        all components, its overall variance scaled down by what the means explain.
+        Components that rows have been shared out to.
 
     Raises
     ------
@@ -78,20 +94,26 @@ def initialize(
 
     Notes
     -----
-    Each mean is a row drawn with a probability proportional to its squared distance from the
-    nearest mean so far (Arthur and Vassilvitskii 2007), features measured in their standard
-    deviations. Of a Dask array a sample of the rows is computed and used.
+    The default looks at 2000 rows, or 50 a component if these are more, features in their standard
+    deviations (one for all if components are spherical). It takes ten EM steps from k-means, then
+    moves components as long as that gains: two become one, and a third becomes two, wherever the
+    bound that EM raises says that the log-likelihood grows (after Ueda et al. 2000). It ends when
+    two starts lead to the same log-likelihood. A family without covariances gets the best of up to
+    four starts by k-means after ten EM steps. Under ``jit`` the default is k-means: a compiled
+    program takes no such decisions. Of a Dask array a sample of the rows is computed and used.
 
     Examples
     --------
     >>> import estep_xp as ex
-    >>> start = ex.initialize([1.0, 1.4, 6.2, 6.6], 2, ex.UnivariateGaussian, seed=0)
-    >>> sorted(start.components.means.tolist())
-    [1.0, 6.2]
+    >>> start = ex.initialize([1.0, 1.4, 6.2, 6.6], 2, ex.UnivariateGaussian)
+    >>> sorted(start.components.means.round(4).tolist())
+    [1.2, 6.4]
     """
     k = check_whole("n_components", n_components, 1)
-    _check_family(family)
+    check_family(family)
+    _check_method(method)
     random = _random(seed)
+    options = execution.check_options(block_size, workers)
     space, rows = _prepare_rows(x, sample_weight, family)
     rows = execution.driver_for(space).sample_rows(rows, _SAMPLE, random)
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
@@ -99,96 +121,25 @@ def initialize(
         raise ValueError(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
         )
-    draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
-    start = _Start(
-        family if isinstance(family, type) else type(family),
-        space,
-        execution.check_options(block_size, workers),
-    )
-    driver = execution.driver_for(space)
-    whole = driver.pad_rows(rows) or rows
-    if contract.starts_from_centres(family):
-        mixture: Mixture = driver.compute(start, space, whole, draws)
-        values = mixture.components[1]  # type: ignore[index]
+    check_template(family, k)
+    if method in ("k-means++", "random_rows") or space.lazy:
+        mixture, values = _start_anywhere(space, rows, k, family, method, random, options)
     else:
-        whole, shares = driver.compute(start, space, whole, draws)
-        mixture = _from_shares(space, family, whole, shares)
-        values = shares
+        _check_values(space, family, column_names(x), rows)
+        mixture = quietly(_start_on_host, space, rows, k, family, method, random, options)
+        values = mixture.weights
+        if isinstance(family, type) and issubclass(family, contract.Family):
+            fields: Any = mixture.components
+            values = fields[-1]
     if is_concrete(values) and not np.isfinite(to_host(values)).all():
-        _raise_for_bad_rows(space, start.family, column_names(x), *rows)
+        raise_for_bad_rows(space, class_of(family), column_names(x), *rows)
     return mixture
 
 
-def _from_shares(space: Space, family: Any, x: Array, shares: Array) -> Mixture:
-    """The mixture of components that rows have been shared out to."""
-    xp, driver = space.xp, execution.driver_for(space)
-    counts = xp.sum(shares, axis=0)
-    if not isinstance(family, type):  # components of the wished shapes
-        own = contract.estimable(family)
-        _check_template(own, shares.shape[1])
-        sums = own._moments(*driver.compute(_Statistics(), space, family, x, shares))
-        mixture: Mixture = driver.compute(m_step_formula, space, family, counts, sums, None)
-        return mixture
-    if issubclass(family, contract.Family):
-        components = driver.compute(_FromShares(family), space, x, shares)
-    elif hasattr(family, "start"):
-        components = quietly(family.start, x, shares)
-        if not hasattr(components, "log_prob"):
-            raise TypeError(
-                f"{family.__name__}.start(x, responsibilities) gives {described(components)}; "
-                f"expected a {family.__name__}"
-            )
-    else:
-        name = family.__name__
-        raise TypeError(
-            f"family is the class {name}, which has no method start; give {name}(...) of the "
-            f"wished shapes as family, or {name} a class method start(x, responsibilities)"
-        )
-    return Mixture(counts / xp.sum(counts), components)
-
-
-def _check_template(family: contract.Family, k: int) -> None:
-    """Raise unless components of the wished shapes are as many as are wished."""
-    found = family._n_components()
-    if found is not None and found != k:
-        raise ValueError(
-            f"family describes {found} components but n_components is {k}; expected components of "
-            "the wished shapes, or their class"
-        )
-
-
-def _with_support(family: Any) -> type[contract.Family]:
-    """The class that knows the support: of a user's class nothing is known."""
-    return family if issubclass(family, contract.Family) else contract.Family
-
-
-@dataclass(frozen=True)
-class _FromShares:
-    """What is compiled: from rows and their shares to components of a family of the package."""
-
-    family: Any
-
-    def __call__(self, xp: Namespace, x: Array, shares: Array) -> Any:
-        return self.family._from_shares(xp, x, shares)
-
-
-@dataclass(frozen=True)
-class _Statistics:
-    """What is compiled: the sums over rows under components."""
-
-    def __call__(self, xp: Namespace, components: Any, x: Array, shares: Array) -> Any:
-        family: Any = contract.family_of(components)
-        return tuple(family._statistics_of_rows(xp, x, shares))
-
-
-def _check_family(family: Any) -> None:
-    if not hasattr(family, "log_prob"):
-        plain = family is None or isinstance(family, (type, str))
-        given = shown(family) if plain else described(family)
-        raise TypeError(
-            f"family is {given}; expected the class of a family, such as FullGaussian itself"
-            f"{hint_for_family(family)}"
-        )
+def _check_method(method: Any) -> None:
+    if method is not None and method not in _METHODS:
+        names = ", ".join(map(repr, _METHODS))
+        raise ValueError(f"method is {shown(method)}; expected one of {names}, or None")
 
 
 def _random(seed: Any) -> np.random.Generator:
@@ -205,195 +156,141 @@ def _prepare_rows(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple
     named = {"x": x} if sample_weight is None else {"x": x, "sample_weight": sample_weight}
     space = space_of(named)
     x = space.rows("x", x)
-    _check_rows(x, family)
-    if x.shape[-1] == 0 and x.ndim > 1:
-        raise ValueError(f"x has shape {shape_text(tuple(x.shape))}; expected at least one feature")
+    check_rows(x, family)
     if sample_weight is None:
         return space, (x,)
-    sample_weight = space.parameter("sample_weight", sample_weight)
-    check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
-    sample_weight = check_non_negative(space, "sample_weight", sample_weight)
-    if is_concrete(sample_weight) and not to_host(sample_weight).any():
-        raise ValueError("sample_weight sums to 0; at least one weight must be positive")
-    return space, (x, sample_weight)
+    return space, (x, check_sample_weight(space, sample_weight, x.shape[0]))
 
 
-def _check_rows(x: Array, family: Any) -> None:
-    """Raise unless `x` has as many axes as rows of the family."""
-    if not isinstance(family, type):
-        contract.check_rows_shape("x", family, x)
-        return
-    n_axes = contract.n_axes_of_rows(family)
-    if n_axes is None:
-        if x.ndim not in (1, 2):
-            shape = shape_text(tuple(x.shape))
-            raise ValueError(f"x has shape {shape}; expected (n,) or (n, d)")
-        return
-    hint = contract.hint_for_rows("x", tuple(x.shape), n_axes)
-    check_shape("x", x, ("n", "d")[:n_axes], f" for {family.__name__} components{hint}")
-
-
-def _raise_for_bad_rows(
+def _start_anywhere(
     space: Space,
+    rows: tuple[Array, ...],
+    k: int,
     family: Any,
-    columns: tuple[Any, ...],
-    x: Array,
-    weight: Array | None = None,
-) -> None:
-    """Raise for the first row that no family takes, unless its weight is 0; or for all of them."""
-    xp = space.xp
-    known = _with_support(family)
-    good = xp.isfinite(x) & known._supports(x)
-    good = good if len(x.shape) == 1 else xp.all(good, axis=1)
+    method: str | None,
+    random: np.random.Generator,
+    options: execution.Options,
+) -> tuple[Mixture, Array]:
+    """A start that any library makes by itself, compiled or not; and what shows bad rows."""
+    driver = execution.driver_for(space)
+    whole = driver.pad_rows(rows) or rows
+    if method == "random":
+        x, shares = _random_shares(space, rows, k, random)
+    else:
+        draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
+        start = SpreadStart(class_of(family), space, options, method or "k-means")
+        found = driver.compute(start, space, whole, draws)
+        if isinstance(found, Mixture):
+            return found, found.components[1]  # type: ignore[index]
+        x, shares = found
+    return mixture_from_shares(space, family, x, shares, options), shares
+
+
+def _random_shares(
+    space: Space, rows: tuple[Array, ...], k: int, random: np.random.Generator
+) -> tuple[Array, Array]:
+    """Rows, and shares (n, k) of them from a Dirichlet distribution."""
+    xp, weight = space.xp, rows[1] if len(rows) == 2 else None
+    shares = space.parameter("shares", random.dirichlet(np.ones(k), rows[0].shape[0]))
     if weight is not None:
-        good = good | (weight == 0)
-    found = suspects(space, x, xp.where(good, xp.astype(good, space.dtype), math.nan))
-    if found is not None:
-        found.check("x", np.isfinite(found.rows), "must be finite", columns)
-        found.check("x", to_host(known._supports(found.rows)), known._support, columns)
-    raise ValueError(
-        f"x varies too much: the variance of a feature is too large for {space.dtype}; give x in "
-        "larger units"
+        shares = shares * weight[:, None]
+    return replace_masked_rows(space, rows[0], weight), xp.asarray(shares)
+
+
+def _check_values(
+    space: Space, family: Any, columns: tuple[Any, ...], rows: tuple[Array, ...]
+) -> None:
+    """Raise for the first row that no family takes, unless its weight is 0."""
+    x, weight = rows if len(rows) == 2 else (rows[0], None)
+    supports = with_support(family)._supports
+    small = math.prod(x.shape) <= MANY_NUMBERS
+    xp, array = (np, to_host(x)) if small or space.library == "numpy" else (space.xp, x)
+    mass = None if weight is None else to_host(weight)
+    for begin in range(0, array.shape[0], _BLOCK):
+        block = array[begin : begin + _BLOCK, ...]
+        good = quietly(lambda block: xp.isfinite(block) & supports(block), block)
+        if bool(xp.all(good)):
+            continue
+        if mass is not None:
+            host = to_host(good)
+            masked = mass[begin : begin + _BLOCK] == 0
+            if (host | masked[(..., *(None,) * (host.ndim - 1))]).all():
+                continue
+        raise_for_bad_rows(space, family, columns, x, weight)
+
+
+def _start_on_host(
+    space: Space,
+    rows: tuple[Array, ...],
+    k: int,
+    family: Any,
+    method: str | None,
+    random: np.random.Generator,
+    options: execution.Options,
+) -> Mixture:
+    """A start that NumPy makes, of some of the rows."""
+    x = rows[0]
+    weight = None if len(rows) == 1 else to_host(rows[1]).astype(np.float64)
+    chosen = choose_rows(x.shape[0], weight, k, random)
+    taken = _take(space, x, chosen)
+    host = to_host(taken).astype(np.float64)
+    mass = None if weight is None else weight[chosen]
+    own = class_of(family)
+    has_covariances = isinstance(family, type) and contract.starts_from_centres(family)
+    jointly = has_covariances and not own._has_own_units
+    looked_at = standardize_rows(host, mass, jointly=jointly)
+    if has_covariances:
+        return _start_gaussians(space, looked_at, k, family, method, random)
+    options = options if options.workers else options._replace(workers=1)
+    inner, inside = (space, taken) if not issubclass(own, contract.Family) else (None, None)
+    if inner is None:
+        inner = space_of({"x": host})
+        inside = host
+    if method == "random":
+        shares = random.dirichlet(np.ones(k), len(host)) * looked_at.weight[:, None]
+    elif method == "k-means":
+        shares = share_rows(find_clusters(looked_at, k, random), k, looked_at.weight)
+    else:
+        template = family if isinstance(family, type) else cast_components(inner, family)
+        found = start_briefly(template, inner, inside, looked_at, k, random, options)
+        return cast_mixture(space, found)
+    shares = inner.parameter("responsibilities", shares)
+    template = family if isinstance(family, type) else cast_components(inner, family)
+    return cast_mixture(space, mixture_from_shares(inner, template, inside, shares, options))
+
+
+def _start_gaussians(
+    space: Space,
+    rows: Rows,
+    k: int,
+    family: Any,
+    method: str | None,
+    random: np.random.Generator,
+) -> Mixture:
+    z = rows.z[:, 0] if rows.x.ndim == 1 else rows.z
+    inner = space_of({"x": z})
+    if method == "random":
+        shares = random.dirichlet(np.ones(k), len(z)) * rows.weight[:, None]
+        mixture = start_from_shares(family, rows, shares)
+    elif method == "k-means":
+        shares = share_rows(find_clusters(rows, k, random), k, rows.weight)
+        mixture = start_from_shares(family, rows, shares)
+    else:
+        given = (z,) if rows.equal else (z, rows.weight)
+        em = ShortEM(inner, given, execution.Options(None, 1))
+        mixture = settle(family, rows, em, k, random).mixture
+    components: Any = mixture.components
+    return cast_mixture(
+        space, Mixture(mixture.weights, components._rescale(rows.centre, rows.scale))
     )
 
 
-@dataclass(frozen=True)
-class _Start:
-    """What is compiled: from rows and random draws to a mixture."""
-
-    family: Any
-    space: Space
-    options: execution.Options
-
-    def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Any:
-        x, weight = rows if len(rows) == 2 else (rows[0], None)
-        given, x = x, x[:, None] if x.ndim == 1 else x
-        variances = self.overall_variances(x, weight)
-        # A feature that never varies tells nothing: any scale will do.
-        variances = xp.where(variances == 0, 1.0, variances)
-        centres, share = self.centres(x, weight, variances, draws)
-        if not contract.starts_from_centres(self.family):
-            return self.valid_rows(given, weight), self.hard_shares(x, weight, variances, centres)
-        # Never so small that a component could not see its neighbours.
-        share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
-        k = draws.shape[0]
-        return Mixture(xp.ones_like(draws) / k, self.family._spread(xp, centres, variances * share))
-
-    def hard_shares(
-        self, x: Array, weight: Array | None, variances: Array, centres: Array
-    ) -> Array:
-        """Weights (n, k) of rows, each at the centre that is nearest."""
-        xp, k = self.space.xp, centres.shape[0]
-        scales, kernel = 1.0 / xp.sqrt(variances), _Closest()
-        driver = execution.driver_for(self.space)
-        distances = [
-            driver.map_rows(kernel, self.space, (x,), (centres[j, :], scales), self.options)[0]
-            for j in range(k)
-        ]
-        nearest = xp.argmin(xp.stack(distances), axis=0)
-        one = xp.ones_like(x[:, 0])
-        mass = (one if weight is None else weight)[:, None]
-        own = xp.stack([xp.where(nearest == j, one, 0.0) for j in range(k)], axis=1)
-        # A centre that is nearest to no row begins with an equal share of all rows.
-        shares = xp.where(xp.sum(own * mass, axis=0) == 0, 1.0 / k, own)
-        shares = mass * shares / xp.sum(shares, axis=1, keepdims=True)
-        # What is wrong with a row shows in its shares.
-        supported = _with_support(self.family)._supports(x)
-        wrong = xp.sum(xp.where(supported, 0.0 * x, math.nan), axis=1)
-        wrong = wrong if weight is None else xp.where(weight > 0, wrong, 0.0)
-        return shares + wrong[:, None]
-
-    def valid_rows(self, x: Array, weight: Array | None) -> Array:
-        """Rows (n, ...), the first that counts in the place of those of weight 0."""
-        if weight is None:
-            return x
-        xp = self.space.xp
-        counts = weight > 0
-        first = xp.take(x, xp.reshape(xp.argmax(xp.astype(counts, xp.int32)), (1,)), axis=0)
-        return xp.where(counts if x.ndim == 1 else counts[:, None], x, first)
-
-    def overall_variances(self, x: Array, weight: Array | None) -> Array:
-        """Variance (d,) of each feature: the statistics of a single component, taken twice."""
-        xp = self.space.xp
-        first = 0 if weight is None else xp.argmax(xp.astype(weight > 0, xp.int32))
-        means = self.row(x, first)
-        means = xp.where(xp.isfinite(means), means, 0.0)  # what is wrong shows in the sums
-        # As wide as can be, so that no row is impossible; it has no other effect.
-        width = math.sqrt(float(xp.finfo(means.dtype).max))
-        for _ in range(2):  # the second time about the mean, where nothing cancels
-            one = DiagonalGaussian(means[None, :], xp.ones_like(means)[None, :] * width)
-            mixture = Mixture(xp.ones_like(means[:1]), one)
-            statistics = accumulate_statistics(prepare_em_call(x, mixture, weight), self.options)
-            components: Any = statistics.mixture.components
-            fitted: Any = m_step_formula(
-                xp, components, statistics.counts, statistics.moments, 0.0
-            ).components
-            means = fitted.means[0, :]
-            means = xp.where(xp.isfinite(means), means, 0.0)
-        variances: Array = fitted.variances[0, :]
-        return variances
-
-    def centres(
-        self, x: Array, weight: Array | None, variances: Array, draws: Array
-    ) -> tuple[Array, Array]:
-        """Rows (k, d) far from each other, and the mean squared distance () to the nearest."""
-        xp, space = self.space.xp, self.space
-        n, d = x.shape
-        mass = xp.ones((n,), dtype=space.dtype, device=space.device) if weight is None else weight
-        scales = 1.0 / xp.sqrt(variances)
-        chosen: list[Array] = []
-        closest: tuple[Array, ...] = ()
-        distances = mass
-        for j in range(draws.shape[0]):
-            # Where no distance is left, all rows being chosen already, any row will do.
-            distances = xp.where(xp.sum(distances) == 0, mass, distances)
-            chosen.append(self.row(x, self.drawn(distances, draws[j, ...])))
-            parameters = (chosen[-1], scales)
-            closest = execution.driver_for(space).map_rows(
-                _Closest(), space, (x, *closest), parameters, self.options
-            )
-            distances = closest[0] if weight is None else xp.where(mass > 0, mass * closest[0], 0.0)
-        return xp.stack(chosen), xp.sum(distances) / xp.sum(mass) / float(d)
-
-    def drawn(self, mass: Array, draw: Array) -> Array:
-        """Index of the row at which the cumulated mass passes a share of the whole."""
-        xp = self.space.xp
-        cumulated = xp.cumulative_sum(xp.astype(mass, self.space.wide))
-        index = xp.sum(xp.astype(cumulated <= draw * cumulated[-1], xp.int32))
-        return xp.where(index < mass.shape[0], index, mass.shape[0] - 1)
-
-    def row(self, x: Array, index: Any) -> Array:
-        """Row of `x` as an array (d,) of the space's dtype."""
-        xp = self.space.xp
-        index = xp.asarray(index, device=self.space.device)[None]
-        return xp.astype(xp.take(x, index, axis=0)[0, :], self.space.dtype)
-
-
-@dataclass(frozen=True)
-class _Closest:
-    """Kernel: squared distance of rows from a centre, or from earlier ones if they are closer."""
-
-    @property
-    def tails(self) -> tuple[tuple[int, ...], ...]:
-        return ((),)
-
-    @property
-    def breadth(self) -> int:
-        return 1
-
-    def width(self, ops: BlockOps, parameters: Any) -> int:
-        del ops
-        return int(parameters[0].shape[0])  # features
-
-    def prepare(self, ops: BlockOps, parameters: Any) -> Any:
-        del ops
-        return parameters
-
-    def block(self, ops: BlockOps, prepared: Any, *rows: Array) -> tuple[tuple[Array, ...], Any]:
-        xp, features = ops.xp, ops.axis
-        centre, scales = prepared
-        standardized = (rows[0] - expand_components(centre, features)) * expand_components(
-            scales, features
-        )
-        distances = xp.sum(standardized * standardized, axis=features)
-        return (distances if len(rows) == 1 else xp.minimum(distances, rows[1]),), ()
+def _take(space: Space, x: Array, chosen: Any) -> Array:
+    """Some of the rows."""
+    if len(chosen) == x.shape[0]:
+        return x
+    if space.library == "numpy":
+        return x[chosen]
+    if math.prod(x.shape) <= MANY_NUMBERS:  # JAX would compile this for each size
+        return space.parameter("x", to_host(x)[chosen])
+    return space.xp.take(x, space.xp.asarray(chosen, device=space.device), axis=0)

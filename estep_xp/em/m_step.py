@@ -124,6 +124,12 @@ def _shares(xp: Namespace, counts: Array) -> tuple[Array, Array, Array]:
     return weights, positive, lost
 
 
+def lost_components(xp: Namespace, counts: Array) -> tuple[Array, Array]:
+    """Positive counts, and which components have lost their rows."""
+    _, positive, lost = _shares(xp, counts)
+    return positive, lost
+
+
 def _raise_if_degenerate(space: Space, arguments: tuple[Any, ...]) -> None:
     """Raise for the first parameter of an M-step that can't be used."""
     components, counts, moments, floor = arguments

@@ -165,6 +165,11 @@ class Bernoulli(RowFamily, _Probabilities):
         return self._marginal(xp, others)
 
     @classmethod
+    def _spread_rows(cls, xp: Namespace, means: Array, variances: Array, n_axes: int) -> Self:
+        del xp, variances, n_axes
+        return cls(means)
+
+    @classmethod
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:
         ones = xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x)
         counts = xp.sum(responsibilities, axis=0)[:, None]

@@ -46,6 +46,8 @@ class Family(abc.ABC):
     _triangular_fields: ClassVar[tuple[str, ...]] = ()  # of which only the upper triangle counts
     _n_axes: ClassVar[int | None] = 2  # of observations: (n,) or (n, d); None where both will do
     _starts_from_centres: ClassVar[bool] = False  # `_spread` builds components around centres
+    # Variances of features can differ, so that features have units of their own.
+    _has_own_units: ClassVar[bool] = True
     _is_builtin: ClassVar[bool] = True  # no code by users computes the densities
     # Any finite row has a density that is a number.
     _has_full_support: ClassVar[bool] = True

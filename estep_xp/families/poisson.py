@@ -159,6 +159,11 @@ class Poisson(RowFamily, _Rates):
         return self._marginal(xp, others)
 
     @classmethod
+    def _spread_rows(cls, xp: Namespace, means: Array, variances: Array, n_axes: int) -> Self:
+        del xp, variances
+        return cls(means if n_axes == 2 else means[:, 0])
+
+    @classmethod
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:
         sums = xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x)
         counts = xp.sum(responsibilities, axis=0)

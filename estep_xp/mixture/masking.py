@@ -45,8 +45,8 @@ class WeightedKernel(MixtureKernel):
             # Every finite row can be evaluated, and then has a derivative by its weight.
             replaced = zero & _find_unusable(ops, x)
         else:
-            placeholder = _valid_row(ops, x, zero)
-        x = ops.xp.where(_expand_flags(ops, replaced, x.ndim), placeholder, x)
+            placeholder = valid_row(ops, x, zero)
+        x = ops.xp.where(expand_flags(ops, replaced, x.ndim), placeholder, x)
         return MaskedRows((x, weight), zero, replaced)
 
 
@@ -61,7 +61,7 @@ class MaskedRows(NamedTuple):
         """Values of rows, but 0 for replaced rows."""
         if self.replaced is None:
             return values
-        return ops.xp.where(_expand_flags(ops, self.replaced, values.ndim), 0.0, values)
+        return ops.xp.where(expand_flags(ops, self.replaced, values.ndim), 0.0, values)
 
     def contributions(self, ops: BlockOps, normalized: LogNormalized) -> Array:
         """Log-likelihoods (rows,) by their weights."""
@@ -87,7 +87,7 @@ class MaskedRows(NamedTuple):
         return shares * expand_rows(self.weights(ops, total) / total, ops.axis)
 
 
-def _valid_row(ops: BlockOps, x: Array, zero: Array) -> Array:
+def valid_row(ops: BlockOps, x: Array, zero: Array) -> Array:
     """A row of the block that takes part, ready to broadcast: it is inside the family's support.
 
     Zeros where no row takes part: a number at least, and a count.
@@ -108,7 +108,7 @@ def _find_unusable(ops: BlockOps, x: Array) -> Array:
     return xp.any(bad, axis=others) if others else bad
 
 
-def _expand_flags(ops: BlockOps, flags: Array, ndim: int) -> Array:
+def expand_flags(ops: BlockOps, flags: Array, ndim: int) -> Array:
     """Flags (rows,) ready to broadcast against a block of `ndim` axes."""
     shape = (1,) * (ndim - 1)
     n = flags.shape[0]

@@ -129,6 +129,19 @@ class DependentGaussian(Gaussian):
         refuse_subnormal("variances", variances[variances > 0], least)
         raise_indefinite("covariances", covariances, remedy, least)
 
+    def _rescale(self, centre: np.ndarray[Any, Any], scale: np.ndarray[Any, Any]) -> Self:
+        record: Any = self
+        factors = self.precision_cholesky / scale[:, None]
+        new: Self = record._make((self.means * scale + centre, factors))
+        return new
+
+    def _log_determinants_and_traces(
+        self, products: np.ndarray[Any, Any]
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        factors = np.broadcast_to(self.precision_cholesky, products.shape)
+        logs = np.log(np.diagonal(factors, axis1=-2, axis2=-1)).sum(axis=1)
+        return -2.0 * logs, (factors * (products @ factors)).sum(axis=(1, 2))
+
     def _parameter_units(self, xp: Namespace) -> tuple[Array, ...]:
         factors = self.precision_cholesky
         rows = xp.linalg.diagonal(factors)[..., :, None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
@@ -52,6 +54,11 @@ class DiagonalGaussian(IndependentGaussian, MeansVariances):
     def _residual_form(self, ops: BlockOps) -> ResidualForm:
         log_determinants = ops.sum(ops.xp.log(self.variances), 1)
         return ResidualForm.from_variances(ops, self.means, self.variances, log_determinants)
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        del pooled
+        return np.diagonal(covariances, axis1=1, axis2=2)
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:

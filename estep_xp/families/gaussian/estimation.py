@@ -98,6 +98,60 @@ class EstimatedGaussian(Family):
         return xp.all(scales * scales * by_feature(floor, scales) <= 1)
 
     @classmethod
+    def _with_covariances(
+        cls, means: np.ndarray[Any, Any], covariances: np.ndarray[Any, Any], pooled: Any
+    ) -> Self:
+        """Return components at means (k, d), as near to covariances (k, d, d) as their kind allows.
+
+        All in NumPy; where components share a covariance it is the pooled one, (d, d).
+        """
+        family: Any = cls
+        own = cls._reduce_covariances(covariances, pooled)
+        new: Self = family(
+            means[:, 0] if cls._n_axes == 1 else means, cls._from_covariances(np, own)
+        )
+        return new
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        """Reduce matrices (k, d, d) to what this kind of covariance has of them."""
+        raise NotImplementedError
+
+    def _log_determinants_and_traces(
+        self, products: np.ndarray[Any, Any]
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return log|C_k| and tr(C_k⁻¹ S_k) (k,) for sums S of products (k, d, d), in NumPy."""
+        raise NotImplementedError
+
+    def _rescale(self, centre: np.ndarray[Any, Any], scale: np.ndarray[Any, Any]) -> Self:
+        """Return the components of scale · z + centre, for features z that these describe."""
+        raise NotImplementedError
+
+    def _move(self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments) -> Self:
+        """Return the same components at their new means, but for those that are lost."""
+        record: Any = self
+        shift = moments.first / per_component(counts, moments.first)
+        shift = xp.where(per_component(lost, shift), 0.0, shift)
+        moved: Self = record._replace(means=self.means + shift)
+        return moved
+
+    def _draw_together(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, extra: float
+    ) -> tuple[Array, GaussianMoments]:
+        """Return counts and moments with `extra` more rows that vary as all do within components.
+
+        The moments are about these components' means, which are those of their rows.
+        """
+        first, second = moments
+        pooled = xp.sum(second, axis=0) / xp.sum(counts)
+        return counts + extra, GaussianMoments(first, second + extra * pooled[None, ...])
+
+    @classmethod
+    def _spread_rows(cls, xp: Namespace, means: Array, variances: Array, n_axes: int) -> Self:
+        del n_axes
+        return cls._spread(xp, means, variances)
+
+    @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         """Return components at `means` (k, d), all with the same variances (d,) of features."""
         raise NotImplementedError

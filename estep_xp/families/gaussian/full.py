@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
@@ -129,6 +131,11 @@ class FullGaussian(DependentGaussian, MeansFactors):
         mean_products = moments.second / counts[:, None, None]
         covariances = centred_products(xp, mean_products, linalg.outer(shift), floor)
         return self.means + shift, covariances
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        del pooled
+        return covariances
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:

@@ -119,6 +119,25 @@ class IndependentGaussian(Gaussian):
             raise_bad_value("variances", index, covariances[index], expected)
         refuse_subnormal("variances", covariances, 1.0)
 
+    def _rescale(self, centre: np.ndarray[Any, Any], scale: np.ndarray[Any, Any]) -> Self:
+        record: Any = self
+        if self.variances.ndim < self.means.ndim or self.means.ndim == 1:
+            squares = scale[0] ** 2  # spherical: one scale for all features
+        else:
+            squares = scale**2
+        means = self.means * (scale if self.means.ndim == 2 else scale[0])
+        new: Self = record._make(
+            (means + (centre if means.ndim == 2 else centre[0]), self.variances * squares)
+        )
+        return new
+
+    def _log_determinants_and_traces(
+        self, products: np.ndarray[Any, Any]
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        squares = np.diagonal(products, axis1=-2, axis2=-1)
+        variances = np.broadcast_to(self.variances.reshape(len(squares), -1), squares.shape)
+        return np.log(variances).sum(axis=1), (squares / variances).sum(axis=1)
+
     def _parameter_units(self, xp: Namespace) -> tuple[Array, ...]:
         return 1.0 / self._inverse_deviations(xp), self.variances
 

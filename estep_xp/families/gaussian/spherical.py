@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares, trace
@@ -37,6 +39,7 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
 
     _quadratic = NORM
     _variances_ndim = 1
+    _has_own_units = False
     _second_moment = staticmethod(trace)
 
     @property
@@ -60,6 +63,11 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
         mean_square = moments.second / counts / float(self.means.shape[1])
         squared_shift = xp.mean(shift * shift, axis=1)
         return self.means + shift, centred_squares(xp, mean_square, squared_shift, floor)
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        del pooled
+        return np.trace(covariances, axis1=1, axis2=2) / covariances.shape[1]
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.arrays.block import expand_rows
@@ -169,8 +171,19 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         covariance = centred_products(xp, moments.second / total, shifts, floor)
         return self.means + shift, covariance
 
+    def _draw_together(
+        self, xp: Namespace, counts: Array, moments: GaussianMoments, extra: float
+    ) -> tuple[Array, GaussianMoments]:
+        del xp, extra
+        return counts, moments  # one covariance matrix is that of all rows already
+
     def _restore_empty(self, xp: Namespace, old: Any, empty: Array) -> Self:
         return self._replace(means=xp.where(empty[:, None], old.means, self.means))
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        del covariances
+        return pooled
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components, expand_rows
@@ -79,6 +81,11 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
         residuals = expand_rows(x, ops.axis) - expand_components(form.means, ops.axis)
         weighted = responsibilities * residuals
         return xp.sum(weighted, axis=rows), xp.sum(weighted * residuals, axis=rows)
+
+    @staticmethod
+    def _reduce_covariances(covariances: np.ndarray[Any, Any], pooled: Any) -> Any:
+        del pooled
+        return covariances[:, 0, 0]
 
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:

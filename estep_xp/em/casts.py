@@ -1,0 +1,47 @@
+"""Mixtures that NumPy has made, as arrays of the library that was asked."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, is_on_host, to_host
+from estep_xp.families import contract
+from estep_xp.mixture.mixture import Mixture
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array
+
+
+def is_builtin(family: Any) -> bool:
+    """Whether a family, its class or components, is one of the package's own."""
+    if isinstance(family, type):
+        return issubclass(family, contract.Family)
+    return isinstance(family, contract.Family)
+
+
+def is_best_on_host(space: Space, arrays: tuple[Array, ...]) -> bool:
+    """Whether JAX would compile a program, for each number of rows anew, that is soon done."""
+    if space.library != "jax" or not all(map(is_concrete, arrays)):
+        return False
+    return all(math.prod(a.shape) <= MANY_NUMBERS and is_on_host(a) for a in arrays)
+
+
+def cast_components(space: Space, components: Any) -> Any:
+    """Components of the package as arrays of a space; a user's as they are."""
+    if not is_builtin(components):
+        return components
+    fields = components._asdict().items()
+    return type(components)(
+        *(space.parameter(name, np.ascontiguousarray(to_host(array))) for name, array in fields)
+    )
+
+
+def cast_mixture(space: Space, mixture: Mixture) -> Mixture:
+    """The mixture as arrays of a space."""
+    weights = mixture.weights
+    if is_builtin(mixture.components):
+        weights = to_host(weights)
+    return Mixture(space.parameter("weights", weights), cast_components(space, mixture.components))

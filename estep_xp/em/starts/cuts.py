@@ -1,0 +1,167 @@
+"""Two components in the place of one: where to cut its rows, and what that gains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from estep_xp import execution
+from estep_xp.em.starts.scatter import Judge, Scatter, Summed
+from estep_xp.mixture.kernels import LogJoint
+from estep_xp.mixture.mixture import Mixture
+
+if TYPE_CHECKING:
+    from estep_xp.em.starts.rows import Floats
+    from estep_xp.em.starts.short_em import ShortEM
+
+_CUTS = 2  # of a component, that are tried
+_STEPS = 3  # of EM on the better of them
+_MOST_AXES = 6  # principal axes
+_LEAST_SHARE = 0.01  # of a row that counts for where to cut
+_LEAST_ROWS = 2.0  # on either side of a cut
+
+
+class Splits(NamedTuple):
+    """Shares (n, m, 2) of rows in the halves of m components, and gains (m,) of the bound."""
+
+    shares: Floats
+    gains: Floats
+
+
+def find_splits(
+    em: ShortEM, judge: Judge, summed: Summed, shares: Floats, scatter: Scatter
+) -> Splits:
+    """Cut each of the components whose shares (n, m) and scatter are given."""
+    values = judge.values(scatter) - _x_log_x_sum(shares)
+    sides = _cut(judge, summed.z, shares, scatter)
+    tried = [_refine(em, judge, summed, shares, side, values, 1) for side in sides]
+    best = tried[0]
+    for other in tried[1:]:
+        better = other.gains > best.gains
+        best = Splits(
+            np.where(better[:, None], other.shares, best.shares),
+            np.maximum(other.gains, best.gains),
+        )
+    return _refine(em, judge, summed, shares, best.shares, values, _STEPS)
+
+
+def _x_log_x_sum(shares: Floats) -> Floats:
+    total: Floats = (shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=0)
+    return total
+
+
+def _refine(
+    em: ShortEM,
+    judge: Judge,
+    summed: Summed,
+    shares: Floats,
+    halves: Floats,
+    values: Floats,
+    steps: int,
+) -> Splits:
+    """Take steps of EM within each component, between its halves alone."""
+    n, m = shares.shape
+    for _ in range(steps):
+        flat = halves.reshape(n, 2 * m)
+        scatter = summed.by(np.maximum(flat, 1e-300))
+        mixture = Mixture(scatter.counts, judge.components(scatter))
+        joint = _log_joint(em, mixture).reshape(n, m, 2)
+        difference = joint[:, :, 1] - joint[:, :, 0]
+        second = shares / (1.0 + np.exp(np.clip(-difference, -700.0, 700.0)))
+        halves = np.stack([shares - second, second], axis=2)
+    flat = halves.reshape(n, 2 * m)
+    scatter = summed.by(np.maximum(flat, 1e-300))
+    gains = (judge.values(scatter) - _x_log_x_sum(flat)).reshape(m, 2).sum(axis=1) - values
+    good = (scatter.counts.reshape(m, 2) >= _LEAST_ROWS).all(axis=1) & np.isfinite(gains)
+    return Splits(halves, np.where(good, gains, -np.inf))
+
+
+def _log_joint(em: ShortEM, mixture: Mixture) -> Floats:
+    kernel = LogJoint(int(mixture.weights.shape[0]), False, lazy=False)
+    driver = execution.driver_for(em.space)
+    joint: Floats = driver.map_rows(kernel, em.space, em.rows[:1], mixture, em.options)[0]
+    return joint
+
+
+def _cut(judge: Judge, z: Floats, shares: Floats, scatter: Scatter) -> list[Floats]:
+    """For the best cuts, shares (n, m, 2) in the halves of all components."""
+    n, m = shares.shape
+    axes, scales = _principal_axes(judge, scatter)
+    sides = np.zeros((_CUTS, n, m), dtype=bool)
+    for c in range(m):
+        rows = np.flatnonzero(shares[:, c] > _LEAST_SHARE)
+        share = shares[rows, c]
+        y = (z[rows] - scatter.means[c]) @ (axes[c] / scales[c])
+        coordinates = _coordinates(y, share)
+        for i, side in enumerate(_best_cuts(coordinates, share)):
+            sides[i, rows, c] = side
+    return [
+        np.stack([np.where(side, 0.0, shares), np.where(side, shares, 0.0)], axis=2)
+        for side in sides
+    ]
+
+
+def _principal_axes(judge: Judge, scatter: Scatter) -> tuple[Floats, Floats]:
+    """Axes (m, d, d), the longest last, and the deviations (m, 1, d) along them."""
+    extra = 1e-3
+    total = (scatter.counts + extra)[:, None, None]
+    variances, axes = np.linalg.eigh((scatter.products + extra * judge.pooled) / total)
+    least = 1e-12 * variances[:, -1:] + 1e-300
+    return _pointed(axes), np.sqrt(np.maximum(variances, least))[:, None, :]
+
+
+def _pointed(axes: Floats) -> Floats:
+    """Axes (..., d, d) in columns, of which the largest number of each is positive.
+
+    Otherwise rounding would tell which half is the first.
+    """
+    largest = np.take_along_axis(axes, np.argmax(np.abs(axes), axis=-2)[..., None, :], axis=-2)
+    return np.where(largest < 0, -axes, axes)
+
+
+def _coordinates(y: Floats, share: Floats) -> Floats:
+    """Where whitened rows (n, d) lie along axes that may tell two clusters apart (n, axes)."""
+    d = y.shape[1]
+    norms = np.einsum("nd,nd->n", y, y)
+    found = [y[:, -_MOST_AXES:]]
+    if d > 1:
+        # Two clusters side by side have little kurtosis along the line between them, and a few
+        # rows far away have much.
+        fourth = (y * (share * norms)[:, None]).T @ y
+        axes = _pointed(np.linalg.eigh(fourth)[1])
+        ends = axes if d <= 3 else axes[:, [0, 1, -1]]
+        found.append(y @ ends)
+    found.append(norms[:, None])
+    return np.concatenate(found, axis=1)
+
+
+def _best_cuts(coordinates: Floats, share: Floats) -> list[Any]:
+    """Flags (n,) of the rows beyond the cut, for the best cuts along different axes."""
+    n, _ = coordinates.shape
+    if n < 2:
+        return []
+    order = np.argsort(coordinates, axis=0)
+    sorted_ = np.take_along_axis(coordinates, order, axis=0)
+    q = share[order]
+    counts = np.cumsum(q, axis=0)[:-1]
+    first = np.cumsum(q * sorted_, axis=0)
+    second = np.cumsum(q * sorted_ * sorted_, axis=0)
+    mass, total, squares = share.sum(), first[-1], second[-1]
+    left = _log_value(counts, first[:-1], second[:-1])
+    right = _log_value(mass - counts, total - first[:-1], squares - second[:-1])
+    gains = left + right
+    ends = (counts < _LEAST_ROWS) | (mass - counts < _LEAST_ROWS)
+    gains = np.where(ends | (sorted_[1:] <= sorted_[:-1]), -np.inf, gains)
+    places = np.argmax(gains, axis=0)
+    along = np.arange(gains.shape[1])
+    heights = gains[places, along] - _log_value(mass, total, squares)
+    best = np.argsort(-heights, kind="stable")[:_CUTS]
+    return [coordinates[:, j] > sorted_[places[j], j] for j in best]
+
+
+def _log_value(counts: Any, first: Any, second: Any) -> Any:
+    """N log N − N/2 log(variance), of rows along a line, drawn to the whole by two rows."""
+    counts = np.maximum(counts, 1e-12)
+    scatter = np.maximum(second - first * first / counts, 0.0)
+    return counts * (np.log(counts) - 0.5 * np.log((scatter + 2.0) / (counts + 2.0)))
