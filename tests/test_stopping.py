@@ -80,9 +80,10 @@ def test_totals_that_are_not_finite(backend, bad):
 def followed(heights, tol=1e-6, n_rows=1.0, dtype=np.float64):
     """After how many heights a fit stops, and how; None if it goes on."""
     first, *others = (Objective(dtype(total), dtype(total - dtype(total))) for total in heights)
-    convergence = Convergence.start(np, first)
+    convergence = Convergence.start(first, dtype(1))
+    rule = Rule(tol, n_rows, 1, float(np.finfo(dtype).eps))
     for i, objective in enumerate(others, 1):
-        convergence = convergence.update(np, objective, Rule(tol, n_rows, 1))
+        convergence = convergence.update(np.where, objective, rule)
         if convergence.ended:
             return i, "converged" if convergence.converged else "exhausted"
     return None

@@ -11,7 +11,6 @@ from estep_xp.arrays.namespace import (
     Space,
     is_concrete,
     is_tracer,
-    numpy_namespace,
     space_of,
     to_host,
 )
@@ -69,6 +68,11 @@ class Iteration(NamedTuple):
     max_iter: int
     floor: Any
     accelerate: bool
+    space: Space | None = None  # that of the statistics, where it is the same in all iterations
+
+    def space_of(self, statistics: Statistics) -> Space:
+        """Return the space of statistics."""
+        return _space(statistics) if self.space is None else self.space
 
     def take_statistics(self, call: Call, mixture: Mixture) -> tuple[Statistics, Array]:
         """Run the E-step. Bad rows show as a non-finite log-likelihood; nothing raises."""
@@ -94,7 +98,8 @@ class Iteration(NamedTuple):
         self, call: Call, before: _State | None, statistics: Statistics, compensation: Array
     ) -> _State:
         """Build the state after an E-step; `before` is None at the start."""
-        rule = Rule(self.tol, statistics.n_rows, math.prod(call.rows[0].shape[1:]))
+        eps = float(call.space.xp.finfo(call.space.dtype).eps)
+        rule = Rule(self.tol, statistics.n_rows, math.prod(call.rows[0].shape[1:]), eps)
         objective = Objective(statistics.log_likelihood, compensation)
         if before is None:
             return _State(
@@ -114,18 +119,18 @@ class Iteration(NamedTuple):
         if self.floor is not None:
             return self.floor
         components, moments = statistics.mixture.components, statistics.moments
-        space = _space(statistics)
+        space = self.space_of(statistics)
         driver = execution.driver_for(space)
         return driver.compute(default_floor, space, components, statistics.counts, moments)
 
     def _plain(self, call: Call, state: _State) -> tuple[Statistics, Array]:
         old = state.statistics
-        return self.take_statistics(call, run_m_step(_space(old), old, self.floor))
+        return self.take_statistics(call, run_m_step(self.space_of(old), old, self.floor))
 
     def _accelerated(self, call: Call, state: _State) -> tuple[Statistics, Array]:
         """Run SQUAREM on every second step, plain EM where extrapolation gains nothing."""
         old = state.statistics
-        space, floor = _space(old), self.variance_floor(old)
+        space, floor = self.space_of(old), self.variance_floor(old)
         driver = execution.driver_for(space)
         mixtures = (state.previous, old.mixture, run_m_step(space, old, floor))
         extrapolated, usable = driver.compute(squarem_step, space, *mixtures, floor)
@@ -170,6 +175,7 @@ def best_of(
         if eager:
             _check_weight_of_rows(call, first.statistics)
             raise_for_bad_rows_of(call, first.statistics, em.options)
+            em = em._replace(space=space)
             outcome, stopped = _run_eager(em, call, whole, first, callbacks)
         else:
             outcome = _run_traced(em, whole, first, callbacks)
@@ -275,16 +281,20 @@ def _update_convergence(
     convergence: Convergence | None, objective: Objective, rule: Rule
 ) -> Convergence:
     """Add a log-likelihood to the record of a fit, or begin the record."""
-    xp = space_of({"log_likelihood": objective.value}).xp
     if all(map(is_concrete, (*objective, rule.n_rows))) and not is_tracer(rule.tol):
-        # Scalars that Python inspects in each iteration: NumPy's are cheaper than JAX's.
-        xp, objective = numpy_namespace, Objective(*map(to_host, objective))
-        rule = rule._replace(n_rows=to_host(rule.n_rows))
-    return (
-        Convergence.start(xp, objective)
-        if convergence is None
-        else convergence.update(xp, objective, rule)
-    )
+        objective = Objective(*(float(to_host(part)) for part in objective))
+        rule = rule._replace(n_rows=float(to_host(rule.n_rows)))
+        one, where = 1.0, _choose
+    else:
+        xp = space_of({"log_likelihood": objective.value}).xp
+        one, where = xp.ones_like(objective.value), xp.where
+    if convergence is None:
+        return Convergence.start(objective, one)
+    return convergence.update(where, objective, rule)
+
+
+def _choose(flag: bool, one: float, other: float) -> float:
+    return one if flag else other
 
 
 def _space(statistics: Statistics) -> Space:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Changes of direction without a new best after which the log-likelihood counts as oscillating.
 _MOST_TURNS = 8
@@ -36,16 +39,20 @@ class Rule(NamedTuple):
     tol: Any
     n_rows: Any
     n_features: int  # elements of a row
+    eps: float  # of the dtype of log-likelihoods
 
-    def rounding(self, xp: Namespace, objective: Objective) -> Array:
+    def rounding(self, objective: Objective) -> Array:
         """Rounding error to expect of the log-likelihood per row."""
         # The terms of a row add up to its log-likelihood, and each squared residual is about 1.
-        size = xp.abs(objective.value) / self.n_rows + self.n_features
-        return float(xp.finfo(objective.value.dtype).eps) * size
+        return self.eps * (abs(objective.value) / self.n_rows + self.n_features)
 
 
 class Convergence(NamedTuple):
-    """The log-likelihoods of a fit so far, as far as the rule needs them."""
+    """The log-likelihoods of a fit so far, as far as the rule needs them.
+
+    Its numbers are arrays inside compiled programs and Python's own elsewhere: they are few, and
+    looked at in each iteration.
+    """
 
     objective: Objective
     best: Objective
@@ -55,10 +62,9 @@ class Convergence(NamedTuple):
     exhausted: Any  # whether the log-likelihood oscillates by more than rounding explains
 
     @classmethod
-    def start(cls, xp: Namespace, objective: Objective) -> Convergence:
-        """Begin the record before the first iteration."""
-        no = xp.abs(objective.value) < 0  # False for NaN, too
-        one = xp.ones_like(objective.value)
+    def start(cls, objective: Objective, one: Any) -> Convergence:
+        """Begin the record before the first iteration; `one` is 1 as a number like the others."""
+        no = abs(objective.value) < 0  # False for NaN, too
         return cls(objective, objective, one, one - 1.0, no, no)
 
     @property
@@ -66,19 +72,22 @@ class Convergence(NamedTuple):
         """Whether the fit should stop."""
         return self.converged | self.exhausted
 
-    def update(self, xp: Namespace, objective: Objective, rule: Rule) -> Convergence:
-        """Add the log-likelihood after one more iteration."""
+    def update(
+        self, where: Callable[[Any, Any, Any], Any], objective: Objective, rule: Rule
+    ) -> Convergence:
+        """Add the log-likelihood after one more iteration; `where` chooses between two numbers."""
         rise = objective.minus(self.objective) / rule.n_rows
-        is_small = xp.abs(rise) < rule.tol
+        is_small = abs(rise) < rule.tol
         gains = objective.minus(self.best) / rule.n_rows > rule.tol
         turned = is_small | ((rise > 0) & (self.rise <= 0))
-        turns = xp.where(turned, self.turns + 1.0, self.turns)
-        turns = xp.where(gains, xp.zeros_like(turns), turns)
+        turns = where(gains, 0.0 * self.turns, where(turned, self.turns + 1.0, self.turns))
         pairs = zip(objective, self.best, strict=True)
-        best = Objective(*(xp.where(gains, one, other) for one, other in pairs))
-        rounding = rule.rounding(xp, objective)
+        best = Objective(*(where(gains, one, other) for one, other in pairs))
+        rounding = rule.rounding(objective)
         # A tolerance of zero asks for all iterations.
-        oscillates = (turns >= _MOST_TURNS) & (xp.zeros_like(rise) + rule.tol > 0)
+        oscillates = (turns >= _MOST_TURNS) & (rule.tol > 0)
         near = best.minus(objective) / rule.n_rows <= _WITHIN * rounding + rule.tol
         converged = (is_small & (rounding <= rule.tol)) | (oscillates & near)
-        return Convergence(objective, best, rise, turns, converged, oscillates & ~near)
+        return Convergence(
+            objective, best, rise, turns, converged, oscillates ^ (oscillates & near)
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,8 @@ class LibraryDriver(Driver):
         options: Options,
     ) -> tuple[Array, ...]:
         """Add the sums of blocks in their order, so that threads change no digit."""
+        if rows[0].shape[0] < _FEW_ROWS and options.block_size is None:
+            return quietly(_sum_without_blocks, kernel, space, rows, parameters)
 
         def keep(
             block: slice, outputs: tuple[Array, ...], sums: tuple[Array, ...]
@@ -109,6 +112,13 @@ def _run_without_blocks(
     inputs = [_rows_last(array, space.dtype) for array in rows]
     outputs, _ = kernel.block(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
     return tuple(map(_rows_first, outputs))
+
+
+def _sum_without_blocks(
+    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any
+) -> tuple[Array, ...]:
+    inputs = [_rows_last(array, space.dtype) for array in rows]
+    return kernel.block(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)[1]
 
 
 def _add_terms(space: Space, sums: list[Sum], terms: tuple[Array, ...]) -> list[Sum]:
@@ -189,11 +199,16 @@ def _default_block_size(n: int, breadth: int, width: int) -> int:
     size = max(1, size)
     # A multiple of the number of threads, so that all are busy to the end. The number is that of
     # the machine, not of the call: sums round as they are cut, and must not depend on `workers`.
-    threads = min(os.cpu_count() or 1, _MOST_THREADS)
+    threads = min(_n_processors(), _MOST_THREADS)
     rounds = max(1, -(-n // (threads * size)))
     size = max(min(_LEAST_ROWS, size), -(-n // (threads * rounds)))
     # Whole vectors, but not a power of two: rows a power of two apart share lines of the cache.
     return (size + 7) // 16 * 16 + 8
+
+
+@functools.cache
+def _n_processors() -> int:
+    return os.cpu_count() or 1
 
 
 def _keep_freed_memory() -> None:
