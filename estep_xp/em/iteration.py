@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Iterations after which means are near the rows wherever they began: then the variance of all rows,
+# from which the default floor comes, is computed without cancellation, and changes no more.
+_GOOD_MEANS = 2
+
+
 class _State(NamedTuple):
     """The state of a fit: a pytree, which a compiled loop carries."""
 
@@ -69,6 +74,7 @@ class Iteration(NamedTuple):
     floor: Any
     accelerate: bool
     space: Space | None = None  # that of the statistics, where it is the same in all iterations
+    known_floor: Any = None  # the default floor, once it has been computed from good means
 
     def space_of(self, statistics: Statistics) -> Space:
         """Return the space of statistics."""
@@ -116,8 +122,9 @@ class Iteration(NamedTuple):
 
     def variance_floor(self, statistics: Statistics) -> Any:
         """Return the variance floor, by default the one that follows from the rows."""
-        if self.floor is not None:
-            return self.floor
+        floor = self.floor if self.known_floor is None else self.known_floor
+        if floor is not None:
+            return floor
         components, moments = statistics.mixture.components, statistics.moments
         space = self.space_of(statistics)
         driver = execution.driver_for(space)
@@ -125,7 +132,8 @@ class Iteration(NamedTuple):
 
     def _plain(self, call: Call, state: _State) -> tuple[Statistics, Array]:
         old = state.statistics
-        return self.take_statistics(call, run_m_step(self.space_of(old), old, self.floor))
+        new = run_m_step(self.space_of(old), old, self.floor, self.known_floor)
+        return self.take_statistics(call, new)
 
     def _accelerated(self, call: Call, state: _State) -> tuple[Statistics, Array]:
         """Run SQUAREM on every second step, plain EM where extrapolation gains nothing."""
@@ -239,6 +247,8 @@ def _run_eager(
     stopped = False
     try:
         while not state.convergence.ended and state.n_iter < em.max_iter:
+            if state.n_iter == _GOOD_MEANS:
+                em = em._replace(known_floor=em.variance_floor(state.statistics))
             new = em.step(whole, state)
             raise_for_bad_rows_of(
                 call._replace(mixture=new.statistics.mixture), new.statistics, em.options

@@ -73,13 +73,18 @@ def check_floor(variance_floor: Any) -> Any:
     return None if variance_floor is None else check_number("variance_floor", variance_floor)
 
 
-def run_m_step(space: Space, statistics: Statistics, floor: Any) -> Mixture:
-    """Run the M-step on statistics that are good."""
+def run_m_step(
+    space: Space, statistics: Statistics, floor: Any, known_floor: Any = None
+) -> Mixture:
+    """Run the M-step on statistics that are good; the default floor may be known already."""
     components: Any = statistics.mixture.components
     contract.estimable(components)
     arguments = (components, statistics.counts, statistics.moments, floor)
+    used = floor if known_floor is None else known_floor
     try:
-        new: Mixture = execution.driver_for(space).compute(m_step_formula, space, *arguments)
+        new: Mixture = execution.driver_for(space).compute(
+            m_step_formula, space, *arguments[:-1], used
+        )
     except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
         _raise_if_degenerate(space, arguments)
         raise
