@@ -122,6 +122,8 @@ def initialize(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
         )
     check_template(family, k)
+    if contract.starts_from_centres(family):
+        family = class_of(family)
     if method in ("k-means++", "random_rows") or space.lazy:
         mixture, values = _start_anywhere(space, rows, k, family, method, random, options)
     else:

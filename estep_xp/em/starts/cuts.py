@@ -102,7 +102,7 @@ def _log_joint(em: ShortEM, mixture: Mixture) -> Floats:
 
 
 def _cut(judge: Judge, z: Floats, shares: Floats, scatter: Scatter) -> tuple[list[Floats], Floats]:
-    """For the best cuts, shares (n, m, 2) in the halves of all components; and a crude gain (m,)."""
+    """For the best cuts, shares (n, m, 2) in halves of all components; and a crude gain (m,)."""
     n, m = shares.shape
     axes, scales = _principal_axes(judge, scatter)
     sides, crude = np.zeros((_CUTS, n, m), dtype=bool), np.full(m, -np.inf)
