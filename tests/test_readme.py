@@ -119,7 +119,7 @@ def test_table_of_accelerated_fits():
     rows = re.findall(r"^\| ([\w ]+), (\d) (\w+) ((?:\| \d+ ){4})\|$", TEXT, re.MULTILINE)
     assert {name for name, *_ in rows} == set(data)
     for name, k, family, counts in rows:
-        start = ex.initialize(data[name], int(k), families[family], seed=0)
+        start = ex.initialize(data[name], int(k), families[family], method="k-means++")
         settings = [{"tol": tol, "accelerate": fast} for tol in (1e-6, 1e-10) for fast in (0, 1)]
         fits = [ex.fit(data[name], start, **setting) for setting in settings]
         assert [fit.n_iter for fit in fits] == pytest.approx(

@@ -122,11 +122,15 @@ def initialize(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
         )
     check_template(family, k)
+    if contract.starts_from_centres(family):
+        family = class_of(family)
     if method in ("k-means++", "random_rows") or space.lazy:
         mixture, values = _start_anywhere(space, rows, k, family, method, random, options)
     else:
         _check_values(space, family, column_names(x), rows)
-        mixture = quietly(_start_on_host, space, rows, k, family, method, random, options)
+        driver = execution.driver_for(space_of({}))
+        arguments = (space, rows, k, family, method, random, options)
+        mixture = driver.call_on_one_thread(_start_on_host, *arguments)
         values = mixture.weights
         if isinstance(family, type) and issubclass(family, contract.Family):
             fields: Any = mixture.components
@@ -267,6 +271,7 @@ def _start_gaussians(
     method: str | None,
     random: np.random.Generator,
 ) -> Mixture:
+    _refuse_tiny(space, rows.scale)
     z = rows.z[:, 0] if rows.x.ndim == 1 else rows.z
     inner = space_of({"x": z})
     if method == "random":
@@ -283,6 +288,18 @@ def _start_gaussians(
     return cast_mixture(
         space, Mixture(mixture.weights, components._rescale(rows.centre, rows.scale))
     )
+
+
+def _refuse_tiny(space: Space, scale: Any) -> None:
+    """Raise if the square of a deviation has lost digits in the dtype of results."""
+    name = str(space.dtype).rpartition(".")[2]
+    least = float(np.finfo(name).smallest_normal)
+    if (scale * scale < least).any():
+        remedy = "" if name == "float64" else ", or as float64"
+        raise ValueError(
+            f"variances of about {scale.min():.3g}² are too small for {name}; give x in smaller "
+            f"units{remedy}"
+        )
 
 
 def _take(space: Space, x: Array, chosen: Any) -> Array:

@@ -95,6 +95,13 @@ class Driver(abc.ABC):
         """
         return quietly(function, space.xp, HostRandom(space, generator_of(seed)), *arrays)
 
+    def call_on_one_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `function(*arguments)`, the library's own threads held to one.
+
+        What it computes then is the same on any number of processors.
+        """
+        return quietly(function, *arguments)
+
     def call_lazily(
         self, function: Callable[..., Any], space: Space, arguments: tuple[Any, ...], like: Any
     ) -> Any:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _CUTS = 2  # of a component, that are tried
 _STEPS = 3  # of EM on the better of them
 _MOST_AXES = 6  # principal axes
+_CRUDE_ERROR = 0.5  # nats a row, by which a cut may gain more than its best axis tells
+_SMALL_ERROR = 0.1  # nats a row, by which it may gain more than after a single step
 _LEAST_SHARE = 0.01  # of a row that counts for where to cut
 _LEAST_ROWS = 2.0  # on either side of a cut
 
@@ -30,20 +32,33 @@ class Splits(NamedTuple):
 
 
 def find_splits(
-    em: ShortEM, judge: Judge, summed: Summed, shares: Floats, scatter: Scatter
+    em: ShortEM,
+    judge: Judge,
+    summed: Summed,
+    shares: Floats,
+    scatter: Scatter,
+    least_gains: Floats,
 ) -> Splits:
-    """Cut each of the components whose shares (n, m) and scatter are given."""
+    """Cut each of the components whose shares (n, m) and scatter are given.
+
+    Of those that fall short of their least gain (m,) by far, the gain is not worked out: -inf.
+    """
     values = judge.values(scatter) - _x_log_x_sum(shares)
-    sides = _cut(judge, summed.z, shares, scatter)
-    tried = [_refine(em, judge, summed, shares, side, values, 1) for side in sides]
-    best = tried[0]
-    for other in tried[1:]:
-        better = other.gains > best.gains
-        best = Splits(
-            np.where(better[:, None], other.shares, best.shares),
-            np.maximum(other.gains, best.gains),
-        )
-    return _refine(em, judge, summed, shares, best.shares, values, _STEPS)
+    sides, crude = _cut(judge, summed.z, shares, scatter)
+    promising = crude + _CRUDE_ERROR * scatter.counts > least_gains
+    halves, gains = np.zeros((*shares.shape, 2)), np.full(len(values), -np.inf)
+    columns = np.flatnonzero(promising)
+    for side in sides:
+        tried = _refine(em, judge, summed, shares[:, columns], side[:, columns], values[columns], 1)
+        better = tried.gains > gains[columns]
+        halves[:, columns[better]] = tried.shares[:, better]
+        gains[columns] = np.maximum(gains[columns], tried.gains)
+    columns = np.flatnonzero(gains + _SMALL_ERROR * scatter.counts + 5.0 > least_gains)
+    best = _refine(
+        em, judge, summed, shares[:, columns], halves[:, columns], values[columns], _STEPS
+    )
+    halves[:, columns], gains[columns] = best.shares, best.gains
+    return Splits(halves, gains)
 
 
 def _x_log_x_sum(shares: Floats) -> Floats:
@@ -62,6 +77,8 @@ def _refine(
 ) -> Splits:
     """Take steps of EM within each component, between its halves alone."""
     n, m = shares.shape
+    if m == 0:
+        return Splits(halves, values)
     for _ in range(steps):
         flat = halves.reshape(n, 2 * m)
         scatter = summed.by(np.maximum(flat, 1e-300))
@@ -84,22 +101,24 @@ def _log_joint(em: ShortEM, mixture: Mixture) -> Floats:
     return joint
 
 
-def _cut(judge: Judge, z: Floats, shares: Floats, scatter: Scatter) -> list[Floats]:
-    """For the best cuts, shares (n, m, 2) in the halves of all components."""
+def _cut(judge: Judge, z: Floats, shares: Floats, scatter: Scatter) -> tuple[list[Floats], Floats]:
+    """For the best cuts, shares (n, m, 2) in halves of all components; and a crude gain (m,)."""
     n, m = shares.shape
     axes, scales = _principal_axes(judge, scatter)
-    sides = np.zeros((_CUTS, n, m), dtype=bool)
+    sides, crude = np.zeros((_CUTS, n, m), dtype=bool), np.full(m, -np.inf)
     for c in range(m):
         rows = np.flatnonzero(shares[:, c] > _LEAST_SHARE)
         share = shares[rows, c]
         y = (z[rows] - scatter.means[c]) @ (axes[c] / scales[c])
         coordinates = _coordinates(y, share)
-        for i, side in enumerate(_best_cuts(coordinates, share)):
+        for i, (side, gain) in enumerate(_best_cuts(coordinates, share)):
             sides[i, rows, c] = side
-    return [
+            crude[c] = max(crude[c], gain)
+    halves = [
         np.stack([np.where(side, 0.0, shares), np.where(side, shares, 0.0)], axis=2)
         for side in sides
     ]
+    return halves, crude
 
 
 def _principal_axes(judge: Judge, scatter: Scatter) -> tuple[Floats, Floats]:
@@ -136,8 +155,8 @@ def _coordinates(y: Floats, share: Floats) -> Floats:
     return np.concatenate(found, axis=1)
 
 
-def _best_cuts(coordinates: Floats, share: Floats) -> list[Any]:
-    """Flags (n,) of the rows beyond the cut, for the best cuts along different axes."""
+def _best_cuts(coordinates: Floats, share: Floats) -> list[tuple[Any, float]]:
+    """Flags (n,) of the rows beyond the best cuts along different axes, and what each gains."""
     n, _ = coordinates.shape
     if n < 2:
         return []
@@ -157,7 +176,7 @@ def _best_cuts(coordinates: Floats, share: Floats) -> list[Any]:
     along = np.arange(gains.shape[1])
     heights = gains[places, along] - _log_value(mass, total, squares)
     best = np.argsort(-heights, kind="stable")[:_CUTS]
-    return [coordinates[:, j] > sorted_[places[j], j] for j in best]
+    return [(coordinates[:, j] > sorted_[places[j], j], float(heights[j])) for j in best]
 
 
 def _log_value(counts: Any, first: Any, second: Any) -> Any:

@@ -40,7 +40,10 @@ def improve(em: ShortEM, judge: Judge, summed: Summed, shares: Floats) -> Floats
     both = shares[:, pairs.a[again]] + shares[:, pairs.b[again]]
     merged = scatter.merged(pairs.a[again], pairs.b[again])
     candidates = Scatter(*map(np.concatenate, zip(scatter, merged, strict=True)))
-    splits = find_splits(em, judge, summed, np.concatenate([shares, both], axis=1), candidates)
+    least = np.full(len(candidates.counts), pairs.losses[0])
+    least[k:] = pairs.losses[again]
+    together = np.concatenate([shares, both], axis=1)
+    splits = find_splits(em, judge, summed, together, candidates, least)
     moves = _moves(pairs, splits.gains, k)
     return _make(moves, splits, shares) if moves else None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estep_xp.em.starts.kmeans import choose_seeds, find_clusters, share_rows, squared_distances
 from estep_xp.em.starts.moves import improve
 from estep_xp.em.starts.scatter import Judge, Summed
-from estep_xp.em.starts.short_em import ShortEM
+from estep_xp.em.starts.short_em import Fitted, ShortEM
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -21,43 +21,25 @@ _ROUNDS = 8  # of moves
 _LEAST_RISE = 0.5  # nats, that a round must bring
 _ROUNDING = 1e-8  # nats a row
 _MOST_FEATURES = 64  # from which on moves take too long
-_CERTAIN = 0.03  # nats: entropy of a row, below which clusters lie so far apart that none is missed
+_AGREEING = 2  # starts that lead to the same log-likelihood, after which no more are made
 
 
-class Settled(NamedTuple):
-    """A finished start, in standardised features."""
-
-    log_likelihood: float
-    mixture: Mixture
-    shares: Floats  # (n, k)
-
-
-def settle(family: Any, rows: Rows, em: ShortEM, k: int, random: np.random.Generator) -> Settled:
+def settle(family: Any, rows: Rows, em: ShortEM, k: int, random: np.random.Generator) -> Fitted:
     """The best of up to four starts of components that have covariances."""
     summed = Summed.of(rows.z)
-    best = _settle_one(family, rows, summed, em, _begin(0, rows, summed, k, random))
-    if k == 1 or _entropy(best.shares, rows.weight) < _CERTAIN:
-        return best
-    for i in range(1, _STARTS):
-        found = _settle_one(family, rows, summed, em, _begin(i, rows, summed, k, random))
-        found_again = abs(found.log_likelihood - best.log_likelihood) <= _tolerance(rows)
-        # By more than rounding, which would tell which of two equal starts it is.
-        if found.log_likelihood > best.log_likelihood + _ROUNDING * rows.mass:
-            best = found
-        if found_again:
+    found: list[Fitted] = []
+    for i in range(_STARTS if k > 1 else 1):
+        found.append(_settle_one(family, rows, summed, em, _begin(i, rows, summed, k, random)))
+        totals = [one.log_likelihood for one in found]
+        if sum(total >= max(totals) - _tolerance(rows) for total in totals) >= _AGREEING:
             break
-    return best
+    # Of those that differ by rounding alone the first, or rounding would tell which it is.
+    least = max(totals) - _ROUNDING * rows.mass
+    return next(one for one in found if one.log_likelihood >= least)
 
 
 def _tolerance(rows: Rows) -> float:
     return max(0.5, 1e-4 * rows.mass)
-
-
-def _entropy(shares: Floats, weight: Floats) -> float:
-    """Mean entropy of rows."""
-    r = shares / weight[:, None]
-    entropy = -(r * np.log(np.where(r > 0, r, 1.0))).sum(axis=1)
-    return float(weight @ entropy / weight.sum())
 
 
 def _begin(i: int, rows: Rows, summed: Summed, k: int, random: np.random.Generator) -> Floats:
@@ -83,14 +65,14 @@ def _whiten(rows: Rows, summed: Summed) -> Floats:
     return white
 
 
-def _settle_one(family: Any, rows: Rows, summed: Summed, em: ShortEM, shares: Floats) -> Settled:
+def _settle_one(family: Any, rows: Rows, summed: Summed, em: ShortEM, shares: Floats) -> Fitted:
     """EM from shares, and rounds of moves as long as they gain."""
     fitted = em.run(_mixture(family, summed, shares), _STEPS)
     weight = rows.weight[:, None]
     shares = em.responsibilities(fitted.mixture) * weight
     k = shares.shape[1]
     if k == 1 or rows.z.shape[1] > _MOST_FEATURES:
-        return Settled(*fitted, shares)
+        return fitted
     for _ in range(_ROUNDS):
         judge = Judge.of(family, summed.by(shares))
         moved = improve(em, judge, summed, shares)
@@ -103,7 +85,7 @@ def _settle_one(family: Any, rows: Rows, summed: Summed, em: ShortEM, shares: Fl
             shares = em.responsibilities(fitted.mixture) * weight
         if not rise > _LEAST_RISE:
             break
-    return Settled(*fitted, shares)
+    return fitted
 
 
 def start_from_shares(family: Any, rows: Rows, shares: Floats) -> Mixture:

@@ -105,6 +105,15 @@ class LibraryDriver(Driver):
         values = quietly(values_of_sums, space.xp, sums)
         return tuple(value[()] for value in values)  # scalars, as NumPy's own sums are
 
+    def call_on_one_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `function`, the BLAS held to one thread."""
+        limit = OneThread()
+        try:
+            limit.begin()
+            return on_one_thread(quietly, function, *arguments)
+        finally:
+            limit.end()
+
 
 def _run_without_blocks(
     kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any
