@@ -24,7 +24,7 @@ if importlib.util.find_spec("jax") is not None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(*names): run only on these backends")
     config.addinivalue_line("markers", "one_program(*parameters): see is_compiled_elsewhere")
-    config.addinivalue_line("markers", "few_families_on_jax: see is_left_to_other_laws")
+    config.addinivalue_line("markers", "few_families_on_jax(*backends): see is_left_to_other_laws")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -83,9 +83,10 @@ def is_left_to_other_laws(item: pytest.Item, places: Places) -> bool:
     NumPy. Then JAX itself is what a law is about: three families are enough, and which ones depends
     on the law.
     """
-    if item.get_closest_marker("few_families_on_jax") is None or not places:
+    marker = item.get_closest_marker("few_families_on_jax")
+    if marker is None or not places:
         return False
-    if item.callspec.params.get("backend", "jax") not in ("jax", "jax_jit"):
+    if item.callspec.params.get("backend", "jax") not in (marker.args or ("jax", "jax_jit")):
         return False
     place, families = places.get("record") or places["family"]
     n = len(families)
