@@ -24,33 +24,46 @@ if importlib.util.find_spec("jax") is not None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(*names): run only on these backends")
     config.addinivalue_line("markers", "one_program(*parameters): see is_compiled_elsewhere")
-    config.addinivalue_line("markers", "few_families_on_jax: see is_left_to_other_laws")
+    config.addinivalue_line("markers", "few_families_on_jax(*backends): see is_left_to_other_laws")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what would have JAX compile programs that other tests have it compile, too."""
-    families = defaultdict(list)  # of each law
-    for item in items:
-        name = family_of(item)
-        if name not in families[item.function]:
-            families[item.function].append(name)
-    left_out = [
+    places = places_of_parameters(items)
+    left_out = {
         item
         for item in items
-        if is_compiled_elsewhere(item) or is_left_to_other_laws(item, families[item.function])
-    ]
+        if is_compiled_elsewhere(item, places[item]) or is_left_to_other_laws(item, places[item])
+    }
     config.hook.pytest_deselected(items=left_out)
-    others = set(items) - set(left_out)
-    items[:] = [item for item in items if item in others]
+    items[:] = [item for item in items if item not in left_out]
 
 
-def family_of(item: pytest.Item) -> str | None:
-    """Name the family that a test is about; None if it is not about one of several."""
-    given = item.callspec.params if hasattr(item, "callspec") else {}
-    return getattr(given.get("record"), "name", None) or given.get("family")
+Places = dict[str, tuple[int, list[Any]]]  # by parameter: its place in the list of its values
 
 
-def is_compiled_elsewhere(item: pytest.Item) -> bool:
+def places_of_parameters(items: list[pytest.Item]) -> dict[pytest.Item, Places]:
+    """Say of the parameters that markers ask for where in their lists they stand, by test.
+
+    pytest's own indices count combinations, not values.
+    """
+    values: dict[tuple[Any, str], list[Any]] = defaultdict(list)
+    places: dict[pytest.Item, Places] = {}
+    for item in items:
+        marker = item.get_closest_marker("one_program")
+        names = ["family", "record", *(marker.args if marker else ())]
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        places[item] = {}
+        for name in filter(given.__contains__, names):
+            value = getattr(given[name], "name", given[name])
+            known = values[item.function, name]
+            if value not in known:
+                known.append(value)
+            places[item][name] = known.index(value), known
+    return places
+
+
+def is_compiled_elsewhere(item: pytest.Item, places: Places) -> bool:
     """Whether this combination of the parameters named by `one_program` is the other backend's.
 
     Called eagerly or compiled by a caller, JAX has the same program compiled, and that is what
@@ -59,23 +72,25 @@ def is_compiled_elsewhere(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("one_program")
     if marker is None or item.callspec.params["backend"] not in ("jax", "jax_jit"):
         return False
-    odd = sum(item.callspec.indices[name] for name in marker.args) % 2 == 1
+    odd = sum(places[name][0] for name in marker.args) % 2 == 1
     return odd != (item.callspec.params["backend"] == "jax_jit")
 
 
-def is_left_to_other_laws(item: pytest.Item, families: list[str]) -> bool:
+def is_left_to_other_laws(item: pytest.Item, places: Places) -> bool:
     """Whether a law marked `few_families_on_jax` holds for this family on JAX if others do.
 
     Each family's numbers are compared with references on JAX, and each law holds for each family on
     NumPy. Then JAX itself is what a law is about: three families are enough, and which ones depends
     on the law.
     """
-    name, n = family_of(item), len(families)
-    if item.get_closest_marker("few_families_on_jax") is None or name is None:
+    marker = item.get_closest_marker("few_families_on_jax")
+    if marker is None or not places:
         return False
-    if item.callspec.params.get("backend", "jax") not in ("jax", "jax_jit"):
+    if item.callspec.params.get("backend", "jax") not in (marker.args or ("jax", "jax_jit")):
         return False
-    distance = families.index(name) - sum(map(ord, item.originalname))
+    place, families = places.get("record") or places["family"]
+    n = len(families)
+    distance = place - sum(map(ord, item.originalname))
     return distance % n not in (0, n // 3, 2 * n // 3)
 
 

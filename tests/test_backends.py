@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.records import UNIVARIATE, every_family, few_on_jax, normalised, random_weights, rounded
+from tests.records import (
+    UNIVARIATE,
+    every_family,
+    few_on_jax,
+    few_on_jax_jit,
+    normalised,
+    random_weights,
+    rounded,
+)
 
 N, K, D = 11, 3, 2  # 11 rows are chunks of 4, 4 and 3 in Dask
 
@@ -109,6 +117,7 @@ def numbers(record, dtype, n=N, k=K):
     return x, weights, params, sample_weight
 
 
+@few_on_jax_jit
 @one_program("record", "dtype")
 @every_family
 @dtypes

@@ -14,13 +14,14 @@ from tests.oracle import (
     assert_responsibilities,
     assert_total,
 )
-from tests.records import OTHERS, parametrize, problem
+from tests.records import OTHERS, few_on_jax_jit, parametrize, problem
 
 
 def everything(x, mixture):
     return ex.e_step(x, mixture), ex.log_joint(x, mixture), ex.log_likelihood(x, mixture)
 
 
+@few_on_jax_jit
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
 @parametrize(*OTHERS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -30,6 +30,7 @@ from tests.records import (
     UNIVARIATE,
     every_family,
     few_on_jax,
+    few_on_jax_jit,
     gaussians_only,
     parametrize,
     problem,
@@ -39,6 +40,7 @@ from tests.records import (
 # Values
 
 
+@few_on_jax_jit
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
 @with_m_step
 @dtypes

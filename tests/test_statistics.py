@@ -16,6 +16,7 @@ from tests.records import (
     UNIVARIATE,
     every_family,
     few_on_jax,
+    few_on_jax_jit,
     gaussians_only,
     parametrize,
     problem,
@@ -38,6 +39,7 @@ from tests.sums import (
 # Values
 
 
+@few_on_jax_jit
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
 @every_family
 @dtypes

@@ -39,6 +39,7 @@ with_slopes = parametrize(*(record for record in RECORDS if record.slopes is not
 with_m_step = parametrize(*(record for record in RECORDS if record.maximize is not None))
 gaussians_only = parametrize(*GAUSSIANS)
 few_on_jax = pytest.mark.few_families_on_jax  # see conftest.py
+few_on_jax_jit = pytest.mark.few_families_on_jax("jax_jit")
 
 __all__ = [
     "BERNOULLI",
@@ -58,6 +59,7 @@ __all__ = [
     "Slopes",
     "every_family",
     "few_on_jax",
+    "few_on_jax_jit",
     "gaussians_only",
     "normalised",
     "parametrize",
