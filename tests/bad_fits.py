@@ -275,7 +275,7 @@ FIT = [
     Case(fit, {"tol": Raw(INF)}, (r"tol is inf", "non-negative and finite")),
     Case(fit, {"tol": Raw("tight")}, (r"tol is 'tight'", "number")),
     Case(fit, {"tol": Raw(None)}, (r"tol is None", "number")),
-    Case(fit, {"max_iter": Raw(0)}, (r"max_iter is 0", "at least 1")),
+    Case(fit, {"max_iter": Raw(-1)}, (r"max_iter is -1", "at least 0")),
     Case(fit, {"max_iter": Raw(2.5)}, (r"max_iter is 2\.5", "whole number")),
     Case(fit, {"max_iter": Raw(None)}, (r"max_iter is None", "whole number")),
     Case(fit, {"n_init": Raw(0)}, (r"n_init is 0", "at least 1")),

@@ -25,6 +25,7 @@ from tests.benchmarks.problems import (
     draw,
     problem,
 )
+from tests.benchmarks.start_problems import PROBLEMS as START_PROBLEMS
 
 ROOT = Path(__file__).parents[1]
 TABLES = {
@@ -35,6 +36,7 @@ TABLES = {
     "fit, NumPy": FIT_NUMPY,
     "fit, JAX": FIT_JAX,
     "Gradient": GRADIENTS,
+    "Starts": START_PROBLEMS,
     "Growth": GROWTHS,
     "Two workers": WORKERS,
     "Memory": MEMORY,
@@ -54,7 +56,7 @@ def test_every_table_has_its_lines():
     pytest.importorskip("pytest_benchmark")
     tables = {}
     for part in _run("--quick").split("\n### ")[1:]:
-        section, *lines = part.splitlines()
+        section, *lines = part.split("\n\n| problems")[0].splitlines()
         tables[section] = [line.split(" | ")[0] for line in lines if line.startswith("| ")][2:]
     assert tables.keys() == TABLES.keys()
     for section, problems in TABLES.items():

@@ -57,15 +57,7 @@ def test_records_of_few_numbers_are_short(record, k):
         assert_short(one)
 
 
-# The sums of counts are shown as NamedTuples are, for now: array by array, on many lines.
-LONG = pytest.mark.xfail(reason="PoissonStatistics and BernoulliStatistics have no short repr")
-
-
-@pytest.mark.parametrize(
-    "record",
-    [*GAUSSIANS, *(pytest.param(record, marks=LONG) for record in (POISSON, BERNOULLI))],
-    ids=lambda record: record.name,
-)
+@pytest.mark.parametrize("record", [*GAUSSIANS, POISSON, BERNOULLI], ids=lambda record: record.name)
 def test_moments_are_short(record):
     given = problem(record, k=20, d=1)
     x = record.data(1, 30, 1)

@@ -171,7 +171,9 @@ def test_single_precision(backend, record, units):
 def test_what_single_precision_cannot_square_is_refused(record):
     """Variances of 1e-42 would keep a few bits."""
     x = np.float32(blobs(record.univariate) * 1e-21)
-    start = ex.initialize(x, 2, record.family, seed=0)
+    with pytest.raises(ValueError, match="smaller units"):
+        ex.initialize(x, 2, record.family, seed=0)
+    start = ex.initialize(x, 2, record.family, seed=0, method="k-means++")
     with pytest.raises(ValueError, match="smaller units"):
         ex.fit(x, start)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.random import Random
 
 
+@summarized
 class BernoulliStatistics(NamedTuple):
     """Sums of features under each component.
 
@@ -32,6 +33,9 @@ class BernoulliStatistics(NamedTuple):
     """
 
     ones: Array
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return self._asdict()
 
 
 class _Probabilities(NamedTuple):

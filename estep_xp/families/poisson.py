@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.random import Random
 
 
+@summarized
 class PoissonStatistics(NamedTuple):
     """Sums of counts under each component.
 
@@ -29,6 +30,9 @@ class PoissonStatistics(NamedTuple):
     """
 
     sums: Array
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return self._asdict()
 
 
 class _Rates(NamedTuple):

@@ -119,7 +119,7 @@ SIMULATED = (
 
 def real(name: str, family: str, k: int) -> StartProblem:
     """Data that everybody knows."""
-    return StartProblem("real", f"{name}, {family}, k={k}", family, k, lambda: (_data(name), None))
+    return StartProblem("real", f"{family}, {name}, k={k}", family, k, lambda: (_data(name), None))
 
 
 @functools.cache
@@ -159,3 +159,5 @@ REAL = (
     real("digits", "full", 10),
     real("digits", "tied", 10),
 )
+
+PROBLEMS = SIMULATED + REAL

@@ -25,7 +25,8 @@ def printed(report: Record) -> str:
         if not lines:
             continue
         table = _TABLES.get(section, _comparison)(lines)
-        parts.append(f"### {section}\n\n{_markdown(table)}{_absent(lines)}")
+        together = _starts_together(lines) if section == "Starts" else ""
+        parts.append(f"### {section}\n\n{_markdown(table)}{_absent(lines)}{together}")
     return "\n\n".join(parts)
 
 
@@ -126,6 +127,33 @@ def _memory(lines: list[Record]) -> list[Record]:
     ]
 
 
+def _starts(lines: list[Record]) -> list[Record]:
+    rows = []
+    for line in lines:
+        row = {"": line["line"]}
+        row |= {
+            f"{name}: reached": f"{n} of {line['tries']}" for name, n in line["reached"].items()
+        }
+        rows.append(row | {f"{name}, CPU ms": _ms(t) for name, t in line["seconds"].items()})
+    return rows
+
+
+def _starts_together(lines: list[Record]) -> str:
+    """What the lines about starts come to, in a table of its own."""
+    kinds = list(dict.fromkeys(line.get("kind") for line in lines if "reached" in line))
+    groups = [(kind, [line for line in lines if line["kind"] == kind]) for kind in kinds]
+    rows = []
+    for kind, some in [*groups, *([("all", lines)] if kinds else [])]:
+        tries = sum(line["tries"] for line in some)
+        for name in some[0]["reached"]:
+            seconds = sum(line["seconds"][name] for line in some)
+            mine = sum(line["seconds"]["ours"] for line in some)
+            reached = sum(line["reached"][name] for line in some) / tries
+            row = {"problems": f"{len(some)} {kind}", "start": name, "reached": f"{reached:.0%}"}
+            rows.append(row | {"CPU, s": f"{seconds:.1f}", "ours, times": _number(mine / seconds)})
+    return f"\n\n{_markdown(rows)}" if rows else ""
+
+
 def _absent(lines: list[Record]) -> str:
     names = sorted({name for line in lines for name in line.get("absent", ())})
     return f"\n\nNot installed, so not here: {', '.join(names)}." if names else ""
@@ -148,4 +176,4 @@ def _markdown(rows: list[Record]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-_TABLES = {"Gradient": _gradient, "Growth": _growth, "Memory": _memory}
+_TABLES = {"Gradient": _gradient, "Growth": _growth, "Memory": _memory, "Starts": _starts}
