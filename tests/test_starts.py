@@ -163,17 +163,15 @@ def test_a_missing_cluster_is_found():
         assert ex.fit(x, start).log_likelihood > best - 1.0
 
 
-@families
-def test_long_clusters_are_told_apart(record):
+@pytest.mark.parametrize("family", [ex.TiedGaussian, ex.FullGaussian])
+def test_long_clusters_are_told_apart(family):
     """Of clusters much longer than they lie apart, distances say little."""
-    if record.name not in ("full", "tied"):
-        pytest.skip("no such clusters")
     rng = np.random.default_rng(1)
     x = rng.standard_normal((300, 2)) * [30.0, 0.5]
     x[:, 1] += 5.0 * (np.arange(300) % 3)
     x = x @ np.array([[0.8, 0.6], [-0.6, 0.8]])
-    start = ex.initialize(x, 3, record.family)
-    best = ex.fit(x, ex.estimate(x, np.arange(300) % 3, record.family)).log_likelihood
+    start = ex.initialize(x, 3, family)
+    best = ex.fit(x, ex.estimate(x, np.arange(300) % 3, family)).log_likelihood
     assert ex.fit(x, start).log_likelihood > best - 1.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +33,6 @@ from estep_xp.em.starts.shared import mixture_from_shares, replace_masked_rows
 from estep_xp.em.starts.short_em import ShortEM
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Rows_: TypeAlias = "tuple[Array, ...]"
 
 _SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
 _METHODS = ("k-means", "k-means++", "random", "random_rows")

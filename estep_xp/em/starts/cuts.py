@@ -111,7 +111,7 @@ def _cut(judge: Judge, z: Floats, shares: Floats, scatter: Scatter) -> tuple[lis
         share = shares[rows, c]
         y = (z[rows] - scatter.means[c]) @ (axes[c] / scales[c])
         coordinates = _coordinates(y, share)
-        for i, (side, gain) in enumerate(_best_cuts(coordinates, share)):
+        for i, (side, gain) in enumerate(_best_cuts(judge, coordinates, share)):
             sides[i, rows, c] = side
             crude[c] = max(crude[c], gain)
     halves = [
@@ -126,8 +126,9 @@ def _principal_axes(judge: Judge, scatter: Scatter) -> tuple[Floats, Floats]:
     extra = 1e-3
     total = (scatter.counts + extra)[:, None, None]
     variances, axes = np.linalg.eigh((scatter.products + extra * judge.pooled) / total)
-    least = 1e-12 * variances[:, -1:] + 1e-300
-    return _pointed(axes), np.sqrt(np.maximum(variances, least))[:, None, :]
+    along = judge.family._line_variances(variances, axes, judge.pooled)
+    least = 1e-12 * along.max(axis=1, keepdims=True) + 1e-300
+    return _pointed(axes), np.sqrt(np.maximum(along, least))[:, None, :]
 
 
 def _pointed(axes: Floats) -> Floats:
@@ -155,7 +156,7 @@ def _coordinates(y: Floats, share: Floats) -> Floats:
     return np.concatenate(found, axis=1)
 
 
-def _best_cuts(coordinates: Floats, share: Floats) -> list[tuple[Any, float]]:
+def _best_cuts(judge: Judge, coordinates: Floats, share: Floats) -> list[tuple[Any, float]]:
     """Flags (n,) of the rows beyond the best cuts along different axes, and what each gains."""
     n, _ = coordinates.shape
     if n < 2:
@@ -167,20 +168,20 @@ def _best_cuts(coordinates: Floats, share: Floats) -> list[tuple[Any, float]]:
     first = np.cumsum(q * sorted_, axis=0)
     second = np.cumsum(q * sorted_ * sorted_, axis=0)
     mass, total, squares = share.sum(), first[-1], second[-1]
-    left = _log_value(counts, first[:-1], second[:-1])
-    right = _log_value(mass - counts, total - first[:-1], squares - second[:-1])
+    whole = squares - total * total / mass
+
+    def values(counts: Any, first: Any, second: Any) -> Any:
+        counts = np.maximum(counts, 1e-12)
+        scatter = np.maximum(second - first * first / counts, 0.0)
+        return counts * np.log(counts) + judge.line_values(counts, scatter, whole / mass)
+
+    left = values(counts, first[:-1], second[:-1])
+    right = values(mass - counts, total - first[:-1], squares - second[:-1])
     gains = left + right
     ends = (counts < _LEAST_ROWS) | (mass - counts < _LEAST_ROWS)
     gains = np.where(ends | (sorted_[1:] <= sorted_[:-1]), -np.inf, gains)
     places = np.argmax(gains, axis=0)
     along = np.arange(gains.shape[1])
-    heights = gains[places, along] - _log_value(mass, total, squares)
+    heights = gains[places, along] - values(mass, total, squares)
     best = np.argsort(-heights, kind="stable")[:_CUTS]
     return [(coordinates[:, j] > sorted_[places[j], j], float(heights[j])) for j in best]
-
-
-def _log_value(counts: Any, first: Any, second: Any) -> Any:
-    """N log N − N/2 log(variance), of rows along a line, drawn to the whole by two rows."""
-    counts = np.maximum(counts, 1e-12)
-    scatter = np.maximum(second - first * first / counts, 0.0)
-    return counts * (np.log(counts) - 0.5 * np.log((scatter + 2.0) / (counts + 2.0)))

@@ -87,11 +87,15 @@ class Judge(NamedTuple):
         return cls(family, mass, pooled + np.eye(d) * (1e-6 + 1e-9 * np.trace(pooled) / d))
 
     def components(self, scatter: Scatter) -> Any:
-        """Components with the means, and covariances drawn to the pooled one by d + 1 rows."""
-        extra = len(self.pooled) + 1
+        """Components with the means, and covariances drawn to the pooled one by a few rows."""
+        extra = self.family._extra_rows(len(self.pooled))
         total = (scatter.counts + extra)[:, None, None]
         covariances = (scatter.products + extra * self.pooled) / total
         return quietly(self.family._with_covariances, scatter.means, covariances, self.pooled)
+
+    def line_values(self, counts: Any, scatter: Any, overall: Any) -> Any:
+        """Expected log-densities of rows along lines, in units of the components' deviations."""
+        return self.family._line_values(counts, scatter, overall, len(self.pooled))
 
     def values(self, scatter: Scatter) -> Floats:
         """Expected log-density of each component's rows, with log-weights, less what all share."""

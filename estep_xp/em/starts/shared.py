@@ -45,7 +45,8 @@ def mixture_from_shares(
     sums = known.take_statistics(move_components(space, sums))
     components: Any = sums.mixture.components
     arguments = (components, sums.counts, sums.moments)
-    extra = float(x.shape[1] if x.ndim == 2 else 1) + 1.0
+    own: Any = family
+    extra = own._extra_rows(x.shape[1] if x.ndim == 2 else 1)
     return Mixture(weights, driver.compute(_DrawnTogether(extra), space, *arguments))
 
 

@@ -62,11 +62,7 @@ class ShortEM(NamedTuple):
         return result
 
     def _call(self, mixture: Mixture) -> Call:
-        call = Call(self.space, "x", self.rows, mixture, zeros=True, masks=False)
-        if self.options.workers is None and not call.family._is_builtin:
-            # Code by others may not expect several threads.
-            return call
-        return call
+        return Call(self.space, "x", self.rows, mixture, zeros=True, masks=False)
 
 
 def can_iterate(components: Any) -> bool:

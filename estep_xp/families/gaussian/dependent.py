@@ -129,6 +129,10 @@ class DependentGaussian(Gaussian):
         refuse_subnormal("variances", variances[variances > 0], least)
         raise_indefinite("covariances", covariances, remedy, least)
 
+    @staticmethod
+    def _extra_rows(d: int) -> float:
+        return d + 1.0
+
     def _rescale(self, centre: np.ndarray[Any, Any], scale: np.ndarray[Any, Any]) -> Self:
         record: Any = self
         factors = self.precision_cholesky / scale[:, None]

@@ -123,6 +123,33 @@ class EstimatedGaussian(Family):
         """Return log|C_k| and tr(C_k⁻¹ S_k) (k,) for sums S of products (k, d, d), in NumPy."""
         raise NotImplementedError
 
+    @staticmethod
+    def _extra_rows(d: int) -> float:
+        """Return how many rows, that vary as all do, make a covariance of few rows usable."""
+        del d
+        return 2.0
+
+    @staticmethod
+    def _line_variances(
+        variances: np.ndarray[Any, Any], axes: np.ndarray[Any, Any], pooled: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, Any]:
+        """Return the variances (k, d) that components have along their principal axes (k, d, d).
+
+        In NumPy; `variances` (k, d) are those of the rows.
+        """
+        del axes, pooled
+        return variances
+
+    @staticmethod
+    def _line_values(counts: Any, scatter: Any, overall: Any, d: int) -> Any:
+        """Return what a cut along a line makes of expected log-densities, but for a constant.
+
+        `counts` and `scatter` are those of the rows on one side of the cut, `overall` the variance
+        of all. Drawn to a variance of 1 by two rows.
+        """
+        del overall, d
+        return -0.5 * counts * np.log((scatter + 2.0) / (counts + 2.0))
+
     def _rescale(self, centre: np.ndarray[Any, Any], scale: np.ndarray[Any, Any]) -> Self:
         """Return the components of scale · z + centre, for features z that these describe."""
         raise NotImplementedError

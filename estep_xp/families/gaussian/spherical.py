@@ -69,6 +69,20 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
         del pooled
         return np.trace(covariances, axis1=1, axis2=2) / covariances.shape[1]
 
+    @staticmethod
+    def _line_variances(
+        variances: np.ndarray[Any, Any], axes: np.ndarray[Any, Any], pooled: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, Any]:
+        del axes, pooled
+        return np.broadcast_to(variances.mean(axis=1, keepdims=True), variances.shape)
+
+    @staticmethod
+    def _line_values(counts: Any, scatter: Any, overall: Any, d: int) -> Any:
+        # Across the line, rows keep the variance that they have.
+        rest = np.maximum(d - overall, 0.0)
+        variance = ((scatter + 2.0) / (counts + 2.0) + rest) / d
+        return -0.5 * d * counts * np.log(np.maximum(variance, 1e-300))
+
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means, xp.zeros_like(means[:, 0]) + xp.mean(variances))

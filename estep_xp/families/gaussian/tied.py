@@ -185,6 +185,19 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         del covariances
         return pooled
 
+    @staticmethod
+    def _line_variances(
+        variances: np.ndarray[Any, Any], axes: np.ndarray[Any, Any], pooled: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, Any]:
+        del variances
+        along: np.ndarray[Any, Any] = (axes * (pooled @ axes)).sum(axis=1)
+        return along
+
+    @staticmethod
+    def _line_values(counts: Any, scatter: Any, overall: Any, d: int) -> Any:
+        del counts, overall, d
+        return -0.5 * scatter
+
     @classmethod
     def _spread(cls, xp: Namespace, means: Array, variances: Array) -> Self:
         return cls(means, linalg.diagonal_matrix(xp, 1.0 / xp.sqrt(variances)))
