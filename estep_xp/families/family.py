@@ -190,6 +190,23 @@ class Family(abc.ABC):
 
     # --- starts, floors and free parameters ------------------------------------------------------
 
+    @classmethod
+    def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Any:
+        """Return components that EM may start from, given rows and responsibilities (n, k).
+
+        An E-step must be able to use the components whatever the rows are: all equal, say. Only
+        families that start from centres are not asked.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def _spread_rows(cls, xp: Namespace, means: Array, variances: Array, n_axes: int) -> Any:
+        """Return components around means (k, d), given the variance of each feature (d,).
+
+        `n_axes` is that of the rows: 1 for rows (n,), whose single feature is in column 0.
+        """
+        raise NotImplementedError
+
     def _floor(self, xp: Namespace, counts: Array, empty: Array, moments: Any) -> Array:
         """Return the default floor of variances: of each feature (d,), or of all ()."""
         del empty, moments

@@ -139,12 +139,12 @@ class Poisson(RowFamily, _Rates):
         return PoissonStatistics(*sums)
 
     def _maximized(
-        self, xp: Namespace, counts: Array, lost: Array, moments: PoissonStatistics, floor: Any
+        self, xp: Namespace, counts: Array, empty: Array, moments: PoissonStatistics, floor: Any
     ) -> Self:
         del floor
         (sums,) = moments
         places = (..., *(None,) * (sums.ndim - 1))
-        return type(self)(xp.where(lost[places], self.rates, sums / counts[places]))
+        return type(self)(xp.where(empty[places], self.rates, sums / counts[places]))
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         del xp, counts, new  # sums of the rows themselves

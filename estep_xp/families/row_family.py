@@ -28,7 +28,10 @@ class RowFamily(Family):
 
     @abc.abstractmethod
     def _statistics_of_rows(self, xp: Namespace, x: Array, responsibilities: Array) -> Any:
-        """Return a NamedTuple of sums over rows, linear in the responsibilities (n, k)."""
+        """Return a NamedTuple of sums over rows, linear in the responsibilities (n, k).
+
+        The sums may be about the current parameters, which are those of `self`.
+        """
 
     def _prepare(self, ops: BlockOps, log_weights: Array | None) -> Array | None:
         del ops

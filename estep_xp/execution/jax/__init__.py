@@ -11,6 +11,7 @@ log_likelihood                 Fisher's identity: `custom_jvp` that runs   gradi
                                a kernel of the gradient, which sums        mixture/
                                expected statistics, and differentiates     gradient_kernel.py
                                the family's expected log-density
+                               (`Family._expected_log_prob`)
 expected_statistics, second    automatic differentiation block by block:   blocks.py
 derivatives of log_likelihood  `custom_jvp` that reads blocks by a scan
                                instead of slices

@@ -297,7 +297,8 @@ class Gaussian(EstimatedGaussian):
     def _expected_log_prob(
         self, ops: BlockOps, old: Self, counts: Array, moments: tuple[Array, ...]
     ) -> Array:
-        # By the product form about the old means: sums of its terms are the moments.
+        # By the product form about the old means, with z = x − old.means: sums of its terms are the
+        # moments, and `shifts` are the new means in the coordinates of z.
         xp = ops.xp
         first, second = moments
         means, factors, log_normalizers = self._residual_form(ops)
