@@ -152,9 +152,7 @@ def _random(seed: Any) -> np.random.Generator:
         ) from None
 
 
-def _prepare_rows(
-    x: Any, sample_weight: Any, family: Any
-) -> tuple[Space, Any, tuple[Array, ...]]:
+def _prepare_rows(x: Any, sample_weight: Any, family: Any) -> tuple[Space, Any, tuple[Array, ...]]:
     """The space of a call, the family, and its rows (x,) or (x, sample_weight)."""
     named = {"x": x} if sample_weight is None else {"x": x, "sample_weight": sample_weight}
     space = space_of(named)

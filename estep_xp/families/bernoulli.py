@@ -153,7 +153,8 @@ class Bernoulli(RowFamily, _Probabilities):
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
         chosen = xp.take(self.probabilities, labels, axis=0)
-        return xp.astype(random.uniform(tuple(chosen.shape)) < chosen, chosen.dtype)
+        drawn = xp.astype(random.uniform(tuple(chosen.shape)) < chosen, chosen.dtype)
+        return drawn + 0.0 * chosen  # a NaN stays one
 
     def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Self:
         return type(self)(xp.stack([self.probabilities[:, j] for j in features], axis=1))
