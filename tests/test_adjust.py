@@ -119,3 +119,15 @@ def test_bad_input():
         ex.recenter(statistics, small)
     with pytest.raises(TypeError, match=r"did you mean \.mixture"):
         ex.recenter(statistics, ex.fit([[0.0] * 4], GAUSSIANS["FullGaussian"], max_iter=0))
+
+
+@pytest.mark.backends("jax")
+def test_a_bad_factor_under_jit_is_nan(backend):
+    import jax
+
+    mixture = on_backend(backend, every_mixture()["UnivariateGaussian 1"], "float32")
+    statistics = ex.expected_statistics(backend.data([0.0, 1.0], "float32"), mixture)
+    scaled = jax.jit(lambda factor: ex.scale(statistics, factor).counts)
+    for factor in (-1.0, np.inf, np.nan):
+        assert np.isnan(scaled(factor)).all()
+    np.testing.assert_array_equal(scaled(2.0), 2.0 * statistics.counts)

@@ -71,3 +71,13 @@ def test_a_result_has_the_same_criteria():
 def test_a_result_in_place_of_a_mixture():
     with pytest.raises(TypeError, match=r"did you mean \.mixture"):
         ex.n_parameters(ex.fit([0.0, 1.0, 2.0], MIXTURES["UnivariateGaussian 1"], max_iter=0))
+
+
+def test_the_warning_points_at_the_caller():
+    mixture, x = MIXTURES["UnivariateGaussian 1"], [0.0, 1e200]
+    result = ex.fit([0.0, 1.0, 2.0], mixture, max_iter=0)
+    calls = [lambda f=f: f(x, mixture) for f in (ex.aic, ex.bic, ex.icl, ex.log_likelihood)]
+    for call in [*calls, lambda: result.bic(x), lambda: ex.log_density(x, mixture)]:
+        with pytest.warns(RuntimeWarning, match="zero density") as caught:
+            call()
+        assert [one.filename for one in caught] == [__file__]

@@ -157,6 +157,43 @@ def test_a_class_of_ones_own():
     assert by_template.components.scales.tolist() == [0.5, 2.0]
 
 
+def test_a_template_of_lists():
+    mixture = ex.estimate([1, 2, 9], [0, 0, 2], ex.Poisson([1.0, 2.0, 3.0]))
+    assert mixture.components.rates.tolist() == [1.5, 2.0, 9.0]
+
+
+def test_a_component_without_rows_starts_as_all_rows_do():
+    """A class of one's own need not think of it."""
+
+    class Started(Laplace):
+        @classmethod
+        def start(cls, x, responsibilities):
+            centres = responsibilities.T @ x / responsibilities.sum(axis=0)
+            return Laplace(centres, np.ones(len(centres)))
+
+    mixture = ex.estimate([1.0, 2.0, 9.0], [0, 0, 2], Started)
+    assert mixture.weights.tolist() == [2 / 3, 0.0, 1 / 3]
+    assert mixture.components.locations.tolist() == [1.5, 4.0, 9.0]
+
+
+@pytest.mark.parametrize("x", [np.zeros(0), np.zeros((0, 2))])
+def test_no_rows(x):
+    family = ex.UnivariateGaussian if x.ndim == 1 else ex.FullGaussian
+    for given in (np.zeros(0, dtype=int), np.zeros((0, 2))):
+        with pytest.raises(ValueError, match="no row belongs to a component"):
+            ex.estimate(x, given, family)
+
+
+def test_responsibilities_whose_sum_is_too_large():
+    """NumPy's own warnings do not show, nor is x blamed."""
+    x = np.arange(60.0)
+    with (
+        np.errstate(all="raise"),
+        pytest.raises(ValueError, match="responsibilities are too large: their sum overflows"),
+    ):
+        ex.estimate(x, np.full((60, 2), 1e307), ex.UnivariateGaussian)
+
+
 def test_components_as_a_template():
     x, r = rows_and_shares(RECORDS[-1])
     template = ex.FullGaussian.from_covariances(np.ones((K, D)), np.stack([np.eye(D)] * K))

@@ -88,3 +88,10 @@ def test_bad_precisions(matrix, message):
     )
     with pytest.raises(ValueError, match=one):
         ex.TiedGaussian.from_precision([[0.0, 0.0]], matrix)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_a_variance_so_small_that_they_overflow():
+    assert ex.UnivariateGaussian([0.0], [1e-320]).precisions.tolist() == [np.inf]
+    assert ex.SphericalGaussian([[0.0]], [1e-320]).precisions.tolist() == [np.inf]
+    assert ex.DiagonalGaussian([[0.0]], [[1e-320]]).precisions.tolist() == [[np.inf]]

@@ -137,3 +137,22 @@ def test_bad_input():
     with pytest.raises(ValueError, match="weights"):
         ex.sample(ex.Mixture([-1.0, 1.0], ex.UnivariateGaussian([0.0, 1.0], [1.0, 1.0])), 3)
     assert ex.sample(mixture, 0).x.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "mixture",
+    [
+        ex.Mixture([-1.0, 1.0], ex.UnivariateGaussian([0.0, 1.0], [1.0, 1.0])),
+        ex.Mixture([0.0, 0.0], ex.FullGaussian([[0.0], [1.0]], [[[1.0]], [[1.0]]])),
+        ex.Mixture([np.nan, 1.0], ex.Poisson([1.0, 2.0])),
+        ex.Mixture([1.0, 1.0], ex.Poisson([-2.0, np.nan])),
+        ex.Mixture([1.0, 1.0], ex.Bernoulli([[2.0], [-1.0]])),
+    ],
+)
+@pytest.mark.backends("jax")
+def test_bad_values_under_jit_are_rows_of_nan(mixture, backend):
+    import jax
+
+    arrays = jax.tree.map(lambda one: backend.data(np.asarray(one), "float64"), mixture)
+    drawn = jax.jit(lambda model: ex.sample(model, 5))(arrays)
+    assert np.isnan(backend.to_numpy(drawn.x)).all()

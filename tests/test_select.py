@@ -92,6 +92,7 @@ def test_a_fit_that_fails_is_left_out():
         ({"n_components": []}, "n_components is empty"),
         ({"n_components": [2, 0]}, r"n_components\[1\] is 0; n_components\[1\] must be at least 1"),
         ({"families": []}, "families is empty"),
+        ({"criterion": ["bic"]}, r"criterion is \['bic'\]; criterion must be one of"),
     ],
 )
 def test_bad_input(arguments, message):
@@ -108,3 +109,15 @@ def test_on_other_libraries(backend):
     expected = ex.select(x, ex.DiagonalGaussian, [1, 2])
     assert [row.n_components for row in found.table] == [2, 1]
     assert found.table[0].bic == pytest.approx(expected.table[0].bic, rel=1e-6)
+
+
+def test_sizes_that_can_be_read_only_once():
+    families = [ex.SphericalGaussian, ex.DiagonalGaussian]
+    selection = ex.select(_blobs(0, 2, n=20), families, (k for k in (1, 2)))
+    assert len(selection.table) == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_all_fits_fail_there_is_the_error_alone():
+    with pytest.raises(ValueError, match=r"x\[1, 0\] is nan; x must be finite"):
+        ex.select([[0.0], [np.nan]], ex.SphericalGaussian, [1, 2])

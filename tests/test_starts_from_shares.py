@@ -103,3 +103,15 @@ def test_components_as_a_template(record):
     words = "family describes 3 components but n_components is 2"
     with pytest.raises(ValueError, match=words):
         ex.initialize(case.x, 2, template, seed=0)
+
+
+@pytest.mark.parametrize("method", [None, "k-means", "k-means++", "random", "random_rows"])
+def test_a_template_of_lists(method):
+    x = np.array([1.0, 2.0, 3.0, 40.0, 42.0])
+    one, other = (
+        ex.initialize(x, 2, ex.Poisson(rates), method=method)
+        for rates in ([1.0, 2.0], np.array([1.0, 2.0]))
+    )
+    assert one.components.rates.tolist() == other.components.rates.tolist()
+    with pytest.raises(ValueError, match="family describes 2 components but n_components is 3"):
+        ex.initialize(x, 3, ex.Poisson([1.0, 2.0]), method=method)

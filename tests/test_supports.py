@@ -136,3 +136,16 @@ def test_gradients_at_bounds_are_finite(backend, record):
         expected = np.einsum("nk,nk...->k...", responsibilities, np.where(inside, by_row, 0.0))
         actual = np.asarray(getattr(by_mixture.components, name))
         np.testing.assert_allclose(actual[inside], expected[inside], rtol=1e-12)
+
+
+@pytest.mark.backends("jax")
+def test_compiled_with_constant_probabilities_bad_rows_are_nan(backend):
+    """XLA compiles the exponential of a constant NaN to any number."""
+    import jax
+
+    parameters = (backend.asarray(a, "float32") for a in ([0.5, 0.5], [[0.2], [0.8]]))
+    weights, probabilities = parameters
+    mixture = ex.Mixture(weights, ex.Bernoulli(probabilities))
+    shares = jax.jit(lambda x: ex.e_step(x, mixture).responsibilities)
+    for value in (0.5, 2.0, np.nan, np.inf):
+        assert np.isnan(shares(backend.data(np.full((3, 1), value), "float32"))).all()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.namespace import Space, space_of
+from estep_xp.arrays.namespace import Space, is_tracer, namespace_of, space_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import check_number, check_shape
 from estep_xp.em.statistics import Statistics, arrays_of, check_statistics
@@ -46,6 +47,9 @@ def scale(statistics: Statistics, factor: float) -> Statistics:
     """
     check_statistics("statistics", statistics)
     factor = check_number("factor", factor)
+    if is_tracer(factor):
+        xp = namespace_of(factor)
+        factor = xp.where((factor >= 0) & (factor < math.inf), factor, math.nan)
 
     def scaled(array: Array) -> Array:
         return array * factor

@@ -11,6 +11,7 @@ from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ArrayLike
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, library_of, space_of, to_host
+from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import (
     check_non_negative,
     check_shape,
@@ -23,6 +24,7 @@ from estep_xp.em.arguments import (
     check_rows,
     check_sample_weight,
     check_template,
+    give_arrays,
     raise_for_bad_rows,
     with_support,
 )
@@ -33,7 +35,10 @@ from estep_xp.em.starts.shared import components_from_start, replace_masked_rows
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
 
+_NO_ROWS = "no row belongs to a component; at least one must"
 
+
+@quiet
 def estimate(
     x: ArrayLike,
     responsibilities: ArrayLike,
@@ -95,9 +100,12 @@ def estimate(
     if sample_weight is not None:
         named["sample_weight"] = sample_weight
     space = space_of(named)
+    family = give_arrays(space, family)
     rows = space.rows("x", x)
     check_rows(rows, family)
     n = rows.shape[0]
+    if n == 0:
+        raise ValueError(_NO_ROWS)
     if labels is not None:
         shares = _shares_of_labels(space, labels, n, k)
     else:
@@ -152,6 +160,8 @@ def _estimate_by_start(known: Known, family: Any, columns: tuple[Any, ...]) -> M
     counts = xp.sum(shares, axis=0)
     _raise_if_no_rows(counts)
     total = xp.sum(shares, axis=1)
+    # A component without rows gets all of them, so that what begins there is finite.
+    shares = xp.where(counts == 0, total[:, None], shares)
     x = replace_masked_rows(known.space, x, total)
     if is_concrete(x) and not bool(xp.all(xp.isfinite(x))):
         raise_for_bad_rows(known.space, family, columns, x, total)
@@ -163,6 +173,8 @@ def _check_counts(known: Known, family: Any, statistics: Any, columns: tuple[Any
     if not is_concrete(statistics.counts):
         return
     _raise_if_no_rows(statistics.counts)
+    if np.isinf(to_host(statistics.counts).sum()):
+        raise ValueError("responsibilities are too large: their sum overflows")
     sums = (statistics.counts, *statistics.moments)
     if not all(np.isfinite(to_host(array)).all() for array in sums):
         x, shares, *weight = execution.driver_for(known.space).materialize(known.rows)
@@ -175,7 +187,7 @@ def _check_counts(known: Known, family: Any, statistics: Any, columns: tuple[Any
 
 def _raise_if_no_rows(counts: Array) -> None:
     if is_concrete(counts) and not to_host(counts).any():
-        raise ValueError("no row belongs to a component; at least one must")
+        raise ValueError(_NO_ROWS)
 
 
 def _as_labels(value: Any) -> Any:

@@ -20,6 +20,7 @@ from estep_xp.em.arguments import (
     check_sample_weight,
     check_template,
     class_of,
+    give_arrays,
     raise_for_bad_rows,
     with_support,
 )
@@ -109,7 +110,7 @@ def initialize(
     _check_method(method)
     random = _random(seed)
     options = execution.check_options(block_size, workers)
-    space, rows = _prepare_rows(x, sample_weight, family)
+    space, family, rows = _prepare_rows(x, sample_weight, family)
     rows = execution.driver_for(space).sample_rows(rows, _SAMPLE, random)
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
     if rows[0].shape[0] < k:
@@ -150,15 +151,16 @@ def _random(seed: Any) -> np.random.Generator:
         ) from None
 
 
-def _prepare_rows(x: Any, sample_weight: Any, family: Any) -> tuple[Space, tuple[Array, ...]]:
-    """The space of a call, and its rows (x,) or (x, sample_weight)."""
+def _prepare_rows(x: Any, sample_weight: Any, family: Any) -> tuple[Space, Any, tuple[Array, ...]]:
+    """The space of a call, the family, and its rows (x,) or (x, sample_weight)."""
     named = {"x": x} if sample_weight is None else {"x": x, "sample_weight": sample_weight}
     space = space_of(named)
+    family = give_arrays(space, family)
     x = space.rows("x", x)
     check_rows(x, family)
     if sample_weight is None:
-        return space, (x,)
-    return space, (x, check_sample_weight(space, sample_weight, x.shape[0]))
+        return space, family, (x,)
+    return space, family, (x, check_sample_weight(space, sample_weight, x.shape[0]))
 
 
 def _start_anywhere(

@@ -149,26 +149,26 @@ def select(
     >>> ex.select(x, ex.UnivariateGaussian, range(1, 4)).best.mixture.weights
     array([0.5, 0.5])
     """
-    if criterion not in _CRITERIA:
+    if not isinstance(criterion, str) or criterion not in _CRITERIA:
         names = ", ".join(map(repr, _CRITERIA))
         raise ValueError(f"criterion is {shown(criterion)}; criterion must be one of {names}")
     if any(map(is_tracer, (x, sample_weight))):
         raise TypeError("select compares numbers, and there are none under jit; call it outside")
     options = Options(tol, max_iter, variance_floor, n_init, seed, block_size=block_size)
     options = options._replace(workers=workers)
-    pairs = [(f, k) for f in _families(families) for k in _sizes(n_components)]
+    sizes = _sizes(n_components)
+    pairs = [(family, k) for family in _families(families) for k in sizes]
     fits: list[tuple[Candidate, Diagnosis]] = []
-    failure: ValueError | None = None
+    failures: list[tuple[str, ValueError]] = []
     for family, k in pairs:
         try:
             fits.append(_fit_one(x, family, k, sample_weight, options))
         except ValueError as error:
-            failure = error
-            if len(pairs) > 1:
-                name = f"{_name(family)} with {k} components"
-                warnings.warn(f"{name} is left out: {error}", RuntimeWarning, stacklevel=2)
-    if failure is not None and not fits:
-        raise failure
+            failures.append((f"{_name(family)} with {k} components", error))
+    if not fits:
+        raise failures[-1][1]
+    for name, error in failures:
+        warnings.warn(f"{name} is left out: {error}", RuntimeWarning, stacklevel=2)
     place = Candidate._fields.index(criterion)
     fits.sort(key=lambda fit: (fit[0].collapsed, fit[0][place]))
     best, diagnosis = fits[0]

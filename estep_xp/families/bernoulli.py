@@ -132,7 +132,9 @@ class Bernoulli(RowFamily, _Probabilities):
         safe, certain = xp.where(inside, p, 0.5), 0.0 * p  # a NaN stays one
         logs = xp.where(inside, xp.log(safe), xp.where(p == 0, -xp.inf, certain))
         others = xp.where(inside, xp.log1p(-safe), xp.where(p == 1, -xp.inf, certain))
-        terms = xp.where(x == 1, logs, xp.where(x == 0, others, xp.nan))
+        # NaN of 0 / 0 where x is neither: XLA makes any number of exp of a NaN that is a constant.
+        neither = (x - x) / xp.where((x == 0) | (x == 1), xp.ones_like(x), 0.0)
+        terms = xp.where(x == 1, logs, others) + neither
         return sum_pairwise(lambda terms, axis: xp.sum(terms, axis=axis), terms, 2)
 
     def _statistics_of_rows(
@@ -157,7 +159,8 @@ class Bernoulli(RowFamily, _Probabilities):
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
         chosen = xp.take(self.probabilities, labels, axis=0)
-        return xp.astype(random.uniform(tuple(chosen.shape)) < chosen, chosen.dtype)
+        drawn = xp.astype(random.uniform(tuple(chosen.shape)) < chosen, chosen.dtype)
+        return drawn + 0.0 * chosen  # a NaN stays one
 
     def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Self:
         return type(self)(xp.stack([self.probabilities[:, j] for j in features], axis=1))

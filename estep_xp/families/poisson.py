@@ -151,7 +151,8 @@ class Poisson(RowFamily, _Rates):
         return moments
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
-        return random.poisson(xp.take(self.rates, labels, axis=0))
+        rates = xp.take(self.rates, labels, axis=0)
+        return random.poisson(rates) + 0.0 * rates  # a NaN stays one
 
     def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Self:
         return type(self)(xp.stack([self.rates[:, j] for j in features], axis=1))

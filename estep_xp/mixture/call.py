@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array
+from estep_xp.arrays.caller import warn_caller
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
 from estep_xp.arrays.validation import (
@@ -165,10 +165,9 @@ def warn_of_impossible_rows(call: Call, log_likelihood: Array) -> None:
     """Warn of rows that have zero density under every component."""
     found = raise_for_bad_rows(call, log_likelihood)
     if found is not None:
-        warnings.warn(
+        warn_caller(
             f"{_count_text(found)}: log_likelihood is -inf and responsibilities are NaN there",
             RuntimeWarning,
-            stacklevel=3,
         )
 
 

@@ -12,10 +12,10 @@ from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
 from estep_xp.arrays.namespace import is_concrete, is_tracer, space_of, to_host
 from estep_xp.arrays.text import shown
-from estep_xp.arrays.validation import check_finite, check_shape
+from estep_xp.arrays.validation import check_finite, check_shape, check_values
 from estep_xp.families import contract
-from estep_xp.mixture.call import prepare_mixture
-from estep_xp.mixture.estep import e_step
+from estep_xp.mixture.call import prepare_call, prepare_mixture, run_kernel
+from estep_xp.mixture.kernels import Posterior
 from estep_xp.mixture.mixture import Mixture
 
 
@@ -111,7 +111,17 @@ def condition(mixture: Mixture, features: Any, values: ArrayLike) -> Mixture:
     values = space.parameter("values", values)
     check_shape("values", values, (len(known),), ": one a feature")
     values = check_finite(space, "values", values)
-    weights = e_step(values[None, :], marginal(mixture, known)).responsibilities[0, :]
+    if not contract.family_of(components)._has_full_support:
+        values = check_values(
+            space,
+            "values",
+            values,
+            lambda xp, values: contract.family_of(components)._supports(values),
+            f"values {contract.family_of(components)._support}",
+        )
+    call = prepare_call(values[None, :], marginal(mixture, known))
+    kernel = Posterior(call.k, call.zeros, call.space.lazy)
+    weights = run_kernel(call, kernel, None, None)[0][0, :]
     if is_concrete(weights) and np.isnan(to_host(weights)).any():
         raise ValueError("values have zero density under every component; nothing follows from it")
     record: Any = components

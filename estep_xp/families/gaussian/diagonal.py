@@ -9,7 +9,7 @@ import numpy as np
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 from estep_xp.families.gaussian.moments import squares
-from estep_xp.families.gaussian.parameters import variances_of
+from estep_xp.families.gaussian.parameters import precisions_of_variances, variances_of
 from estep_xp.families.gaussian.quadratic import SQUARES
 from estep_xp.families.gaussian.residual import ResidualForm
 
@@ -44,7 +44,7 @@ class DiagonalGaussian(IndependentGaussian, MeansVariances):
     @property
     def precisions(self) -> Array:
         """Reciprocals of the variances, shape (k, d)."""
-        return 1.0 / variances_of(self.variances)
+        return precisions_of_variances(self.variances)
 
     @property
     def covariances(self) -> Array:

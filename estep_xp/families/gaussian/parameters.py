@@ -11,6 +11,7 @@ from estep_xp import execution
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.validation import (
     check_covariances,
     check_finite,
@@ -65,6 +66,11 @@ def variances_of(variances: Any) -> Array:
 def covariances_of(factors: Any, expected: tuple[str, ...]) -> Array:
     """Covariances of components whose precision Cholesky factors are not checked yet."""
     return _compute_from_factors(_covariances, factors, expected)
+
+
+def precisions_of_variances(variances: Any) -> Array:
+    """Reciprocals of the variances of components; of the very smallest they overflow."""
+    return quietly(lambda checked: 1.0 / checked, variances_of(variances))
 
 
 def precisions_of(factors: Any, expected: tuple[str, ...]) -> Array:

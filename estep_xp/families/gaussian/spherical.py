@@ -9,7 +9,7 @@ import numpy as np
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
 from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares, trace
-from estep_xp.families.gaussian.parameters import variances_of
+from estep_xp.families.gaussian.parameters import precisions_of_variances, variances_of
 from estep_xp.families.gaussian.quadratic import NORM
 from estep_xp.families.gaussian.residual import ResidualForm
 
@@ -45,7 +45,7 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
     @property
     def precisions(self) -> Array:
         """Reciprocals of the variances, shape (k,)."""
-        return 1.0 / variances_of(self.variances)
+        return precisions_of_variances(self.variances)
 
     @property
     def covariances(self) -> Array:

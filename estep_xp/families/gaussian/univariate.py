@@ -9,7 +9,7 @@ import numpy as np
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components, expand_rows
 from estep_xp.families.gaussian.independent import IndependentGaussian, MeansVariances
-from estep_xp.families.gaussian.parameters import variances_of
+from estep_xp.families.gaussian.parameters import precisions_of_variances, variances_of
 from estep_xp.families.gaussian.product_form import ProductForm, build_product_form
 from estep_xp.families.gaussian.quadratic import SQUARES
 from estep_xp.families.gaussian.residual import ResidualForm, log_density, standardize
@@ -45,7 +45,7 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
     @property
     def precisions(self) -> Array:
         """Reciprocals of the variances, shape (k,)."""
-        return 1.0 / variances_of(self.variances)
+        return precisions_of_variances(self.variances)
 
     @property
     def covariances(self) -> Array:
