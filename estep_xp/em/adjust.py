@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.namespace import Space, space_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import check_number, check_shape
@@ -16,7 +16,7 @@ from estep_xp.mixture.parameters import check_parameters
 
 
 @quiet
-def scale(statistics: Statistics, factor: float) -> Statistics:
+def scale(statistics: Statistics[ComponentsT], factor: float) -> Statistics[ComponentsT]:
     """Every sum times a factor: to forget old rows, or to weigh a batch.
 
     Parameters
@@ -60,7 +60,9 @@ def scale(statistics: Statistics, factor: float) -> Statistics:
     )
 
 
-def recenter(statistics: Statistics, mixture: Mixture) -> Statistics:
+def recenter(
+    statistics: Statistics[ComponentsT], mixture: Mixture[ComponentsT]
+) -> Statistics[ComponentsT]:
     """The same sums about the means of another mixture, so that they merge with its statistics.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.array_types import Array, ArrayLike, ComponentsT, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
@@ -38,13 +38,13 @@ _LEAST_SHARE = 1e-6  # of the variance that is left to a component
 def initialize(
     x: ArrayLike,
     n_components: int,
-    family: Any,
+    family: type[ComponentsT] | ComponentsT,
     *,
     seed: Any,
     sample_weight: ArrayLike | None = None,
     block_size: int | None = None,
     workers: int | None = None,
-) -> Mixture:
+) -> Mixture[ComponentsT]:
     """A mixture to start EM from, by k-means++.
 
     Parameters
@@ -108,8 +108,8 @@ def initialize(
     driver = execution.driver_for(space)
     whole = driver.pad_rows(rows) or rows
     if contract.starts_from_centres(family):
-        mixture: Mixture = driver.compute(start, space, whole, draws)
-        values = mixture.components[1]  # type: ignore[index]
+        mixture: Mixture[Any] = driver.compute(start, space, whole, draws)
+        values = mixture.components[1]
     else:
         whole, shares = driver.compute(start, space, whole, draws)
         mixture = _from_shares(space, family, whole, shares)
@@ -119,7 +119,7 @@ def initialize(
     return mixture
 
 
-def _from_shares(space: Space, family: Any, x: Array, shares: Array) -> Mixture:
+def _from_shares(space: Space, family: Any, x: Array, shares: Array) -> Mixture[Any]:
     """The mixture of components that rows have been shared out to."""
     xp, driver = space.xp, execution.driver_for(space)
     counts = xp.sum(shares, axis=0)

@@ -46,7 +46,7 @@ class _State(NamedTuple):
     """The state of a fit: a pytree, which a compiled loop carries."""
 
     previous: Mixture
-    statistics: Statistics  # under the current mixture
+    statistics: Statistics[Any]  # under the current mixture
     compensation: Array  # what rounding the total log-likelihood has lost
     n_iter: Any
     convergence: Convergence
@@ -55,7 +55,7 @@ class _State(NamedTuple):
     def objective(self) -> Objective:
         return Objective(self.statistics.log_likelihood, self.compensation)
 
-    def result(self, history: Array) -> EMResult:
+    def result(self, history: Array) -> EMResult[Any]:
         mixture, log_likelihood = self.statistics[:2]
         converged = self.convergence.converged
         return EMResult(mixture, log_likelihood, self.n_iter, converged, history, self.statistics)
@@ -151,14 +151,14 @@ class Iteration(NamedTuple):
 class _Outcome(NamedTuple):
     """The fit from one start."""
 
-    result: EMResult
+    result: EMResult[Any]
     start: Mixture
     end: _State
 
 
 def best_of(
-    em: Iteration, starts: list[Call], callbacks: list[Callable[[EMResult], Any]]
-) -> tuple[EMResult, Diagnosis]:
+    em: Iteration, starts: list[Call], callbacks: list[Callable[[EMResult[Any]], Any]]
+) -> tuple[EMResult[Any], Diagnosis]:
     """Fit from each start; return the fit with the highest log-likelihood, the first at a tie."""
     outcomes: list[_Outcome] = []
     stopped = False
@@ -216,7 +216,7 @@ def _run_eager(
     call: Call,
     whole: Call,
     state: _State,
-    callbacks: list[Callable[[EMResult], Any]],
+    callbacks: list[Callable[[EMResult[Any]], Any]],
 ) -> tuple[_Outcome, bool]:
     """Run EM in a Python loop. Returns the outcome, and whether the user interrupted it.
 
@@ -224,7 +224,7 @@ def _run_eager(
     """
     heights: list[Array] = []
 
-    def result() -> EMResult:
+    def result() -> EMResult[Any]:
         xp, total = _space(state.statistics).xp, state.statistics.log_likelihood
         # Ctrl-C may have come between the two lines below that end an iteration.
         history = xp.stack([total, *heights[: state.n_iter]])[1:]
@@ -247,7 +247,7 @@ def _run_eager(
 
 
 def _run_traced(
-    em: Iteration, call: Call, state: _State, callbacks: list[Callable[[EMResult], Any]]
+    em: Iteration, call: Call, state: _State, callbacks: list[Callable[[EMResult[Any]], Any]]
 ) -> _Outcome:
     """Run EM as a loop inside a compiled program."""
     if callbacks:

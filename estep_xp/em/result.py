@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
-from estep_xp.arrays.array_types import Array, ArrayLike
+from estep_xp.arrays.array_types import Array, ArrayLike, ComponentsT
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
@@ -12,7 +12,7 @@ from estep_xp.mixture.mixture import Mixture
 
 
 @summarized
-class EMResult(NamedTuple):
+class EMResult(NamedTuple, Generic[ComponentsT]):
     """A fitted mixture and how the fit went.
 
     Parameters
@@ -40,7 +40,7 @@ class EMResult(NamedTuple):
     (21.9167, 20.8755)
     """
 
-    mixture: Mixture
+    mixture: Mixture[ComponentsT]
     log_likelihood: Array
     n_iter: int
     converged: bool

@@ -44,7 +44,7 @@ def components_to_jax(components: Any) -> Any:
     return type(components)(*map(to_jax, components))
 
 
-def run_statistics(call: Call) -> Statistics:
+def run_statistics(call: Call) -> Statistics[Any]:
     """Return the expected statistics of a checked call; raise for bad rows."""
     x, *weight = call.rows
     return expected_statistics(x, call.mixture, sample_weight=weight[0] if weight else None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.validation import check_number, check_whole
@@ -32,12 +33,12 @@ _KRYLOV, _RESTARTS = 64, 16
 
 
 def em_step(
-    mixture: Mixture,
+    mixture: Mixture[ComponentsT],
     x: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
     variance_floor: float | None = None,
-) -> Mixture:
+) -> Mixture[ComponentsT]:
     """One iteration of EM, an E-step and an M-step: the map whose fixed points fits are.
 
     Parameters
@@ -76,7 +77,7 @@ def em_step(
 
 
 @summarized
-class ImplicitFit(NamedTuple):
+class ImplicitFit(NamedTuple, Generic[ComponentsT]):
     """A fit whose mixture can be differentiated, and whether it is to be believed.
 
     Parameters
@@ -108,7 +109,7 @@ class ImplicitFit(NamedTuple):
     (True, True)
     """
 
-    mixture: Mixture
+    mixture: Mixture[ComponentsT]
     log_likelihood: Array
     n_iter: Array
     converged: Array
@@ -123,14 +124,14 @@ class ImplicitFit(NamedTuple):
 
 def fit(
     x: ArrayLike,
-    mixture: Mixture,
+    mixture: Mixture[ComponentsT],
     *,
     sample_weight: ArrayLike | None = None,
     tol: float | None = None,
     max_iter: int = 10_000,
     variance_floor: float | None = None,
     accelerate: bool = False,
-) -> ImplicitFit:
+) -> ImplicitFit[ComponentsT]:
     """Fit a mixture by EM, with derivatives of the solution instead of the iterations.
 
     Parameters
@@ -185,7 +186,7 @@ def fit(
     max_iter = check_whole("max_iter", max_iter, 1)
     settings = _Settings(max_iter, bool(accelerate))
     rows = pad_call(call).rows
-    result: ImplicitFit = _fit(settings, rows, call.mixture, tol, floor)
+    result: ImplicitFit[ComponentsT] = _fit(settings, rows, call.mixture, tol, floor)
     if is_concrete(result.log_likelihood) and not math.isfinite(result.log_likelihood):
         _explain(call, tol, settings, floor)
     return result

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.array_types import Array, ArrayLike, ComponentsT, Namespace
 from estep_xp.arrays.namespace import is_concrete, is_tracer, space_of, to_host
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_finite, check_shape
@@ -19,7 +19,7 @@ from estep_xp.mixture.estep import e_step
 from estep_xp.mixture.mixture import Mixture
 
 
-def marginal(mixture: Mixture, features: Any) -> Mixture:
+def marginal(mixture: Mixture[ComponentsT], features: Any) -> Mixture[ComponentsT]:
     """The mixture of some features alone.
 
     Parameters
@@ -59,7 +59,9 @@ def marginal(mixture: Mixture, features: Any) -> Mixture:
     return Mixture(weights, new)
 
 
-def condition(mixture: Mixture, features: Any, values: ArrayLike) -> Mixture:
+def condition(
+    mixture: Mixture[ComponentsT], features: Any, values: ArrayLike
+) -> Mixture[ComponentsT]:
     """The mixture of the other features, the values of some being known.
 
     Its mean is the regression of the others on these features (mixture regression).

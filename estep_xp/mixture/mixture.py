@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
-from estep_xp.arrays.array_types import Array, Components
+from estep_xp.arrays.array_types import Array, ComponentsT
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.families.hints import described, hint_for_components, hint_for_mixture
 
 
 @summarized
-class Mixture(NamedTuple):
+class Mixture(NamedTuple, Generic[ComponentsT]):
     """A finite mixture: p(x) = Σ_k w_k p(x | k) / Σ_k w_k.
 
     Parameters
@@ -37,7 +37,7 @@ class Mixture(NamedTuple):
     """
 
     weights: Array
-    components: Components
+    components: ComponentsT
 
     def _shown_fields(self) -> dict[str, Any]:
         weights = parameters("k", {"weights": self.weights})
