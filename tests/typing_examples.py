@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, assert_type
 
+import jax
 import numpy as np
 
 import estep_xp as ex
 import estep_xp.jax
+from estep_xp.arrays.array_types import Array
 
 x = np.zeros((6, 2))
 full = ex.FullGaussian.from_covariances([[0.0, 0.0]], [[[1.0, 0.0], [0.0, 1.0]]])
@@ -64,3 +66,8 @@ def check_a_family_of_the_users() -> None:
 def check_a_family_that_is_not_known(unknown: ex.Mixture) -> ex.Mixture:
     unknown.components.log_prob(x)
     return mixture
+
+
+def check_that_arrays_of_libraries_are_arrays(of_numpy: np.ndarray, of_jax: jax.Array) -> None:
+    arrays: list[Array] = [of_numpy, of_jax]
+    assert_type(-arrays[0] @ arrays[1][..., None] >= 0.0, Array)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import estep_xp as ex
+from estep_xp.arrays.array_types import Array
 
 x = np.zeros((6, 2))
 mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([0.0, 1.0], [1.0, 1.0]))
@@ -31,3 +32,14 @@ class NoDensity:
 
 def give_what_has_no_density() -> None:
     ex.Mixture([1.0], NoDensity())  # type: ignore[type-var]
+
+
+def ask_an_array_for_what_not_every_library_has(array: Array) -> None:
+    array.T  # type: ignore[attr-defined]
+    array.mT  # type: ignore[attr-defined]
+    array.sum()  # type: ignore[attr-defined]
+    len(array)  # type: ignore[arg-type]
+    for _ in array:  # type: ignore[attr-defined]
+        pass
+    array[0] = 1.0  # type: ignore[index]
+    np.exp(array)  # type: ignore[call-overload]

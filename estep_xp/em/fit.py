@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import ArrayLike, ComponentsT
+from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.namespace import is_concrete, to_host
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_number, check_whole
@@ -25,12 +25,14 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from estep_xp.arrays.shapes import LikeN, RowsLike
+
 
 def fit(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture[ComponentsT],
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
     variance_floor: float | None = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, ComponentsT, Namespace
+from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
@@ -30,18 +30,19 @@ from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.shapes import LikeN, RowsLike
 
 _SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
 _LEAST_SHARE = 1e-6  # of the variance that is left to a component
 
 
 def initialize(
-    x: ArrayLike,
+    x: RowsLike,
     n_components: int,
     family: type[ComponentsT] | ComponentsT,
     *,
     seed: Any,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
 ) -> Mixture[ComponentsT]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp.arrays.array_types import ArrayLike
 from estep_xp.arrays.namespace import is_tracer, to_host
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.text import shown
@@ -16,6 +15,9 @@ from estep_xp.em.fit import Options, fitted
 from estep_xp.em.fit_warnings import Diagnosis
 from estep_xp.em.initialize import initialize
 from estep_xp.em.result import EMResult
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import LikeN, RowsLike
 
 _CRITERIA = {"aic": aic, "bic": bic, "icl": icl}
 
@@ -89,14 +91,14 @@ def _cell(value: Any) -> str:
 
 
 def select(
-    x: ArrayLike,
+    x: RowsLike,
     families: Any,
     n_components: Any,
     *,
     criterion: str = "bic",
     seed: int = 0,
     n_init: int = 1,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
     variance_floor: float | None = None,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, ComponentsT
+from estep_xp.arrays.array_types import Array, ComponentsT
 from estep_xp.arrays.namespace import Space, is_concrete, is_within_reach, space_of, to_host
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized
@@ -25,6 +25,9 @@ from estep_xp.mixture.call import (
 )
 from estep_xp.mixture.kernels import ExpectedStatistics
 from estep_xp.mixture.mixture import Mixture
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import FloatK, FloatScalar, LikeN, RowsLike
 
 
 @summarized
@@ -57,9 +60,9 @@ class Statistics(NamedTuple, Generic[ComponentsT]):
     """
 
     mixture: Mixture[ComponentsT]
-    log_likelihood: Array
-    n_rows: Array
-    counts: Array
+    log_likelihood: FloatScalar
+    n_rows: FloatScalar
+    counts: FloatK
     moments: Any
 
     def _shown_fields(self) -> dict[str, Any]:
@@ -68,10 +71,10 @@ class Statistics(NamedTuple, Generic[ComponentsT]):
 
 
 def expected_statistics(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture[ComponentsT],
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
 ) -> Statistics[ComponentsT]:

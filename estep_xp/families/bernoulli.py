@@ -16,10 +16,11 @@ from estep_xp.families.log_prob import log_prob
 from estep_xp.families.row_family import RowFamily
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+    from estep_xp.arrays.array_types import Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
+    from estep_xp.arrays.shapes import FloatKd, FloatNK, RealKd, RowsLike
 
 
 class BernoulliStatistics(NamedTuple):
@@ -31,11 +32,11 @@ class BernoulliStatistics(NamedTuple):
         Σ_i r_ik x_ij: how often feature j was 1.
     """
 
-    ones: Array
+    ones: FloatKd
 
 
 class _Probabilities(NamedTuple):
-    probabilities: Array
+    probabilities: RealKd
 
 
 @summarized
@@ -63,7 +64,7 @@ class Bernoulli(RowFamily, _Probabilities):
     _has_marginals = True
     _support = "must be 0 or 1"
 
-    def log_prob(self, x: ArrayLike) -> Array:
+    def log_prob(self, x: RowsLike) -> FloatNK:
         """Log-probability of each row under each component.
 
         Parameters

@@ -25,7 +25,8 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array, ArrayLike
+    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.shapes import BoolScalar, FloatScalar, IntScalar, LikeN, RowsLike
 from estep_xp.jax.arguments import eps_of, prepare_jax_call, run_statistics
 
 # Steps of the linear solver between restarts, and restarts.
@@ -34,9 +35,9 @@ _KRYLOV, _RESTARTS = 64, 16
 
 def em_step(
     mixture: Mixture[ComponentsT],
-    x: ArrayLike,
+    x: RowsLike,
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     variance_floor: float | None = None,
 ) -> Mixture[ComponentsT]:
     """One iteration of EM, an E-step and an M-step: the map whose fixed points fits are.
@@ -110,12 +111,12 @@ class ImplicitFit(NamedTuple, Generic[ComponentsT]):
     """
 
     mixture: Mixture[ComponentsT]
-    log_likelihood: Array
-    n_iter: Array
-    converged: Array
-    residual: Array
-    at_fixed_point: Array
-    regular: Array
+    log_likelihood: FloatScalar
+    n_iter: IntScalar
+    converged: BoolScalar
+    residual: FloatScalar
+    at_fixed_point: BoolScalar
+    regular: BoolScalar
 
     def _shown_fields(self) -> dict[str, Any]:
         mixture, *others = self
@@ -123,10 +124,10 @@ class ImplicitFit(NamedTuple, Generic[ComponentsT]):
 
 
 def fit(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture[ComponentsT],
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     tol: float | None = None,
     max_iter: int = 10_000,
     variance_floor: float | None = None,
@@ -199,7 +200,7 @@ class _Settings(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _fit(
-    settings: _Settings, rows: tuple[Array, ...], start: Mixture, tol: Any, floor: Any
+    settings: _Settings, rows: tuple[AnyArray, ...], start: Mixture, tol: Any, floor: Any
 ) -> ImplicitFit:
     x, *weights = rows
     weight = weights[0] if weights else None
@@ -249,7 +250,7 @@ def _solved(linear: Callable[[Any], Any], right: Any) -> Any:
     # As one vector: JAX 0.5 cannot transpose a solution of which a part is not used.
     vector, unravel = ravel_pytree(right)
 
-    def of_vector(vector: Array) -> Array:
+    def of_vector(vector: AnyArray) -> AnyArray:
         return ravel_pytree(linear(unravel(vector)))[0]
 
     return unravel(
@@ -263,7 +264,7 @@ def _solution(linear: Callable[[Any], Any], right: Any) -> Any:
     return jax.tree.map(lambda a: jnp.where(solved, a, math.nan), solution)
 
 
-def _solve(linear: Callable[[Any], Any], right: Any) -> tuple[Any, Array]:
+def _solve(linear: Callable[[Any], Any], right: Any) -> tuple[Any, AnyArray]:
     vector, _ = ravel_pytree(right)
     eps = eps_of(vector)
     exact = eps**0.75
@@ -277,11 +278,11 @@ def _solve(linear: Callable[[Any], Any], right: Any) -> tuple[Any, Array]:
     return solution, small & moderate
 
 
-def _norm(tree: Any) -> Array:
+def _norm(tree: Any) -> AnyArray:
     return jnp.linalg.norm(ravel_pytree(tree)[0])
 
 
-def _looked_at(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[Array, Array]:
+def _looked_at(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[AnyArray, AnyArray]:
     """How far a step goes from there, and whether equations with its derivative can be solved."""
     change, linear = jax.linearize(step, scaled)
     vector, unravel = ravel_pytree(change)

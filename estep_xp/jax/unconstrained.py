@@ -15,7 +15,8 @@ from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture, check_mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.shapes import RealK
 from estep_xp.jax.arguments import prepare_jax_call
 
 
@@ -41,7 +42,7 @@ class Unconstrained(NamedTuple, Generic[ComponentsT]):
     0.0000 0.4055
     """
 
-    logits: Array
+    logits: RealK
     components: ComponentsT
 
     def _shown_fields(self) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def _require_unconstrained(components: Any) -> contract.Family:
     return family
 
 
-def _check_mixture(mixture: Any) -> tuple[Array, Any]:
+def _check_mixture(mixture: Any) -> tuple[AnyArray, Any]:
     """Weights and components, of one of the package's families on JAX arrays, checked."""
     check_mixture(mixture)
     components: Any = mixture.components

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
-from estep_xp.arrays.array_types import Array, ComponentsT
+from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.families.hints import described, hint_for_components, hint_for_mixture
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import RealK
 
 
 @summarized
@@ -36,7 +39,7 @@ class Mixture(NamedTuple, Generic[ComponentsT]):
            [3.39706e-01, 6.60294e-01]])
     """
 
-    weights: Array
+    weights: RealK
     components: ComponentsT
 
     def _shown_fields(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from estep_xp.families.gaussian.residual import ResidualForm, log_density, stand
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.shapes import FloatK
 
 
 class UnivariateGaussian(IndependentGaussian, MeansVariances):
@@ -41,12 +42,12 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
     _n_axes = 1
 
     @property
-    def precisions(self) -> Array:
+    def precisions(self) -> FloatK:
         """Reciprocals of the variances, shape (k,)."""
         return 1.0 / variances_of(self.variances)
 
     @property
-    def covariances(self) -> Array:
+    def covariances(self) -> FloatK:
         """Variances of the components, shape (k,)."""
         return variances_of(self.variances)
 
