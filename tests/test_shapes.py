@@ -63,6 +63,7 @@ def test_shapes_of_what_jax_traces(backend, record):
         checked(of_jax.constrain)(checked(of_jax.unconstrain)(mixture))
         checked(of_jax.em_step)(mixture, x)
         checked(of_jax.fit)(x, mixture, max_iter=2)
+        checked(of_jax.observed_information)(x, mixture)
 
     jax.eval_shape(trace, *given(backend, record))
 

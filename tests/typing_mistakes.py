@@ -37,6 +37,8 @@ def give_what_has_no_density() -> None:
 def ask_an_array_for_what_not_every_library_has(array: Array) -> None:
     array.T  # type: ignore[attr-defined]
     array.mT  # type: ignore[attr-defined]
+    array.size  # type: ignore[attr-defined]
+    array.device  # type: ignore[attr-defined]
     array.sum()  # type: ignore[attr-defined]
     len(array)  # type: ignore[arg-type]
     for _ in array:  # type: ignore[attr-defined]

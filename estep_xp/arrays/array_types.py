@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from typing_extensions import TypeVar  # which has defaults before Python 3.13
 else:
     from typing import TypeVar
@@ -18,15 +16,14 @@ Namespace: TypeAlias = Any
 # a list until it is used, and get back; and what a driver of one library works with.
 AnyArray: TypeAlias = Any
 
-ArrayLike: TypeAlias = "AnyArray | Sequence[Any] | float"
-
 
 class Array(Protocol):
     """What every array can do, and so all that private functions may do with one.
 
     NumPy, JAX and PyTorch share no class; the Array API standard fixes operations. Left out are
-    ``T`` and ``mT``, which not all libraries have, ``len``, which the standard does not know, and
-    assignment to entries, which JAX refuses.
+    ``mT`` and ``device``, which Dask does not have, ``size``, a method in PyTorch, ``T``, which is
+    for matrices alone, ``len``, which the standard does not know, and assignment to entries, which
+    JAX refuses.
     """
 
     @property
@@ -40,18 +37,8 @@ class Array(Protocol):
         ...
 
     @property
-    def size(self) -> int:
-        """Number of entries."""
-        ...
-
-    @property
     def dtype(self) -> Any:
         """Data type of the entries."""
-        ...
-
-    @property
-    def device(self) -> Any:
-        """Where the entries are."""
         ...
 
     def __getitem__(self, key: Any, /) -> Array: ...
@@ -97,7 +84,7 @@ class Array(Protocol):
 class Components(Protocol):
     """What a mixture asks of its components; a family of your own needs no more than this."""
 
-    def log_prob(self, x: Any, /) -> Array:
+    def log_prob(self, x: Any, /) -> AnyArray:
         """Log-densities of the rows of `x`, shape (n, k)."""
         ...
 

@@ -26,6 +26,7 @@ LikeNK: TypeAlias = Real[Any, "n k"] | Sequence[Any]
 LikeK: TypeAlias = RealK | Sequence[Any]
 LikeKD: TypeAlias = RealKD | Sequence[Any]
 LikeKDD: TypeAlias = Real[Any, "k d d"] | Sequence[Any]
+LikeF: TypeAlias = Real[Any, "f"] | Sequence[Any]  # some of the features
 LikeDD: TypeAlias = Real[Any, "d d"] | Sequence[Any]
 
 # Results.
@@ -38,6 +39,7 @@ FloatKd: TypeAlias = Float[Any, "k *d"]
 FloatKD: TypeAlias = Float[Any, "k d"]
 FloatKDD: TypeAlias = Float[Any, "k d d"]
 FloatDD: TypeAlias = Float[Any, "d d"]
+FloatPP: TypeAlias = Float[Any, "p p"]  # p free parameters
 FloatSecondMoments: TypeAlias = FloatKDD | FloatDD | FloatKd | FloatK
 FloatIterations: TypeAlias = Float[Any, "iterations"]
 IntN: TypeAlias = Int[Any, "n"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from estep_xp.arrays.array_types import AnyArray
-    from estep_xp.arrays.shapes import LikeN, RowsLike
+    from estep_xp.arrays.shapes import FloatPP, LikeN, RowsLike
 from estep_xp.jax.arguments import eps_of, prepare_jax_call, run_statistics
 
 # Rows, and directions of derivatives, that are worked on at a time.
@@ -94,7 +94,7 @@ def _scores(block_size: int, x: AnyArray, mixture: Mixture) -> tuple[AnyArray, M
 
 def observed_information(
     x: RowsLike, mixture: Mixture, *, sample_weight: LikeN | None = None
-) -> AnyArray:
+) -> FloatPP:
     """Minus the second derivatives of the log-likelihood: how sharply it singles out parameters.
 
     Parameters

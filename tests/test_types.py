@@ -1,13 +1,15 @@
-"""Records that are generic in their components are plain tuples all the same."""
+"""Types promise what holds at run time, and cost nothing there."""
 
 from __future__ import annotations
 
 import copy
 import pickle
+from types import FunctionType
 
 import pytest
 
 import estep_xp as ex
+from estep_xp.arrays.array_types import Array
 
 MIXTURE = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([0.0, 3.0], [1.0, 1.0]))
 RECORDS = [MIXTURE, ex.fit([1.0, 2.0, 7.0, 8.0], MIXTURE), ex.expected_statistics([1.0], MIXTURE)]
@@ -37,3 +39,12 @@ def test_a_generic_record_is_a_pytree():
     assert type(again) is ex.EMResult
     assert type(again.mixture) is ex.Mixture
     assert type(again.mixture.components) is ex.UnivariateGaussian
+
+
+def test_arrays_of_every_library_can_do_what_the_type_says(backend):
+    array = backend.asarray([1.0, 2.0])
+    kinds = (FunctionType, property)
+    operations = [name for name, one in vars(Array).items() if isinstance(one, kinds)]
+    assert "__matmul__" in operations
+    missing = [name for name in operations if not hasattr(array, name)]
+    assert missing == []
