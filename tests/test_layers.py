@@ -96,6 +96,7 @@ def test_imports_make_no_circle():
         "dask": ("execution.dask",),
         "torch": (),
         "array_api_compat": ("arrays.namespace", "arrays.kinds"),
+        "jaxtyping": ("arrays.shapes",),
         "threadpoolctl": ("execution.numpy.blas",),
         "rich": ("em.progress", "cli"),
         "typer": ("cli",),
@@ -111,6 +112,18 @@ def test_a_library_is_imported_in_its_place_alone(library, places):
         and not any(module == place or module.startswith(f"{place}.") for place in places)
     ]
     assert elsewhere == []
+
+
+def test_shapes_are_imported_for_type_checkers_alone():
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text())
+        tree.body = [node for node in tree.body if not _is_for_type_checkers(node)]
+        names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert "estep_xp.arrays.shapes" not in names, module
+
+
+def _is_for_type_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def test_only_the_gaussian_folder_and_its_exports_know_gaussians():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 from estep_xp.arrays.summation import Sum, sum_pairwise
 
 
@@ -241,8 +241,10 @@ class BlockOps:
 class RowCheck(NamedTuple):
     """How to check fast values of single rows one by one, and to replace those that fail."""
 
-    are_exact: Callable[[Array, Array], Array]  # flags (k, some), given indices of rows and values
-    exact_pairs: Callable[[Array, Array], Array]  # values (pairs,), given rows x and components
+    # Flags (k, some), given indices of rows and values.
+    are_exact: Callable[[Array, Array], AnyArray]
+    # Values (pairs,), given rows x and components.
+    exact_pairs: Callable[[Array, Array], Array]
 
 
 class Selected(NamedTuple):

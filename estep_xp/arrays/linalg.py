@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 from estep_xp.arrays.summation import add_pairwise
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def precisions_of(xp: Namespace, factors: Array) -> Array:
     return 0.5 * precisions + 0.5 * xp.matrix_transpose(precisions)
 
 
-def correlations(xp: Namespace, covariances: Array) -> tuple[Array, Array]:
+def correlations(xp: Namespace, covariances: Array) -> tuple[AnyArray, AnyArray]:
     """Correlations (..., d, d), exactly symmetric, and the reciprocal deviations (..., d)."""
     # Reciprocals, one after the other: the derivative of a quotient would underflow.
     scale = 1.0 / xp.sqrt(xp.linalg.diagonal(covariances))
@@ -68,14 +68,14 @@ def correlations(xp: Namespace, covariances: Array) -> tuple[Array, Array]:
     return 0.5 * scaled + 0.5 * xp.matrix_transpose(scaled), scale
 
 
-def covariances_of(xp: Namespace, factors: Array) -> Array:
+def covariances_of(xp: Namespace, factors: Array) -> AnyArray:
     """Covariances (..., d, d), exactly symmetric, of precision Cholesky factors."""
     lower = inverse_lower(xp, xp.matrix_transpose(xp.triu(factors)))
     covariances = xp.matmul(lower, xp.matrix_transpose(lower))
     return 0.5 * covariances + 0.5 * xp.matrix_transpose(covariances)
 
 
-def inverse_lower(xp: Namespace, lower: Array) -> Array:
+def inverse_lower(xp: Namespace, lower: Array) -> AnyArray:
     """Inverse of lower triangular matrices (..., d, d), exactly lower triangular.
 
     By halves: [[A, 0], [B, C]] has the inverse [[A⁻¹, 0], [−C⁻¹ B A⁻¹, C⁻¹]]. It is as accurate as
@@ -162,7 +162,8 @@ def _sum_of_products(ops: BlockOps, residuals: Array, factor: Array, cuts: list[
 
 def _product(ops: BlockOps, residuals: Array, factor: Array, terms: slice) -> Array:
     if ops.axis == 0:
-        return ops.xp.matmul(factor[..., terms, :].mT, residuals[..., terms, :])
+        transposed = ops.xp.matrix_transpose(factor[..., terms, :])
+        return ops.xp.matmul(transposed, residuals[..., terms, :])
     return ops.xp.matmul(residuals[..., terms], factor[..., terms, :])
 
 

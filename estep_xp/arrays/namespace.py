@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import array_api_compat as compat
 import numpy as np
 
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 from estep_xp.arrays.frames import as_numpy
 from estep_xp.arrays.kinds import check_host_kind, check_kind, refuse_sparse
 from estep_xp.arrays.quiet import quietly
@@ -79,7 +79,7 @@ class Space(NamedTuple):
         array = _convert(name, value, self)
         return array if self.library == "numpy" else self._cast(array)
 
-    def _cast(self, array: Array) -> Array:
+    def _cast(self, array: AnyArray) -> AnyArray:
         if array.dtype == self.dtype:
             return array
         # Values that overflow become infinite, which the checks of values report.
@@ -179,12 +179,12 @@ def is_within_reach(value: Any) -> bool:
     return is_concrete(value) or compat.is_dask_array(value)
 
 
-def _is_here(array: Array) -> bool:
+def _is_here(array: AnyArray) -> bool:
     """Whether this process has all of a JAX array, whose shards may belong to other processes."""
     return bool(array.is_fully_addressable or array.is_fully_replicated)
 
 
-def to_host(array: Array) -> np.ndarray[Any, Any]:
+def to_host(array: AnyArray) -> np.ndarray[Any, Any]:
     """The values of a concrete array as a NumPy array, for reading."""
     if type(array) is np.ndarray:
         return array
@@ -303,7 +303,7 @@ def _convert(name: str, value: Any, space: Space) -> Array:
     return quietly(lambda: space.xp.asarray(host, dtype=space.dtype, device=space.device))
 
 
-def _is_cast_on_host(array: Array) -> bool:
+def _is_cast_on_host(array: AnyArray) -> bool:
     """Whether a JAX array of an eager call is small and in the host's memory, cheap to copy."""
     if not is_concrete(array) or array.size > MANY_NUMBERS:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ class Sum(NamedTuple):
         both = self.add(other.total)
         return Sum(both.total, both.compensation + other.compensation)
 
-    def value(self, xp: Namespace) -> Array:
+    def value(self, xp: Namespace) -> AnyArray:
         """The sum, rounded once."""
         # The compensation of an infinite total is NaN.
         finite = xp.abs(self.total) < math.inf
@@ -75,7 +75,7 @@ def values_of_sums(xp: Namespace, sums: Sequence[Sum]) -> tuple[Array, ...]:
     return (*first.merge(second).parts(xp), *(one.value(xp) for one in others))
 
 
-def sum_pairwise(reduce: Callable[[Array, int], Array], values: Array, axis: int) -> Array:
+def sum_pairwise(reduce: Callable[[AnyArray, int], AnyArray], values: Array, axis: int) -> Array:
     """Sum along an axis by halves, so that rounding errors grow with log d, not with d.
 
     `reduce(values, axis)` is the library's own sum. Along an axis that is not contiguous in memory

@@ -31,7 +31,7 @@ from estep_xp.arrays.text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 
 
 # Up to this many values a Python loop takes less time than NumPy's call overhead.
@@ -82,7 +82,7 @@ def check_values(
         host = to_host(array)
         if host.size <= _FEW and all(map(functools.partial(test, math), host.ravel().tolist())):
             return array
-        passed = test(np, host)
+        passed: AnyArray = test(np, host)
         if not passed.all():
             _raise_first(name, host, np.argwhere(~passed), expected)
         return array
@@ -156,7 +156,7 @@ def _set_nan_for_subnormal(xp: Namespace, array: Array) -> Array:
     return _set_nan(xp, array, _is_subnormal(array))
 
 
-def _is_subnormal(array: Array) -> Array:
+def _is_subnormal(array: AnyArray) -> AnyArray:
     """Flags of subnormal values, of NumPy or JAX, by their bits: arithmetic may flush them."""
     bits = array.view(f"uint{8 * array.dtype.itemsize}") << 1  # without the sign
     least = np.finfo(array.dtype).smallest_normal.view(bits.dtype)
@@ -186,7 +186,7 @@ def check_weights(space: Space, weights: Array) -> Array:
 
 def has_zeros(array: Array) -> bool:
     """Whether some entry is zero, or may be: the values of a lazy array are not known."""
-    return not is_concrete(array) or np.count_nonzero(to_host(array)) < math.prod(array.shape)
+    return not is_concrete(array) or bool(np.count_nonzero(to_host(array)) < math.prod(array.shape))
 
 
 def check_precision_cholesky(space: Space, factors: Array) -> Array:
@@ -254,7 +254,7 @@ def check_covariances(space: Space, name: str, covariances: Array) -> Array:
     return covariances
 
 
-def _asymmetric(xp: Namespace, matrices: Array) -> Array:
+def _asymmetric(xp: Namespace, matrices: Array) -> AnyArray:
     """Entries that differ from their mirror image by more than rounding could make them."""
     scale = xp.sqrt(xp.abs(xp.linalg.diagonal(matrices)))
     outer = xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)

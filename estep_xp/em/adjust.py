@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.namespace import Space, is_tracer, namespace_of, space_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import check_number, check_shape
@@ -17,7 +17,7 @@ from estep_xp.mixture.parameters import check_parameters
 
 
 @quiet
-def scale(statistics: Statistics, factor: float) -> Statistics:
+def scale(statistics: Statistics[ComponentsT], factor: float) -> Statistics[ComponentsT]:
     """Every sum times a factor: to forget old rows, or to weigh a batch.
 
     Parameters
@@ -46,13 +46,13 @@ def scale(statistics: Statistics, factor: float) -> Statistics:
     1.5
     """
     check_statistics("statistics", statistics)
-    factor = check_number("factor", factor)
-    if is_tracer(factor):
-        xp = namespace_of(factor)
-        factor = xp.where((factor >= 0) & (factor < math.inf), factor, math.nan)
+    number: Any = check_number("factor", factor)
+    if is_tracer(number):
+        xp = namespace_of(number)
+        number = xp.where((number >= 0) & (number < math.inf), number, math.nan)
 
     def scaled(array: Array) -> Array:
-        return array * factor
+        return array * number
 
     mixture, log_likelihood, n_rows, counts, moments = statistics
     return Statistics(
@@ -64,7 +64,9 @@ def scale(statistics: Statistics, factor: float) -> Statistics:
     )
 
 
-def recenter(statistics: Statistics, mixture: Mixture) -> Statistics:
+def recenter(
+    statistics: Statistics[ComponentsT], mixture: Mixture[ComponentsT]
+) -> Statistics[ComponentsT]:
     """The same sums about the means of another mixture, so that they merge with its statistics.
 
     Parameters

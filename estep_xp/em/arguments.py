@@ -33,10 +33,10 @@ def check_family(family: Any) -> None:
 
 def give_arrays(space: Space, family: Any) -> Any:
     """A template of the package's own families with arrays of a space for its lists."""
-    fields = () if isinstance(family, type) else family
-    if not isinstance(fields, contract.Family) or all(hasattr(one, "shape") for one in fields):
+    is_template = isinstance(family, contract.Family)
+    if not is_template or all(hasattr(one, "shape") for one in family):
         return family
-    named = contract.arrays_of(fields).items()
+    named = contract.arrays_of(family).items()
     return type(family)(*(space.parameter(name, value) for name, value in named))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike
+from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.families import contract
@@ -13,6 +14,9 @@ from estep_xp.mixture.call import Call, prepare_call, prepare_mixture, run_kerne
 from estep_xp.mixture.estep import log_likelihood
 from estep_xp.mixture.kernels import Entropy
 from estep_xp.mixture.mixture import Mixture
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import FloatScalar, LikeN, RowsLike
 
 
 def n_parameters(model: Mixture) -> int:
@@ -44,7 +48,7 @@ def n_parameters(model: Mixture) -> int:
 
 
 @quiet
-def aic(x: ArrayLike, model: Mixture, *, sample_weight: ArrayLike | None = None) -> Array:
+def aic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
     """Akaike's information criterion of a model on observations; lower is better.
 
     Parameters
@@ -78,7 +82,7 @@ def aic(x: ArrayLike, model: Mixture, *, sample_weight: ArrayLike | None = None)
 
 
 @quiet
-def bic(x: ArrayLike, model: Mixture, *, sample_weight: ArrayLike | None = None) -> Array:
+def bic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
     """Bayesian information criterion of a model on observations; lower is better.
 
     Parameters
@@ -113,7 +117,7 @@ def bic(x: ArrayLike, model: Mixture, *, sample_weight: ArrayLike | None = None)
 
 
 @quiet
-def icl(x: ArrayLike, model: Mixture, *, sample_weight: ArrayLike | None = None) -> Array:
+def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
     """Integrated completed likelihood of a model on observations; lower is better.
 
     Parameters

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike
+from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, library_of, space_of, to_host
 from estep_xp.arrays.quiet import quiet
@@ -35,17 +35,20 @@ from estep_xp.em.starts.shared import components_from_start, replace_masked_rows
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
 
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import LikeN, RowsLike
+
 _NO_ROWS = "no row belongs to a component; at least one must"
 
 
 @quiet
 def estimate(
-    x: ArrayLike,
-    responsibilities: ArrayLike,
+    x: RowsLike,
+    responsibilities: Any,
     family: Any,
     *,
     n_components: int | None = None,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     variance_floor: float | None = None,
 ) -> Mixture:
     """The mixture that known responsibilities or labels make most likely: one M-step.

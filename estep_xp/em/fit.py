@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import ArrayLike
+from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.namespace import is_concrete, to_host
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_number, check_whole
@@ -25,23 +25,25 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from estep_xp.arrays.shapes import LikeN, RowsLike
+
 
 def fit(
-    x: ArrayLike,
-    mixture: Mixture,
+    x: RowsLike,
+    mixture: Mixture[ComponentsT],
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
     variance_floor: float | None = None,
     n_init: int = 1,
     seed: int = 0,
     accelerate: bool = False,
-    callback: Callable[[EMResult], Any] | None = None,
+    callback: Callable[[EMResult[ComponentsT]], Any] | None = None,
     progress: bool = False,
     block_size: int | None = None,
     workers: int | None = None,
-) -> EMResult:
+) -> EMResult[ComponentsT]:
     """Fit a mixture by expectation-maximisation.
 
     Parameters
@@ -141,7 +143,7 @@ class Options(NamedTuple):
     n_init: int = 1
     seed: int = 0
     accelerate: bool = False
-    callback: Callable[[EMResult], Any] | None = None
+    callback: Callable[[EMResult[Any]], Any] | None = None
     progress: bool = False
     block_size: int | None = None
     workers: int | None = None
@@ -149,7 +151,7 @@ class Options(NamedTuple):
 
 def fitted(
     x: Any, mixture: Mixture, sample_weight: Any, options: Options
-) -> tuple[EMResult, Diagnosis]:
+) -> tuple[EMResult[Any], Diagnosis]:
     """What `fit` returns, and what it warns of."""
     call = prepare_em_call(x, mixture, sample_weight)
     _check_rows_given(call)

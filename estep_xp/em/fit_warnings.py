@@ -11,7 +11,7 @@ from estep_xp.arrays.quiet import quietly
 from estep_xp.families.contract import family_of
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
 from estep_xp.mixture.mixture import Mixture
 
 # Share of a variance that the floor makes up, from which on nothing but the floor holds it up. One
@@ -98,7 +98,7 @@ class Diagnosis(NamedTuple):
     warning: RuntimeWarning | None = None
 
 
-def find_collapse(start: Mixture, end: Mixture, floor: Array, *, given: bool) -> Collapse:
+def find_collapse(start: Mixture, end: Mixture, floor: AnyArray, *, given: bool) -> Collapse:
     """What has collapsed between the start and the end of a fit.
 
     `floor` is that of the variances at the end: one number, or one a feature; `given` by the user.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike
+from estep_xp.arrays.array_types import Array, ComponentsT
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, space_of, to_host
 from estep_xp.arrays.quiet import quietly
@@ -35,22 +35,25 @@ from estep_xp.em.starts.short_em import ShortEM
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
 
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import LikeN, RowsLike
+
 _SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
 _METHODS = ("k-means", "k-means++", "random", "random_rows")
 _BLOCK = 1 << 16  # rows that are checked in one go
 
 
 def initialize(
-    x: ArrayLike,
+    x: RowsLike,
     n_components: int,
-    family: Any,
+    family: type[ComponentsT] | ComponentsT,
     *,
     seed: Any = 0,
     method: str | None = None,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
-) -> Mixture:
+) -> Mixture[ComponentsT]:
     """A mixture to start EM from.
 
     Parameters
@@ -120,6 +123,7 @@ def initialize(
     check_template(family, k)
     if contract.starts_from_centres(family):
         family = class_of(family)
+    mixture: Any
     if method in ("k-means++", "random_rows") or space.lazy:
         mixture, values = _start_anywhere(space, rows, k, family, method, random, options)
     else:
@@ -129,8 +133,7 @@ def initialize(
         mixture = driver.call_on_one_thread(_start_on_host, *arguments)
         values = mixture.weights
         if isinstance(family, type) and issubclass(family, contract.Family):
-            fields: Any = mixture.components
-            values = fields[-1]
+            values = mixture.components[-1]
     if is_concrete(values) and not np.isfinite(to_host(values)).all():
         raise_for_bad_rows(space, class_of(family), column_names(x), *rows)
     return mixture
@@ -182,7 +185,8 @@ def _start_anywhere(
         start = SpreadStart(class_of(family), space, options, method or "k-means")
         found = driver.compute(start, space, whole, draws)
         if isinstance(found, Mixture):
-            return found, found.components[1]  # type: ignore[index]
+            components: Any = found.components
+            return found, components[1]
         x, shares = found
     return mixture_from_shares(space, family, x, shares, options), shares
 
@@ -243,10 +247,10 @@ def _start_on_host(
     if has_covariances:
         return _start_gaussians(space, looked_at, k, family, method, random)
     options = options if options.workers else options._replace(workers=1)
-    inner, inside = (space, taken) if not issubclass(own, contract.Family) else (None, None)
-    if inner is None:
-        inner = space_of({"x": host})
-        inside = host
+    inner, inside = space, taken
+    if issubclass(own, contract.Family):
+        inner, inside = space_of({"x": host}), host
+    shares: Any
     if method == "random":
         shares = random.dirichlet(np.ones(k), len(host)) * looked_at.weight[:, None]
     elif method == "k-means":

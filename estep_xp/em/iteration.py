@@ -50,7 +50,7 @@ class _State(NamedTuple):
     """The state of a fit: a pytree, which a compiled loop carries."""
 
     previous: Mixture
-    statistics: Statistics  # under the current mixture
+    statistics: Statistics[Any]  # under the current mixture
     compensation: Array  # what rounding the total log-likelihood has lost
     n_iter: Any
     convergence: Convergence
@@ -59,7 +59,7 @@ class _State(NamedTuple):
     def objective(self) -> Objective:
         return Objective(self.statistics.log_likelihood, self.compensation)
 
-    def result(self, history: Array) -> EMResult:
+    def result(self, history: Array) -> EMResult[Any]:
         mixture, log_likelihood = self.statistics[:2]
         converged = self.convergence.converged
         return EMResult(mixture, log_likelihood, self.n_iter, converged, history, self.statistics)
@@ -164,14 +164,14 @@ class Iteration(NamedTuple):
 class _Outcome(NamedTuple):
     """The fit from one start."""
 
-    result: EMResult
+    result: EMResult[Any]
     start: Mixture
     end: _State
 
 
 def best_of(
-    em: Iteration, starts: list[Call], callbacks: list[Callable[[EMResult], Any]]
-) -> tuple[EMResult, Diagnosis]:
+    em: Iteration, starts: list[Call], callbacks: list[Callable[[EMResult[Any]], Any]]
+) -> tuple[EMResult[Any], Diagnosis]:
     """Fit from each start; return the fit with the highest log-likelihood, the first at a tie."""
     outcomes: list[_Outcome] = []
     stopped = False
@@ -230,7 +230,7 @@ def _run_eager(
     call: Call,
     whole: Call,
     state: _State,
-    callbacks: list[Callable[[EMResult], Any]],
+    callbacks: list[Callable[[EMResult[Any]], Any]],
 ) -> tuple[_Outcome, bool]:
     """Run EM in a Python loop. Returns the outcome, and whether the user interrupted it.
 
@@ -238,7 +238,7 @@ def _run_eager(
     """
     heights: list[Array] = []
 
-    def result() -> EMResult:
+    def result() -> EMResult[Any]:
         xp, total = _space(state.statistics).xp, state.statistics.log_likelihood
         # Ctrl-C may have come between the two lines below that end an iteration.
         history = xp.stack([total, *heights[: state.n_iter]])[1:]
@@ -263,7 +263,7 @@ def _run_eager(
 
 
 def _run_traced(
-    em: Iteration, call: Call, state: _State, callbacks: list[Callable[[EMResult], Any]]
+    em: Iteration, call: Call, state: _State, callbacks: list[Callable[[EMResult[Any]], Any]]
 ) -> _Outcome:
     """Run EM as a loop inside a compiled program."""
     if callbacks:
@@ -291,10 +291,11 @@ def _update_convergence(
     convergence: Convergence | None, objective: Objective, rule: Rule
 ) -> Convergence:
     """Add a log-likelihood to the record of a fit, or begin the record."""
+    one: Any = 1.0
+    where: Any = _choose
     if all(map(is_concrete, (*objective, rule.n_rows))) and not is_tracer(rule.tol):
         objective = Objective(*(float(to_host(part)) for part in objective))
         rule = rule._replace(n_rows=float(to_host(rule.n_rows)))
-        one, where = 1.0, _choose
     else:
         xp = space_of({"log_likelihood": objective.value}).xp
         one, where = xp.ones_like(objective.value), xp.where

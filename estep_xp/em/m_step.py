@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.validation import check_not_flushed, check_number, raise_bad_value
@@ -16,7 +16,9 @@ from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
 
 
-def m_step(statistics: Statistics, *, variance_floor: float | None = None) -> Mixture:
+def m_step(
+    statistics: Statistics[ComponentsT], *, variance_floor: float | None = None
+) -> Mixture[ComponentsT]:
     """The mixture that the statistics make most likely.
 
     Parameters
@@ -62,7 +64,7 @@ def m_step(statistics: Statistics, *, variance_floor: float | None = None) -> Mi
     space = space_of(arrays_of("statistics", statistics))
     if not space.lazy:
         _check_sums(space, statistics)
-    mixture: Mixture = execution.driver_for(space).call_lazily(
+    mixture: Mixture[ComponentsT] = execution.driver_for(space).call_lazily(
         run_m_step, space, (statistics, floor), statistics.mixture
     )
     return mixture

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
-from estep_xp.arrays.array_types import Array, ArrayLike
+from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.mixture.mixture import Mixture
 
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import FloatIterations, FloatScalar, LikeN, RowsLike
+
 
 @summarized
-class EMResult(NamedTuple):
+class EMResult(NamedTuple, Generic[ComponentsT]):
     """A fitted mixture and how the fit went.
 
     Parameters
@@ -40,11 +43,11 @@ class EMResult(NamedTuple):
     (21.9167, 20.8755)
     """
 
-    mixture: Mixture
-    log_likelihood: Array
+    mixture: Mixture[ComponentsT]
+    log_likelihood: FloatScalar
     n_iter: int
     converged: bool
-    history: Array
+    history: FloatIterations
     statistics: Any = None
 
     def _shown_fields(self) -> dict[str, Any]:
@@ -52,7 +55,7 @@ class EMResult(NamedTuple):
         return {name: getattr(self, name) for name in names}
 
     @quiet
-    def aic(self, x: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> Array:
+    def aic(self, x: RowsLike | None = None, *, sample_weight: LikeN | None = None) -> FloatScalar:
         """Akaike's information criterion on observations; lower is better.
 
         Parameters
@@ -71,7 +74,7 @@ class EMResult(NamedTuple):
             return 2.0 * n_parameters(self.mixture) - 2.0 * self.log_likelihood
         return aic(x, self.mixture, sample_weight=sample_weight)
 
-    def bic(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
+    def bic(self, x: RowsLike, *, sample_weight: LikeN | None = None) -> FloatScalar:
         """Bayesian information criterion on observations; lower is better.
 
         Parameters
@@ -88,7 +91,7 @@ class EMResult(NamedTuple):
         """
         return bic(x, self.mixture, sample_weight=sample_weight)
 
-    def icl(self, x: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
+    def icl(self, x: RowsLike, *, sample_weight: LikeN | None = None) -> FloatScalar:
         """Integrated completed likelihood on observations; lower is better.
 
         Parameters

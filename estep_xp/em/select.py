@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp.arrays.array_types import ArrayLike
 from estep_xp.arrays.namespace import is_tracer, to_host
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.text import shown
@@ -16,6 +15,9 @@ from estep_xp.em.fit import Options, fitted
 from estep_xp.em.fit_warnings import Diagnosis
 from estep_xp.em.initialize import initialize
 from estep_xp.em.result import EMResult
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import LikeN, RowsLike
 
 _CRITERIA = {"aic": aic, "bic": bic, "icl": icl}
 
@@ -89,14 +91,14 @@ def _cell(value: Any) -> str:
 
 
 def select(
-    x: ArrayLike,
+    x: RowsLike,
     families: Any,
     n_components: Any,
     *,
     criterion: str = "bic",
     seed: int = 0,
     n_init: int = 1,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
     variance_floor: float | None = None,
@@ -149,7 +151,7 @@ def select(
     >>> ex.select(x, ex.UnivariateGaussian, range(1, 4)).best.mixture.weights
     array([0.5, 0.5])
     """
-    if not isinstance(criterion, str) or criterion not in _CRITERIA:
+    if criterion not in tuple(_CRITERIA):
         names = ", ".join(map(repr, _CRITERIA))
         raise ValueError(f"criterion is {shown(criterion)}; criterion must be one of {names}")
     if any(map(is_tracer, (x, sample_weight))):
@@ -167,8 +169,8 @@ def select(
             failures.append((f"{_name(family)} with {k} components", error))
     if not fits:
         raise failures[-1][1]
-    for name, error in failures:
-        warnings.warn(f"{name} is left out: {error}", RuntimeWarning, stacklevel=2)
+    for name, failure in failures:
+        warnings.warn(f"{name} is left out: {failure}", RuntimeWarning, stacklevel=2)
     place = Candidate._fields.index(criterion)
     fits.sort(key=lambda fit: (fit[0].collapsed, fit[0][place]))
     best, diagnosis = fits[0]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike
+from estep_xp.arrays.array_types import Array, ComponentsT
 from estep_xp.arrays.namespace import Space, is_concrete, is_within_reach, space_of, to_host
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized
@@ -26,9 +26,12 @@ from estep_xp.mixture.call import (
 from estep_xp.mixture.kernels import ExpectedStatistics
 from estep_xp.mixture.mixture import Mixture
 
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import FloatK, FloatScalar, LikeN, RowsLike
+
 
 @summarized
-class Statistics(NamedTuple):
+class Statistics(NamedTuple, Generic[ComponentsT]):
     """Expected sufficient statistics of rows under a mixture; they add up over blocks of rows.
 
     Parameters
@@ -56,10 +59,10 @@ class Statistics(NamedTuple):
     array([-0.5073,  0.9446])
     """
 
-    mixture: Mixture
-    log_likelihood: Array
-    n_rows: Array
-    counts: Array
+    mixture: Mixture[ComponentsT]
+    log_likelihood: FloatScalar
+    n_rows: FloatScalar
+    counts: FloatK
     moments: Any
 
     def _shown_fields(self) -> dict[str, Any]:
@@ -68,13 +71,13 @@ class Statistics(NamedTuple):
 
 
 def expected_statistics(
-    x: ArrayLike,
-    mixture: Mixture,
+    x: RowsLike,
+    mixture: Mixture[ComponentsT],
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
-) -> Statistics:
+) -> Statistics[ComponentsT]:
     """Expected sufficient statistics of all rows, in memory that does not grow with their number.
 
     Parameters
@@ -128,12 +131,14 @@ def prepare_em_call(x: Any, mixture: Any, sample_weight: Any) -> Call:
     return call
 
 
-def accumulate_statistics(call: Call, options: execution.Options) -> Statistics:
+def accumulate_statistics(call: Call, options: execution.Options) -> Statistics[Any]:
     """Take the statistics of a call, whatever its rows are."""
     return accumulate_in_two_parts(call, options)[0]
 
 
-def accumulate_in_two_parts(call: Call, options: execution.Options) -> tuple[Statistics, Array]:
+def accumulate_in_two_parts(
+    call: Call, options: execution.Options
+) -> tuple[Statistics[Any], Array]:
     """Statistics of a call, and what rounding has left of their log-likelihood."""
     space, mixture = call.space, call.mixture
     flags = (call.zeros, space.lazy, call.masks)
@@ -164,7 +169,7 @@ def raise_for_bad_rows_of(call: Call, statistics: Statistics, options: execution
 
 
 @quiet
-def merge(a: Statistics, b: Statistics) -> Statistics:
+def merge(a: Statistics[ComponentsT], b: Statistics[ComponentsT]) -> Statistics[ComponentsT]:
     """Statistics of the rows of both: blocks, devices and machines reduce with it.
 
     Parameters

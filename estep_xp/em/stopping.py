@@ -19,10 +19,10 @@ _WITHIN = 4.0
 class Objective(NamedTuple):
     """The log-likelihood in two parts: the rounded value, and what rounding it has lost."""
 
-    value: Array
-    compensation: Array
+    value: Any
+    compensation: Any
 
-    def minus(self, other: Objective) -> Array:
+    def minus(self, other: Objective) -> Any:
         """The difference of two large, close values, rounded only after the subtraction."""
         return (self.value - other.value) + (self.compensation - other.compensation)
 

@@ -16,7 +16,7 @@ from estep_xp.execution.kernel import Kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray, Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
 
@@ -141,7 +141,7 @@ def _rebuilt(like: Any, leaves: Iterator[Array]) -> Any:
     return next(leaves)
 
 
-def _chunks(rows: tuple[Array, ...]) -> tuple[tuple[int, ...], Iterator[tuple[Any, ...]]]:
+def _chunks(rows: tuple[AnyArray, ...]) -> tuple[tuple[int, ...], Iterator[tuple[Any, ...]]]:
     """Lengths of the chunks of rows, and for each the pieces of all arrays, delayed."""
     import dask.array as da
 
@@ -151,7 +151,7 @@ def _chunks(rows: tuple[Array, ...]) -> tuple[tuple[int, ...], Iterator[tuple[An
     return lengths, zip(*(array.to_delayed().ravel() for array in aligned), strict=True)
 
 
-def _aligned(array: Array, lengths: tuple[int, ...]) -> Array:
+def _aligned(array: AnyArray, lengths: tuple[int, ...]) -> AnyArray:
     """Rows in chunks of these lengths, each of whole rows."""
     import dask.array as da
 
@@ -230,7 +230,7 @@ def _chunk_space(dtype: Any, rows: tuple[Array, ...]) -> Space:
     return namespace.space_of({"x": rows[0]})._replace(dtype=dtype)
 
 
-def _whole_rows(array: Array) -> Array:
+def _whole_rows(array: AnyArray) -> AnyArray:
     """Chunk along rows only: a row is one piece of work."""
     features = range(1, array.ndim)
     return array.rechunk(dict.fromkeys(features, -1)) if features else array

@@ -16,10 +16,11 @@ from estep_xp.families.log_prob import log_prob
 from estep_xp.families.row_family import RowFamily
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+    from estep_xp.arrays.array_types import Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
+    from estep_xp.arrays.shapes import FloatKd, FloatNK, RealKd, RowsLike
 
 
 @summarized
@@ -32,14 +33,14 @@ class BernoulliStatistics(NamedTuple):
         Σ_i r_ik x_ij: how often feature j was 1.
     """
 
-    ones: Array
+    ones: FloatKd
 
     def _shown_fields(self) -> dict[str, Any]:
         return self._asdict()
 
 
 class _Probabilities(NamedTuple):
-    probabilities: Array
+    probabilities: RealKd
 
 
 @summarized
@@ -67,7 +68,7 @@ class Bernoulli(RowFamily, _Probabilities):
     _has_marginals = True
     _support = "must be 0 or 1"
 
-    def log_prob(self, x: ArrayLike) -> Array:
+    def log_prob(self, x: RowsLike) -> FloatNK:
         """Log-probability of each row under each component.
 
         Parameters

@@ -16,7 +16,7 @@ from estep_xp.arrays.namespace import to_host
 from estep_xp.arrays.validation import check_array
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, Components, Namespace
+    from estep_xp.arrays.array_types import AnyArray, Array, Components, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
@@ -76,7 +76,7 @@ class Family(abc.ABC):
         """Shape of the observations, as ("n", d); None for any with rows along the first axis."""
 
     @classmethod
-    def _supports(cls, x: Array) -> Array:
+    def _supports(cls, x: AnyArray) -> AnyArray:
         """Whether entries of finite observations, of any library, are inside the support."""
         return abs(x) < math.inf
 
@@ -84,7 +84,7 @@ class Family(abc.ABC):
         """Number of free parameters; by default all numbers of all fields."""
         return sum(math.prod(array.shape) for array in self._parameters().values())
 
-    def _parameters(self) -> dict[str, Array]:
+    def _parameters(self) -> dict[str, AnyArray]:
         """Return the components' arrays by the names of their fields."""
         record: Any = self
         return dict(zip(record._fields, record, strict=True))
@@ -212,7 +212,7 @@ class Family(abc.ABC):
         del empty, moments
         return 0.0 * xp.sum(counts)
 
-    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
+    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[AnyArray, AnyArray]:
         """Return how large a share of the variances the floor is.
 
         Of each component the largest, in whatever direction (k,); and of each feature, (k, d), or

@@ -49,7 +49,7 @@ class OpenFamily(RowFamily):
 
     def _checked(self, space: Space) -> Components:
         del space
-        return self.components  # type: ignore[no-any-return]
+        return self.components
 
     def _n_components(self) -> int | None:
         return self.k

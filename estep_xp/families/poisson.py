@@ -13,10 +13,11 @@ from estep_xp.families.log_prob import log_prob
 from estep_xp.families.row_family import RowFamily
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+    from estep_xp.arrays.array_types import Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
+    from estep_xp.arrays.shapes import FloatKd, FloatNK, RealKd, RowsLike
 
 
 @summarized
@@ -29,14 +30,14 @@ class PoissonStatistics(NamedTuple):
         Σ_i r_ik x_i.
     """
 
-    sums: Array
+    sums: FloatKd
 
     def _shown_fields(self) -> dict[str, Any]:
         return self._asdict()
 
 
 class _Rates(NamedTuple):
-    rates: Array
+    rates: RealKd
 
 
 @summarized
@@ -68,7 +69,7 @@ class Poisson(RowFamily, _Rates):
     _has_marginals = True
     _support = "must be a count: a whole number, not negative"
 
-    def log_prob(self, x: ArrayLike) -> Array:
+    def log_prob(self, x: RowsLike) -> FloatNK:
         """Log-probability of each row under each component.
 
         Parameters

@@ -13,7 +13,7 @@ from estep_xp.mixture.call import Call, prepare_call
 from estep_xp.mixture.mixture import Mixture, check_mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
 
 
 def prepare_jax_call(x: Any, mixture: Any, sample_weight: Any = None) -> Call:
@@ -44,12 +44,12 @@ def components_to_jax(components: Any) -> Any:
     return type(components)(*map(to_jax, components))
 
 
-def run_statistics(call: Call) -> Statistics:
+def run_statistics(call: Call) -> Statistics[Any]:
     """Return the expected statistics of a checked call; raise for bad rows."""
     x, *weight = call.rows
     return expected_statistics(x, call.mixture, sample_weight=weight[0] if weight else None)
 
 
-def eps_of(array: Array) -> float:
+def eps_of(array: AnyArray) -> float:
     """Return the spacing of numbers at 1 in the dtype of an array."""
     return float(np.finfo(array.dtype).eps)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.validation import check_number, check_whole
@@ -24,7 +25,8 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array, ArrayLike
+    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.shapes import BoolScalar, FloatScalar, IntScalar, LikeN, RowsLike
 from estep_xp.jax.arguments import eps_of, prepare_jax_call, run_statistics
 
 # Steps of the linear solver between restarts, and restarts.
@@ -32,12 +34,12 @@ _KRYLOV, _RESTARTS = 64, 16
 
 
 def em_step(
-    mixture: Mixture,
-    x: ArrayLike,
+    mixture: Mixture[ComponentsT],
+    x: RowsLike,
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     variance_floor: float | None = None,
-) -> Mixture:
+) -> Mixture[ComponentsT]:
     """One iteration of EM, an E-step and an M-step: the map whose fixed points fits are.
 
     Parameters
@@ -76,7 +78,7 @@ def em_step(
 
 
 @summarized
-class ImplicitFit(NamedTuple):
+class ImplicitFit(NamedTuple, Generic[ComponentsT]):
     """A fit whose mixture can be differentiated, and whether it is to be believed.
 
     Parameters
@@ -108,13 +110,13 @@ class ImplicitFit(NamedTuple):
     (True, True)
     """
 
-    mixture: Mixture
-    log_likelihood: Array
-    n_iter: Array
-    converged: Array
-    residual: Array
-    at_fixed_point: Array
-    regular: Array
+    mixture: Mixture[ComponentsT]
+    log_likelihood: FloatScalar
+    n_iter: IntScalar
+    converged: BoolScalar
+    residual: FloatScalar
+    at_fixed_point: BoolScalar
+    regular: BoolScalar
 
     def _shown_fields(self) -> dict[str, Any]:
         mixture, *others = self
@@ -122,15 +124,15 @@ class ImplicitFit(NamedTuple):
 
 
 def fit(
-    x: ArrayLike,
-    mixture: Mixture,
+    x: RowsLike,
+    mixture: Mixture[ComponentsT],
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     tol: float | None = None,
     max_iter: int = 10_000,
     variance_floor: float | None = None,
     accelerate: bool = False,
-) -> ImplicitFit:
+) -> ImplicitFit[ComponentsT]:
     """Fit a mixture by EM, with derivatives of the solution instead of the iterations.
 
     Parameters
@@ -185,7 +187,7 @@ def fit(
     max_iter = check_whole("max_iter", max_iter, 1)
     settings = _Settings(max_iter, bool(accelerate))
     rows = pad_call(call).rows
-    result: ImplicitFit = _fit(settings, rows, call.mixture, tol, floor)
+    result: ImplicitFit[ComponentsT] = _fit(settings, rows, call.mixture, tol, floor)
     if is_concrete(result.log_likelihood) and not math.isfinite(result.log_likelihood):
         _explain(call, tol, settings, floor)
     return result
@@ -198,7 +200,7 @@ class _Settings(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _fit(
-    settings: _Settings, rows: tuple[Array, ...], start: Mixture, tol: Any, floor: Any
+    settings: _Settings, rows: tuple[AnyArray, ...], start: Mixture, tol: Any, floor: Any
 ) -> ImplicitFit:
     x, *weights = rows
     weight = weights[0] if weights else None
@@ -248,7 +250,7 @@ def _solved(linear: Callable[[Any], Any], right: Any) -> Any:
     # As one vector: JAX 0.5 cannot transpose a solution of which a part is not used.
     vector, unravel = ravel_pytree(right)
 
-    def of_vector(vector: Array) -> Array:
+    def of_vector(vector: AnyArray) -> AnyArray:
         return ravel_pytree(linear(unravel(vector)))[0]
 
     return unravel(
@@ -262,7 +264,7 @@ def _solution(linear: Callable[[Any], Any], right: Any) -> Any:
     return jax.tree.map(lambda a: jnp.where(solved, a, math.nan), solution)
 
 
-def _solve(linear: Callable[[Any], Any], right: Any) -> tuple[Any, Array]:
+def _solve(linear: Callable[[Any], Any], right: Any) -> tuple[Any, AnyArray]:
     vector, _ = ravel_pytree(right)
     eps = eps_of(vector)
     exact = eps**0.75
@@ -276,11 +278,11 @@ def _solve(linear: Callable[[Any], Any], right: Any) -> tuple[Any, Array]:
     return solution, small & moderate
 
 
-def _norm(tree: Any) -> Array:
+def _norm(tree: Any) -> AnyArray:
     return jnp.linalg.norm(ravel_pytree(tree)[0])
 
 
-def _looked_at(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[Array, Array]:
+def _looked_at(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[AnyArray, AnyArray]:
     """How far a step goes from there, and whether equations with its derivative can be solved."""
     change, linear = jax.linearize(step, scaled)
     vector, unravel = ravel_pytree(change)

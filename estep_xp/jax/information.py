@@ -23,14 +23,15 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array, ArrayLike
+    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.shapes import FloatPP, LikeN, RowsLike
 from estep_xp.jax.arguments import eps_of, prepare_jax_call, run_statistics
 
 # Rows, and directions of derivatives, that are worked on at a time.
 _ROWS, _DIRECTIONS = 1024, 16
 
 
-def scores(x: ArrayLike, mixture: Mixture, *, block_size: int = _ROWS) -> Mixture:
+def scores(x: RowsLike, mixture: Mixture, *, block_size: int = _ROWS) -> Mixture:
     """Gradient of each row's log-likelihood with respect to the mixture.
 
     Parameters
@@ -73,7 +74,7 @@ def scores(x: ArrayLike, mixture: Mixture, *, block_size: int = _ROWS) -> Mixtur
     call = prepare_jax_call(x, mixture)
     mixture = call.mixture
 
-    def of_rows(x: Array) -> tuple[Array, ...]:
+    def of_rows(x: AnyArray) -> tuple[AnyArray, ...]:
         return tuple(jax.tree.leaves(_scores(block_size, x, mixture)))
 
     totals, *slopes = run_padded(of_rows, call.rows)
@@ -83,17 +84,17 @@ def scores(x: ArrayLike, mixture: Mixture, *, block_size: int = _ROWS) -> Mixtur
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _scores(block_size: int, x: Array, mixture: Mixture) -> tuple[Array, Mixture]:
-    def of_row(row: Array) -> Any:
+def _scores(block_size: int, x: AnyArray, mixture: Mixture) -> tuple[AnyArray, Mixture]:
+    def of_row(row: AnyArray) -> Any:
         return jax.value_and_grad(lambda mixture: log_likelihood(row[None], mixture))(mixture)
 
-    results: tuple[Array, Mixture] = jax.lax.map(of_row, x, batch_size=block_size)
+    results: tuple[AnyArray, Mixture] = jax.lax.map(of_row, x, batch_size=block_size)
     return results
 
 
 def observed_information(
-    x: ArrayLike, mixture: Mixture, *, sample_weight: ArrayLike | None = None
-) -> Array:
+    x: RowsLike, mixture: Mixture, *, sample_weight: LikeN | None = None
+) -> FloatPP:
     """Minus the second derivatives of the log-likelihood: how sharply it singles out parameters.
 
     Parameters
@@ -135,19 +136,19 @@ def observed_information(
     """
     call = prepare_jax_call(x, mixture, sample_weight)
     run_statistics(call)  # raises for bad rows
-    information: Array = _information(pad_call(call).rows, call.mixture)
+    information: AnyArray = _information(pad_call(call).rows, call.mixture)
     return information
 
 
 @jax.jit
-def _information(rows: tuple[Array, ...], mixture: Mixture) -> Array:
+def _information(rows: tuple[AnyArray, ...], mixture: Mixture) -> AnyArray:
     x, *weight = rows
     vector, mixture_of = _free(mixture)
 
-    def total(vector: Array) -> Array:
+    def total(vector: AnyArray) -> AnyArray:
         return log_likelihood(x, mixture_of(vector), sample_weight=weight[0] if weight else None)
 
-    def column(direction: Array) -> Array:
+    def column(direction: AnyArray) -> AnyArray:
         return jax.jvp(jax.grad(total), (vector,), (direction,))[1]
 
     basis = jnp.eye(vector.size, dtype=vector.dtype)
@@ -156,10 +157,10 @@ def _information(rows: tuple[Array, ...], mixture: Mixture) -> Array:
 
 
 def standard_errors(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture,
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     of: Callable[[Mixture], Any] | None = None,
 ) -> Any:
     """Standard errors of a mixture fitted by maximum likelihood, from the observed information.
@@ -219,8 +220,8 @@ def _itself(mixture: Mixture) -> Mixture:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _standard_errors(
-    of: Callable[[Mixture], Any], rows: tuple[Array, ...], mixture: Mixture
-) -> tuple[Any, Array]:
+    of: Callable[[Mixture], Any], rows: tuple[AnyArray, ...], mixture: Mixture
+) -> tuple[Any, AnyArray]:
     information = _information(rows, mixture)
     vector, mixture_of = _free(mixture)
     # In units in which its diagonal is 1: parameters may differ in theirs by many powers of ten.
@@ -233,16 +234,16 @@ def _standard_errors(
     # The inverse is rootsᵀ roots.
     roots = solve_triangular(lower, identity, lower=True) * scale[None, :]
 
-    def derivative(root: Array) -> Any:
+    def derivative(root: AnyArray) -> Any:
         return jax.jvp(lambda vector: of(mixture_of(vector)), (vector,), (root,))[1]
 
-    def length(columns: Array) -> Array:
+    def length(columns: AnyArray) -> AnyArray:
         return jnp.sqrt(jnp.sum(columns * columns, axis=0))
 
     return jax.tree.map(length, jax.vmap(derivative)(roots)), definite
 
 
-def _free(mixture: Mixture) -> tuple[Array, Callable[[Array], Mixture]]:
+def _free(mixture: Mixture) -> tuple[AnyArray, Callable[[AnyArray], Mixture]]:
     """The free parameters of a mixture as a vector, and the way back."""
     weights = mixture.weights
     components: Any = mixture.components
@@ -255,7 +256,7 @@ def _free(mixture: Mixture) -> tuple[Array, Callable[[Array], Mixture]]:
     entries = [array[place] for array, place in zip(components, places, strict=True)]
     vector, unravel = ravel_pytree((shares[:-1], entries))
 
-    def mixture_of(vector: Array) -> Mixture:
+    def mixture_of(vector: AnyArray) -> Mixture:
         shares, entries = unravel(vector)
         last = 1.0 - jnp.sum(shares)
         fields = (

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.record_repr import sizes, summarized
 from estep_xp.arrays.validation import check_shape
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture, check_mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.shapes import RealK
 from estep_xp.jax.arguments import prepare_jax_call
 
 
 @summarized
-class Unconstrained(NamedTuple):
+class Unconstrained(NamedTuple, Generic[ComponentsT]):
     """A mixture's parameters as numbers that may take any value, for optimisers.
 
     Parameters
@@ -40,14 +42,14 @@ class Unconstrained(NamedTuple):
     0.0000 0.4055
     """
 
-    logits: Array
-    components: Any
+    logits: RealK
+    components: ComponentsT
 
     def _shown_fields(self) -> dict[str, Any]:
         return sizes("k", "logits", self.logits) | {"components": self.components}
 
 
-def unconstrain(mixture: Mixture) -> Unconstrained:
+def unconstrain(mixture: Mixture[ComponentsT]) -> Unconstrained[ComponentsT]:
     """Numbers that may take any value, from which `constrain` makes the mixture again.
 
     Parameters
@@ -80,7 +82,7 @@ def unconstrain(mixture: Mixture) -> Unconstrained:
     return Unconstrained(jnp.log(weights) - jnp.log(jnp.sum(weights)), free)
 
 
-def constrain(parameters: Unconstrained) -> Mixture:
+def constrain(parameters: Unconstrained[ComponentsT]) -> Mixture[ComponentsT]:
     """The mixture that unconstrained parameters stand for.
 
     Parameters
@@ -113,6 +115,7 @@ def constrain(parameters: Unconstrained) -> Mixture:
         raise TypeError(
             f"parameters is a {type(parameters).__name__}; expected an estep_xp.jax.Unconstrained"
         )
+    components: Any
     logits, components = parameters
     logits = jnp.asarray(logits)
     check_shape("logits", logits, ("k",))
@@ -132,7 +135,7 @@ def _require_unconstrained(components: Any) -> contract.Family:
     return family
 
 
-def _check_mixture(mixture: Any) -> tuple[Array, Any]:
+def _check_mixture(mixture: Any) -> tuple[AnyArray, Any]:
     """Weights and components, of one of the package's families on JAX arrays, checked."""
     check_mixture(mixture)
     components: Any = mixture.components

@@ -33,7 +33,7 @@ class Call(NamedTuple):
     space: Space
     name: str  # of the rows, in messages
     rows: tuple[Array, ...]
-    mixture: Mixture
+    mixture: Mixture[Any]
     zeros: bool  # some mixing weight is zero, or may be
     masks: bool  # some sample weight is
     columns: tuple[Any, ...] = ()  # names of features, if the rows were a data frame
@@ -50,7 +50,7 @@ class Call(NamedTuple):
         return int(self.mixture.weights.shape[0])
 
 
-def prepare_mixture(mixture: Any) -> tuple[Space, Mixture]:
+def prepare_mixture(mixture: Any) -> tuple[Space, Mixture[Any]]:
     """Bring a mixture that has no rows beside it to a space of its own, and check it."""
     check_mixture(mixture)
     weights, components = mixture

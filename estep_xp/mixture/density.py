@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.mixture.call import (
     log_likelihood_kernel,
     prepare_call,
@@ -13,14 +15,17 @@ from estep_xp.mixture.call import (
 from estep_xp.mixture.kernels import MostResponsible
 from estep_xp.mixture.mixture import Mixture
 
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import FloatN, IntN, RowsLike
+
 
 def log_density(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture,
     *,
     block_size: int | None = None,
     workers: int | None = None,
-) -> Array:
+) -> FloatN:
     """Log-density of each observation under a mixture.
 
     It is `EStep.log_likelihood` without the responsibilities beside it, which may not fit in
@@ -64,12 +69,12 @@ def log_density(
 
 
 def predict(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture,
     *,
     block_size: int | None = None,
     workers: int | None = None,
-) -> Array:
+) -> IntN:
     """Most responsible component of each observation.
 
     It is `EStep.labels` without the responsibilities beside it, which may not fit in memory.
@@ -110,7 +115,7 @@ def predict(
     kernel = MostResponsible(call.k, call.zeros, call.space.lazy)
     (places,) = run_kernel(call, kernel, block_size, workers)
     warn_of_impossible_rows(call, places)
-    labels: Array = execution.driver_for(call.space).map_each_row(_labels, places)
+    labels: IntN = execution.driver_for(call.space).map_each_row(_labels, places)
     return labels
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.logsumexp import entropy
 from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.quiet import quiet
@@ -22,6 +22,18 @@ from estep_xp.mixture.call import (
 )
 from estep_xp.mixture.kernels import LogJoint, Posterior
 from estep_xp.mixture.mixture import Mixture
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import (
+        FloatN,
+        FloatNK,
+        FloatScalar,
+        IntN,
+        LikeK,
+        LikeN,
+        LikeNK,
+        RowsLike,
+    )
 
 
 @summarized
@@ -51,42 +63,42 @@ class EStep(NamedTuple):
     0.8299
     """
 
-    responsibilities: Array
-    log_likelihood: Array
+    responsibilities: FloatNK
+    log_likelihood: FloatN
 
     def _shown_fields(self) -> dict[str, Any]:
         shown = sizes("nk", "responsibilities", self.responsibilities)
         return shown | {"log_likelihood": total(self.log_likelihood)}
 
     @property
-    def labels(self) -> Array:
+    def labels(self) -> IntN:
         """Most responsible component of each row, counted from 0, shape (n,).
 
         The first of several at a tie; -1 where the responsibilities are NaN.
         """
-        labels: Array = execution.driver_of(self.responsibilities).map_each_row(
+        labels: IntN = execution.driver_of(self.responsibilities).map_each_row(
             _labels, self.responsibilities
         )
         return labels
 
     @property
     @quiet
-    def entropy(self) -> Array:
+    def entropy(self) -> FloatN:
         """Entropy of each row in nats, shape (n,): 0 when certain, log k when undecided."""
-        entropy: Array = execution.driver_of(self.responsibilities).map_each_row(
+        entropy: FloatN = execution.driver_of(self.responsibilities).map_each_row(
             _entropy, self.responsibilities
         )
         return entropy
 
     @property
     @quiet
-    def total_log_likelihood(self) -> Array:
+    def total_log_likelihood(self) -> FloatScalar:
         """Log-likelihood of all rows, shape ()."""
         return execution.driver_of(self.log_likelihood).sum_values(self.log_likelihood)
 
     @property
     @quiet
-    def mean_max_responsibility(self) -> Array:
+    def mean_max_responsibility(self) -> FloatScalar:
         """Average of each row's largest responsibility, shape (); NaN without rows."""
         r = self.responsibilities
         if r.shape[0] == 0:
@@ -108,7 +120,7 @@ def _largest(xp: Namespace, r: Array) -> Array:
 
 
 def e_step(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture,
     *,
     block_size: int | None = None,
@@ -167,8 +179,8 @@ def e_step(
 
 
 def posterior(
-    log_prob: ArrayLike,
-    weights: ArrayLike,
+    log_prob: LikeNK,
+    weights: LikeK,
     *,
     block_size: int | None = None,
     workers: int | None = None,
@@ -215,12 +227,12 @@ def posterior(
 
 
 def log_joint(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture,
     *,
     block_size: int | None = None,
     workers: int | None = None,
-) -> Array:
+) -> FloatNK:
     """Log of the joint density of each observation and each component.
 
     Parameters
@@ -257,13 +269,13 @@ def log_joint(
 
 
 def log_likelihood(
-    x: ArrayLike,
+    x: RowsLike,
     mixture: Mixture,
     *,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
-) -> Array:
+) -> FloatScalar:
     """Total log-likelihood of the observations, differentiable.
 
     Parameters

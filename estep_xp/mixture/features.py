@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.namespace import is_concrete, is_tracer, space_of, to_host
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_finite, check_shape, check_values
@@ -18,8 +18,11 @@ from estep_xp.mixture.call import prepare_call, prepare_mixture, run_kernel
 from estep_xp.mixture.kernels import Posterior
 from estep_xp.mixture.mixture import Mixture
 
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import LikeF
 
-def marginal(mixture: Mixture, features: Any) -> Mixture:
+
+def marginal(mixture: Mixture[ComponentsT], features: Any) -> Mixture[ComponentsT]:
     """The mixture of some features alone.
 
     Parameters
@@ -59,7 +62,7 @@ def marginal(mixture: Mixture, features: Any) -> Mixture:
     return Mixture(weights, new)
 
 
-def condition(mixture: Mixture, features: Any, values: ArrayLike) -> Mixture:
+def condition(mixture: Mixture[ComponentsT], features: Any, values: LikeF) -> Mixture[ComponentsT]:
     """The mixture of the other features, the values of some being known.
 
     Its mean is the regression of the others on these features (mixture regression).

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
-from estep_xp.arrays.array_types import Array, Components
+from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.families.hints import described, hint_for_components, hint_for_mixture
 
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import RealK
+
 
 @summarized
-class Mixture(NamedTuple):
+class Mixture(NamedTuple, Generic[ComponentsT]):
     """A finite mixture: p(x) = Σ_k w_k p(x | k) / Σ_k w_k.
 
     Parameters
@@ -36,8 +39,8 @@ class Mixture(NamedTuple):
            [3.39706e-01, 6.60294e-01]])
     """
 
-    weights: Array
-    components: Components
+    weights: RealK
+    components: ComponentsT
 
     def _shown_fields(self) -> dict[str, Any]:
         weights = parameters("k", {"weights": self.weights})

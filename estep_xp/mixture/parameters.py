@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.namespace import Space
 
 
-def check_parameters(space: Space, mixture: Mixture) -> Mixture:
+def check_parameters(space: Space, mixture: Mixture) -> Mixture[Any]:
     """Return the mixture as arrays of `space`, with everything checked that can be."""
     weights, components = mixture
     if not _is_traced_eagerly(space, mixture):

@@ -15,6 +15,7 @@ from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
     from estep_xp.arrays.random import Random
+    from estep_xp.arrays.shapes import FloatNd, IntN
 
 
 @summarized
@@ -37,8 +38,8 @@ class Sample(NamedTuple):
     array([1, 0, 0])
     """
 
-    x: Array
-    labels: Array
+    x: FloatNd
+    labels: IntN
 
     def _shown_fields(self) -> dict[str, Any]:
         names = "nd" if len(getattr(self.x, "shape", ())) == 2 else "n"

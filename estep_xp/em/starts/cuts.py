@@ -97,7 +97,7 @@ def _refine(
 def _log_joint(em: ShortEM, mixture: Mixture) -> Floats:
     kernel = LogJoint(int(mixture.weights.shape[0]), False, lazy=False)
     driver = execution.driver_for(em.space)
-    joint: Floats = driver.map_rows(kernel, em.space, em.rows[:1], mixture, em.options)[0]
+    joint: Any = driver.map_rows(kernel, em.space, em.rows[:1], mixture, em.options)[0]
     return joint
 
 

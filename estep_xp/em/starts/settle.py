@@ -69,7 +69,7 @@ def _settle_one(family: Any, rows: Rows, summed: Summed, em: ShortEM, shares: Fl
     """EM from shares, and rounds of moves as long as they gain."""
     fitted = em.run(_mixture(family, summed, shares), _STEPS)
     weight = rows.weight[:, None]
-    shares = em.responsibilities(fitted.mixture) * weight
+    shares = np.asarray(em.responsibilities(fitted.mixture)) * weight
     k = shares.shape[1]
     if k == 1 or rows.z.shape[1] > _MOST_FEATURES:
         return fitted
@@ -82,7 +82,7 @@ def _settle_one(family: Any, rows: Rows, summed: Summed, em: ShortEM, shares: Fl
         rise = new.log_likelihood - fitted.log_likelihood
         if rise > 0:
             fitted = new
-            shares = em.responsibilities(fitted.mixture) * weight
+            shares = np.asarray(em.responsibilities(fitted.mixture)) * weight
         if not rise > _LEAST_RISE:
             break
     return fitted

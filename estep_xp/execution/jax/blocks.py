@@ -16,7 +16,7 @@ from estep_xp.execution.jax.ops import ops_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
     from estep_xp.execution.kernel import Kernel
@@ -30,18 +30,18 @@ _VECTOR, _LINES = 8, 64  # rows that fill a vector register, and whole cache lin
 
 
 def sum_rows(
-    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> tuple[Array, ...]:
+    kernel: Kernel, space: Space, rows: tuple[AnyArray, ...], parameters: Any, how: Options
+) -> tuple[AnyArray, ...]:
     """Run `kernel` compiled, block by block within each device's share of the rows."""
     del space
     groups, size = cut_rows(kernel, rows, parameters, how.block_size)
-    results: tuple[Array, ...] = _compiled_sum_rows(kernel, groups, size, rows, parameters)
+    results: tuple[AnyArray, ...] = _compiled_sum_rows(kernel, groups, size, rows, parameters)
     return results
 
 
 def _sum_rows(
-    kernel: Kernel, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
-) -> tuple[Array, ...]:
+    kernel: Kernel, groups: int, size: int, rows: tuple[AnyArray, ...], parameters: Any
+) -> tuple[AnyArray, ...]:
     return fold_rows(kernel, groups, size, rows, parameters)[0]
 
 
@@ -50,8 +50,8 @@ _compiled_sum_rows = jax.jit(_sum_rows, static_argnums=(0, 1, 2))
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def fold_rows(
-    kernel: Kernel, groups: int, size: int, rows: tuple[Array, ...], parameters: Any
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    kernel: Kernel, groups: int, size: int, rows: tuple[AnyArray, ...], parameters: Any
+) -> tuple[tuple[AnyArray, ...], tuple[AnyArray, ...]]:
     """Sums over all rows, and results for each."""
     return _fold(_loop_over_slices, kernel, groups, size, rows, parameters)
 
@@ -67,20 +67,20 @@ def _fold_rows_jvp(
 
 
 def _fold(
-    loop: Callable[..., tuple[Sum, tuple[Array, ...]]],
+    loop: Callable[..., tuple[Sum, tuple[AnyArray, ...]]],
     kernel: Kernel,
     groups: int,
     size: int,
-    rows: tuple[Array, ...],
+    rows: tuple[AnyArray, ...],
     parameters: Any,
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+) -> tuple[tuple[AnyArray, ...], tuple[AnyArray, ...]]:
     """Blocks of `size` within each of the groups, whose sums are added up."""
     ops = ops_for(rows, sums=True)
     with jax.default_matmul_precision("highest"):
         prepared = kernel.prepare(ops, parameters)
         shapes: list[tuple[int, ...]] = []
 
-        def sum_block(*block: Array) -> tuple[Array, tuple[Array, ...]]:
+        def sum_block(*block: AnyArray) -> tuple[AnyArray, tuple[AnyArray, ...]]:
             by_rows, sums = kernel.block(ops, prepared, *block)
             shapes[:] = [one.shape for one in sums]
             return _concatenate(sums), by_rows
@@ -101,7 +101,7 @@ def _fold(
     return sums, tuple(a.reshape(-1, *a.shape[2:]) for a in by_rows)
 
 
-def _over_groups(whole: Sum) -> tuple[Array, Sum]:
+def _over_groups(whole: Sum) -> tuple[AnyArray, Sum]:
     """Sums over all groups; and that of the first two, which are one in two parts, in full."""
     groups = whole.total.shape[0]
     if groups == 1:
@@ -109,7 +109,8 @@ def _over_groups(whole: Sum) -> tuple[Array, Sum]:
         pair = Sum(total[0], compensation[0]).merge(Sum(total[1], compensation[1]))
         return Sum(total, compensation).value(jnp), pair
     first, second = (Sum(whole.total[:, i], whole.compensation[:, i]) for i in (0, 1))
-    parts = jnp.stack(first.merge(second), axis=1)
+    merged: tuple[AnyArray, ...] = first.merge(second)
+    parts = jnp.stack(merged, axis=1)
     # Each group has places of its own for these, so that devices exchange all in one sum.
     own = jnp.eye(groups, dtype=bool)[:, :, None]
     places = jnp.where(own, parts[:, None, :], 0.0).reshape(groups, -1)
@@ -119,7 +120,7 @@ def _over_groups(whole: Sum) -> tuple[Array, Sum]:
     return vector[:numbers], Sum(total, compensation).sum_groups(jnp)
 
 
-def _sum_rest(block: Callable[..., Any], grouped: list[Array], start: int, size: int) -> Any:
+def _sum_rest(block: Callable[..., Any], grouped: list[AnyArray], start: int, size: int) -> Any:
     """Results of a function of blocks for the rows from `start` on, of which there may be none."""
     rest = [array[:, start:] for array in grouped]
     if rest[0].shape[1]:
@@ -130,7 +131,7 @@ def _sum_rest(block: Callable[..., Any], grouped: list[Array], start: int, size:
     return jnp.zeros(sums.shape, sums.dtype) + nothing, tuple(none)
 
 
-def _join(pieces: Array, rest: Array) -> Array:
+def _join(pieces: AnyArray, rest: AnyArray) -> AnyArray:
     """Results of all rows in each group: those of blocks, which come first, and of the rest."""
     whole = jnp.moveaxis(pieces, 0, 1)
     return jnp.concatenate([whole.reshape(whole.shape[0], -1, *whole.shape[3:]), rest], axis=1)
@@ -141,7 +142,7 @@ def _in_groups(groups: int, function: Callable[..., Any]) -> Callable[..., Any]:
     if groups > 1:
         return jax.vmap(function)
 
-    def call_on_single_group(*blocks: Array) -> Any:
+    def call_on_single_group(*blocks: AnyArray) -> Any:
         # A batch of one group would be slower: `vmap` turns conditionals into selects.
         return jax.tree.map(lambda a: a[None], function(*(block[0] for block in blocks)))
 
@@ -149,39 +150,41 @@ def _in_groups(groups: int, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _loop_over_slices(
-    block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[Array]
-) -> tuple[Sum, tuple[Array, ...]]:
-    def add(so_far: Sum, i: Array) -> tuple[Sum, tuple[Array, ...]]:
+    block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[AnyArray]
+) -> tuple[Sum, tuple[AnyArray, ...]]:
+    def add(so_far: Sum, i: AnyArray) -> tuple[Sum, tuple[AnyArray, ...]]:
         rows = (jax.lax.dynamic_slice_in_dim(a, i * size, size, axis=1) for a in grouped)
         sums, by_rows = block(*rows)
         return so_far.add(sums), by_rows
 
-    results: tuple[Sum, tuple[Array, ...]] = jax.lax.scan(add, start, jnp.arange(n_blocks))
+    results: tuple[Sum, tuple[AnyArray, ...]] = jax.lax.scan(add, start, jnp.arange(n_blocks))
     return results
 
 
 def _scan_blocks(
-    block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[Array]
-) -> tuple[Sum, tuple[Array, ...]]:
+    block: Callable[..., Any], start: Sum, n_blocks: int, size: int, grouped: list[AnyArray]
+) -> tuple[Sum, tuple[AnyArray, ...]]:
     @jax.checkpoint
-    def add(so_far: Sum, rows: tuple[Array, ...]) -> tuple[Sum, tuple[Array, ...]]:
+    def add(so_far: Sum, rows: tuple[AnyArray, ...]) -> tuple[Sum, tuple[AnyArray, ...]]:
         sums, by_rows = block(*rows)
         return so_far.add(sums), by_rows
 
-    def blocks(a: Array) -> Array:
+    def blocks(a: AnyArray) -> AnyArray:
         shape = (a.shape[0], n_blocks, size, *a.shape[2:])
         return jnp.moveaxis(a[:, : n_blocks * size].reshape(shape), 1, 0)
 
-    results: tuple[Sum, tuple[Array, ...]] = jax.lax.scan(add, start, tuple(map(blocks, grouped)))
+    results: tuple[Sum, tuple[AnyArray, ...]] = jax.lax.scan(
+        add, start, tuple(map(blocks, grouped))
+    )
     return results
 
 
-def _concatenate(sums: tuple[Array, ...]) -> Array:
+def _concatenate(sums: tuple[AnyArray, ...]) -> AnyArray:
     """All sums in one vector: devices exchange it in one go."""
     return jnp.concatenate([one.reshape(-1) for one in sums])
 
 
-def _split(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
+def _split(vector: AnyArray, shapes: list[tuple[int, ...]]) -> tuple[AnyArray, ...]:
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
     parts = jnp.split(vector, ends.tolist())
     return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
@@ -189,7 +192,7 @@ def _split(vector: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
 
 def cut_rows(
     kernel: Kernel,
-    rows: tuple[Array, ...],
+    rows: tuple[AnyArray, ...],
     parameters: Any,
     block_size: int | None,
 ) -> tuple[int, int]:
@@ -202,7 +205,7 @@ def cut_rows(
     return groups, min(size, n)
 
 
-def _shards(rows: Array) -> int:
+def _shards(rows: AnyArray) -> int:
     """Number of devices that the rows of an array are sharded over, or may be."""
     n: int = rows.shape[0]
     if n == 0:
@@ -214,7 +217,7 @@ def _shards(rows: Array) -> int:
     return n // piece
 
 
-def _default_block_size(kernel: Kernel, n: int, rows: tuple[Array, ...], parameters: Any) -> int:
+def _default_block_size(kernel: Kernel, n: int, rows: tuple[AnyArray, ...], parameters: Any) -> int:
     numbers = _BLOCK_NUMBERS.get(jax.default_backend(), _MANY_BLOCK_NUMBERS)
     width = kernel.width(ops_for(rows, sums=True), parameters)
     width += sum(math.prod(array.shape[1:]) for array in rows)

@@ -21,7 +21,7 @@ from estep_xp.execution.jax.while_loop import while_loop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
     from estep_xp.execution.kernel import Kernel, TotalKernel
@@ -34,10 +34,10 @@ class LibraryDriver(Driver):
         self,
         kernel: Kernel,
         space: Space,
-        rows: tuple[Array, ...],
+        rows: tuple[AnyArray, ...],
         parameters: Any,
         options: Options,
-    ) -> tuple[Array, ...]:
+    ) -> tuple[AnyArray, ...]:
         """Run `kernel` compiled; XLA plans blocks and threads by itself."""
         return map_rows(kernel, space, rows, parameters, options)
 
@@ -45,10 +45,10 @@ class LibraryDriver(Driver):
         self,
         kernel: Kernel,
         space: Space,
-        rows: tuple[Array, ...],
+        rows: tuple[AnyArray, ...],
         parameters: Any,
         options: Options,
-    ) -> tuple[Array, ...]:
+    ) -> tuple[AnyArray, ...]:
         """Run `kernel` compiled, block by block within each device's share of the rows."""
         return sum_rows(kernel, space, rows, parameters, options)
 
@@ -56,10 +56,10 @@ class LibraryDriver(Driver):
         self,
         kernel: TotalKernel,
         space: Space,
-        rows: tuple[Array, ...],
+        rows: tuple[AnyArray, ...],
         parameters: Any,
         options: Options,
-    ) -> tuple[Array, Array | None]:
+    ) -> tuple[AnyArray, AnyArray | None]:
         """Add up a kernel's results; value and derivative take one pass, in blocks."""
         return total(kernel, space, rows, parameters, options), None
 
@@ -74,20 +74,20 @@ class LibraryDriver(Driver):
             return super().draw(function, space, seed, *arrays)
         return _draw(function, space.dtype, key_of(seed), *arrays)
 
-    def map_each_row(self, function: Callable[..., Any], *arrays: Array) -> Any:
+    def map_each_row(self, function: Callable[..., Any], *arrays: AnyArray) -> Any:
         """Call `function` compiled."""
         (result,) = run_padded(lambda *rows: (_compute(function, *rows),), arrays)
         return result
 
-    def sum_values(self, values: Array) -> Array:
+    def sum_values(self, values: AnyArray) -> AnyArray:
         """Add up one value of each row."""
         return jnp.sum(pad_numbers(values))
 
-    def mean_value(self, values: Array) -> Array:
+    def mean_value(self, values: AnyArray) -> AnyArray:
         """Average one value of each row."""
         return self.sum_values(values) / values.shape[0]
 
-    def pad_rows(self, rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
+    def pad_rows(self, rows: tuple[AnyArray, ...]) -> tuple[AnyArray, ...] | None:
         """Append rows of weight 0, so that few programs are compiled."""
         return pad_rows(rows)
 
@@ -100,22 +100,22 @@ class LibraryDriver(Driver):
     def while_loop(
         self,
         step: Callable[[Any], Any],
-        should_continue: Callable[[Any], Array],
-        objective: Callable[[Any], Array],
+        should_continue: Callable[[Any], AnyArray],
+        objective: Callable[[Any], AnyArray],
         state: Any,
         max_iter: int,
-    ) -> tuple[Any, Array]:
+    ) -> tuple[Any, AnyArray]:
         """Loop inside the compiled program."""
         return while_loop(step, should_continue, objective, state, max_iter)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _draw(function: Callable[..., Any], dtype: Any, key: Array, *arrays: Any) -> Any:
+def _draw(function: Callable[..., Any], dtype: Any, key: AnyArray, *arrays: Any) -> Any:
     with jax.default_matmul_precision("highest"):
         return function(jnp, KeyRandom(dtype, key), *arrays)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _compute(function: Callable[..., Any], *arrays: Array) -> Any:
+def _compute(function: Callable[..., Any], *arrays: AnyArray) -> Any:
     with jax.default_matmul_precision("highest"):
         return function(jnp, *arrays)

@@ -15,35 +15,35 @@ from estep_xp.execution.jax.ops import is_real, ops_for
 from estep_xp.execution.jax.rows import is_numeric, trace_rows
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
     from estep_xp.execution.kernel import TotalKernel
 
 
 def total(
-    kernel: TotalKernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> Array:
+    kernel: TotalKernel, space: Space, rows: tuple[AnyArray, ...], parameters: Any, how: Options
+) -> AnyArray:
     """Add up a kernel's results for all rows; value and derivative take one pass, in blocks."""
     del space
     if all(is_numeric(leaf) for leaf in jax.tree.leaves(parameters)):
-        result: Array = _total(kernel, how.block_size, rows, parameters)
+        result: AnyArray = _total(kernel, how.block_size, rows, parameters)
         return result
     return jnp.sum(trace_rows(kernel, rows, parameters)[0])
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _total(
-    kernel: TotalKernel, block_size: int | None, rows: tuple[Array, ...], parameters: Any
-) -> Array:
+    kernel: TotalKernel, block_size: int | None, rows: tuple[AnyArray, ...], parameters: Any
+) -> AnyArray:
     del block_size  # the compiler makes a loop of its own
-    result: Array = _compiled_total(kernel, rows, parameters)
+    result: AnyArray = _compiled_total(kernel, rows, parameters)
     return result
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _compiled_total(kernel: TotalKernel, rows: tuple[Array, ...], parameters: Any) -> Array:
-    def log_likelihoods() -> Array:
+def _compiled_total(kernel: TotalKernel, rows: tuple[AnyArray, ...], parameters: Any) -> AnyArray:
+    def log_likelihoods() -> AnyArray:
         return trace_rows(kernel, rows, parameters)[0]
 
     ops = ops_for(rows)
@@ -60,7 +60,7 @@ def _total_jvp(
     block_size: int | None,
     primals: tuple[Any, ...],
     tangents: tuple[Any, ...],
-) -> tuple[Array, Array]:
+) -> tuple[AnyArray, AnyArray]:
     # The rule is not compiled with the sum, but called in its place: a program that takes the
     # derivative does not trace the sum, too.
     (rows, parameters), (by_rows, by_parameters) = primals, tangents
@@ -68,7 +68,7 @@ def _total_jvp(
     directions = [tangent for leaf, tangent in leaves if is_real(leaf)]
     wanted_rows, wanted = (tuple(map(_is_given, some)) for some in (by_rows, directions))
     given = (*filter(_is_given, by_rows), *filter(_is_given, directions))
-    results: tuple[Array, Array] = _compiled_jvp(
+    results: tuple[AnyArray, AnyArray] = _compiled_jvp(
         kernel, block_size, wanted_rows, wanted, rows, parameters, given
     )
     return results
@@ -80,10 +80,10 @@ def _compiled_jvp(
     block_size: int | None,
     wanted_rows: tuple[bool, ...],
     wanted: tuple[bool, ...],
-    rows: tuple[Array, ...],
+    rows: tuple[AnyArray, ...],
     parameters: Any,
-    directions: tuple[Array, ...],
-) -> tuple[Array, Array]:
+    directions: tuple[AnyArray, ...],
+) -> tuple[AnyArray, AnyArray]:
     """The sum, and its derivative along `directions`: of the wanted rows and parameters."""
     by_x, *by_sample_weight = wanted_rows
     gradient = kernel.gradient_kernel(by_x=by_x, by_sample_weight=any(by_sample_weight))

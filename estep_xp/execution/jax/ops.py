@@ -16,7 +16,7 @@ from estep_xp.arrays.block import BlockOps, RowCheck, Selected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
 
 # Largest n d k for which components are a batch axis. A loop over components needs less memory, but
 # takes longer to compile.
@@ -42,11 +42,11 @@ class JaxOps(BlockOps):
 
     def select(
         self,
-        bounds: Array,
+        bounds: AnyArray,
         limit: float,
-        fast: Callable[[], tuple[Array, Any]],
-        exact: Callable[[Array], Array],
-        x: Array,
+        fast: Callable[[], tuple[AnyArray, Any]],
+        exact: Callable[[AnyArray], AnyArray],
+        x: AnyArray,
         check: RowCheck,
     ) -> Selected:
         """Use the fast form if it is exact for all rows, else the exact one for all."""
@@ -54,11 +54,11 @@ class JaxOps(BlockOps):
         is_fast = jnp.all(bounds <= limit)
         return Selected(jax.lax.cond(is_fast, lambda: fast()[0], lambda: exact(x)))
 
-    def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    def cond(self, flag: AnyArray, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
         """Decide when the compiled program runs."""
         return jax.lax.cond(flag, if_true, if_false)
 
-    def materialize(self, compute: Callable[[], Any], witness: Array) -> Any:
+    def materialize(self, compute: Callable[[], Any], witness: AnyArray) -> Any:
         """Arrays that `compute` gives, computed once however often they are used."""
         # XLA would recompute the arrays for each use, and removes optimization barriers. It cannot
         # look through a conditional: the other branch, all NaN, is never taken.
@@ -70,51 +70,55 @@ class JaxOps(BlockOps):
 
         return jax.lax.cond(jnp.any(witness == witness), compiled, all_nan)
 
-    def mask_without_derivative(self, values: Array, flags: Array, constant: float) -> Array:
+    def mask_without_derivative(
+        self, values: AnyArray, flags: AnyArray, constant: float
+    ) -> AnyArray:
         """The values; the flags mask nothing but their derivative."""
         # A `where` on the values would make the E-step a quarter slower.
         del constant
-        unchanged: Array = _without_derivative(values, flags)
+        unchanged: AnyArray = _without_derivative(values, flags)
         return unchanged
 
-    def max_components(self, values: Array) -> Array:
+    def max_components(self, values: AnyArray) -> AnyArray:
         """The largest number of each row (rows,)."""
         return self._reduce_components(jnp.maximum, jnp.max, values)
 
-    def sum(self, values: Array, axis: int) -> Array:
+    def sum(self, values: AnyArray, axis: int) -> AnyArray:
         """Sums along an axis: XLA adds up long ones as a tree."""
         return jnp.sum(values, axis=axis)
 
-    def sum_components(self, values: Array) -> Array:
+    def sum_components(self, values: AnyArray) -> AnyArray:
         """The sum of each row (rows,)."""
         return self._reduce_components(jnp.add, jnp.sum, values)
 
-    def divide_rows_(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+    def divide_rows_(
+        self, shares: AnyArray, totals: AnyArray, exponents: AnyArray | None = None
+    ) -> AnyArray:
         """Shares over the totals of rows."""
         if exponents is None or not self._unrolls_reduction(shares):
             return super().divide_rows_(shares, totals)
         # Shares are recomputed, which takes half the time in this form.
         return jnp.exp(exponents - jnp.log(totals)[:, None])
 
-    def _unrolls_reduction(self, values: Array) -> bool:
+    def _unrolls_reduction(self, values: AnyArray) -> bool:
         return self.recomputes and values.shape[1] <= _RECOMPUTED
 
     def _reduce_components(
-        self, function: Callable[..., Array], whole: Callable[..., Array], values: Array
-    ) -> Array:
+        self, function: Callable[..., AnyArray], whole: Callable[..., AnyArray], values: AnyArray
+    ) -> AnyArray:
         if not self._unrolls_reduction(values):
             return whole(values, axis=1)
         # XLA fuses an unrolled reduction with what computes the values, and stores none of them.
         return functools.reduce(function, [values[:, j] for j in range(values.shape[1])])
 
     def pullback(
-        self, function: Callable[..., Array], *arguments: Any
-    ) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+        self, function: Callable[..., AnyArray], *arguments: Any
+    ) -> tuple[AnyArray, Callable[[AnyArray], tuple[AnyArray, ...]]]:
         """Value of a function, and its derivatives by all real numbers in the arguments."""
         leaves, structure = jax.tree.flatten(arguments)
         real = [is_real(leaf) for leaf in leaves]
 
-        def call_with(*numbers: Array) -> Array:
+        def call_with(*numbers: AnyArray) -> AnyArray:
             replacements = iter(numbers)
             every = [
                 next(replacements) if one else leaf for one, leaf in zip(real, leaves, strict=True)
@@ -124,7 +128,7 @@ class JaxOps(BlockOps):
         return jax.vjp(call_with, *itertools.compress(leaves, real))
 
     def map_components(
-        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
+        self, function: Callable[..., Any], arrays: tuple[AnyArray, ...], axis: int, x: AnyArray
     ) -> Any:
         """f(a[j], b[j]) for each component j, stacked along the axis."""
         if math.prod(x.shape) * arrays[0].shape[0] <= _BATCHED:
@@ -134,18 +138,18 @@ class JaxOps(BlockOps):
 
 
 @jax.custom_jvp
-def _without_derivative(values: Array, flags: Array) -> Array:
+def _without_derivative(values: AnyArray, flags: AnyArray) -> AnyArray:
     del flags
     return values
 
 
 @_without_derivative.defjvp
-def _without_derivative_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> Any:
+def _without_derivative_jvp(primals: tuple[AnyArray, ...], tangents: tuple[Any, ...]) -> Any:
     values, flags = primals
     return _without_derivative(values, flags), jnp.where(flags, 0.0, tangents[0])
 
 
-def ops_for(rows: tuple[Array, ...], *, sums: bool = False) -> JaxOps:
+def ops_for(rows: tuple[AnyArray, ...], *, sums: bool = False) -> JaxOps:
     """The operations for blocks of these rows, of which sums or single results are wanted."""
     # Several devices would have to agree on whether the product form is exact for all rows; without
     # it they exchange nothing.

@@ -11,39 +11,39 @@ import numpy as np
 from estep_xp.arrays.random import Random, generator_of
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
 
 
 class KeyRandom(Random):
     """Numbers that follow from a key, of a floating dtype."""
 
-    def __init__(self, dtype: Any, key: Array) -> None:
+    def __init__(self, dtype: Any, key: AnyArray) -> None:
         self._dtype = dtype
         self._key = key
 
-    def source(self) -> Array:
+    def source(self) -> AnyArray:
         """Return a new key."""
         self._key, key = jax.random.split(self._key)
         return key
 
-    def uniform(self, shape: tuple[int, ...]) -> Array:
+    def uniform(self, shape: tuple[int, ...]) -> AnyArray:
         """Draw numbers from 0, included, to 1."""
         return jax.random.uniform(self.source(), shape, self._dtype)
 
-    def normal(self, shape: tuple[int, ...]) -> Array:
+    def normal(self, shape: tuple[int, ...]) -> AnyArray:
         """Draw from the standard normal distribution."""
         return jax.random.normal(self.source(), shape, self._dtype)
 
-    def poisson(self, rates: Array) -> Array:
+    def poisson(self, rates: AnyArray) -> AnyArray:
         """Draw a count for each rate."""
         return jax.random.poisson(self.source(), rates).astype(self._dtype)
 
-    def gamma(self, shapes: Array) -> Array:
+    def gamma(self, shapes: AnyArray) -> AnyArray:
         """Draw from the gamma distribution of rate 1 for each shape."""
         return jax.random.gamma(self.source(), shapes, dtype=self._dtype)
 
 
-def key_of(seed: Any) -> Array:
+def key_of(seed: Any) -> AnyArray:
     """The key of a seed: itself, if it is one, or ``jax.random.key`` of an integer."""
     if isinstance(seed, jax.Array):
         if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):

@@ -11,15 +11,15 @@ from estep_xp.execution.jax.ops import ops_for
 from estep_xp.execution.jax.sizes import run_padded
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
     from estep_xp.execution.kernel import Kernel
 
 
 def map_rows(
-    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any, how: Options
-) -> tuple[Array, ...]:
+    kernel: Kernel, space: Space, rows: tuple[AnyArray, ...], parameters: Any, how: Options
+) -> tuple[AnyArray, ...]:
     """Run `kernel` compiled; XLA plans blocks and threads by itself."""
     del space, how
     # Components that are a plain Python object can't be arguments of a compiled function, and as a
@@ -29,7 +29,7 @@ def map_rows(
     return run_padded(lambda *rows: run(kernel, rows, parameters), rows)
 
 
-def trace_rows(kernel: Kernel, rows: tuple[Array, ...], parameters: Any) -> tuple[Array, ...]:
+def trace_rows(kernel: Kernel, rows: tuple[AnyArray, ...], parameters: Any) -> tuple[AnyArray, ...]:
     """Results of a kernel for all rows at once, as part of a program that is compiled."""
     ops = ops_for(rows)
     # TensorFloat-32, the default on some accelerators, keeps three digits.

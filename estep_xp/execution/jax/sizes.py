@@ -23,7 +23,7 @@ from estep_xp.arrays.namespace import MANY_NUMBERS, is_eager
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
 
 # Sizes between a power of two and the next are spaced by an eighth of it, those of few rows by 8.
 _SHARE, _LEAST_STEP = 8, 8
@@ -40,8 +40,8 @@ def padded_size(n: int) -> int:
 
 
 def run_padded(
-    function: Callable[..., tuple[Array, ...]], rows: tuple[Array, ...]
-) -> tuple[Array, ...]:
+    function: Callable[..., tuple[AnyArray, ...]], rows: tuple[AnyArray, ...]
+) -> tuple[AnyArray, ...]:
     """Results (n, ...) of a function that treats every row alone."""
     if not _may_be_padded(rows):
         return function(*rows)
@@ -52,7 +52,7 @@ def run_padded(
     return tuple(_cut.bind(result, size=n) for result in results)
 
 
-def pad_rows(rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
+def pad_rows(rows: tuple[AnyArray, ...]) -> tuple[AnyArray, ...] | None:
     """Rows (x,) or (x, sample_weight) padded with rows of weight 0; None where they may not be.
 
     There are weights even where nothing is appended: one program serves all numbers of rows.
@@ -68,15 +68,15 @@ def pad_rows(rows: tuple[Array, ...]) -> tuple[Array, ...] | None:
     return padded, jax.device_put(ones.astype(x.dtype))
 
 
-def pad_numbers(numbers: Array) -> Array:
+def pad_numbers(numbers: AnyArray) -> AnyArray:
     """Numbers (n,), one of each row, padded with zeros where they may be."""
     if not _may_be_padded((numbers,)):
         return numbers
-    padded: Array = _zeros.bind(numbers, size=padded_size(numbers.shape[0]))
+    padded: AnyArray = _zeros.bind(numbers, size=padded_size(numbers.shape[0]))
     return padded
 
 
-def _may_be_padded(rows: tuple[Array, ...]) -> bool:
+def _may_be_padded(rows: tuple[AnyArray, ...]) -> bool:
     """Whether a call on these rows is eager, and neither spread over devices nor too large."""
     if rows[0].shape[0] == 0 or sum(math.prod(array.shape) for array in rows) > MANY_NUMBERS:
         return False
@@ -93,7 +93,7 @@ def _is_on_one_device(array: Any) -> bool:
     return array.is_fully_addressable and len(array.sharding.device_set) == 1
 
 
-def _resized(mode: str, array: Array, *, size: int) -> Array:
+def _resized(mode: str, array: AnyArray, *, size: int) -> AnyArray:
     """The first rows, or all of them and more that NumPy's `pad` makes in this mode."""
     n = array.shape[0]
     if n == size:
@@ -110,7 +110,7 @@ def _resized(mode: str, array: Array, *, size: int) -> Array:
     return jax.device_put(whole, array.sharding if array.committed else None)
 
 
-def _traced_resized(mode: str, array: Array, size: int) -> Array:
+def _traced_resized(mode: str, array: AnyArray, size: int) -> AnyArray:
     n = array.shape[0]
     if size <= n:
         return jax.lax.slice_in_dim(array, 0, size)
@@ -127,10 +127,10 @@ def _primitive(name: str, mode: str) -> Any:
     def shaped(array: Any, *, size: int) -> Any:
         return array.update(shape=(size, *array.shape[1:]))
 
-    def lowered(array: Array, *, size: int) -> Array:
+    def lowered(array: AnyArray, *, size: int) -> AnyArray:
         return _traced_resized(mode, array, size)
 
-    def batched(arrays: Any, axes: Any, *, size: int) -> tuple[Array, int]:
+    def batched(arrays: Any, axes: Any, *, size: int) -> tuple[AnyArray, int]:
         last = jnp.moveaxis(arrays[0], axes[0], -1)
         return primitive.bind(last, size=size), last.ndim - 1
 

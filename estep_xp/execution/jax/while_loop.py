@@ -11,16 +11,16 @@ import jax.numpy as jnp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
 
 
 def while_loop(
     step: Callable[[Any], Any],
-    should_continue: Callable[[Any], Array],
-    objective: Callable[[Any], Array],
+    should_continue: Callable[[Any], AnyArray],
+    objective: Callable[[Any], AnyArray],
     state: Any,
     max_iter: int,
-) -> tuple[Any, Array]:
+) -> tuple[Any, AnyArray]:
     """Loop inside the compiled program."""
     state = jax.tree.map(jnp.asarray, state)
     if max_iter == 0:
@@ -28,7 +28,7 @@ def while_loop(
     # Arrays that the step closes over become arguments: derivatives by them may be wanted.
     converted, constants = jax.closure_convert(step, state)
     loop = _Loop(converted, should_continue, objective, max_iter)
-    results: tuple[Any, Array] = _while_loop(loop, state, constants)
+    results: tuple[Any, AnyArray] = _while_loop(loop, state, constants)
     return results
 
 
@@ -36,11 +36,11 @@ class _Loop(NamedTuple):
     """Functions of a state, and how often `step` is called at most."""
 
     step: Callable[..., Any]
-    should_continue: Callable[[Any], Array]
-    objective: Callable[[Any], Array]
+    should_continue: Callable[[Any], AnyArray]
+    objective: Callable[[Any], AnyArray]
     max_iter: int
 
-    def objective_of_no_step(self, state: Any) -> Array:
+    def objective_of_no_step(self, state: Any) -> AnyArray:
         """Stand-in for the objective after a step that was not taken."""
         objective, config = self.objective(state), cast("Any", jax.config)
         # With `jax_debug_nans`, JAX raises an error for NaN: the last objective is repeated then.
@@ -48,12 +48,12 @@ class _Loop(NamedTuple):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _while_loop(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Array]:
-    def is_unfinished(carry: tuple[Any, Array, Array]) -> Array:
+def _while_loop(loop: _Loop, state: Any, constants: list[AnyArray]) -> tuple[Any, AnyArray]:
+    def is_unfinished(carry: tuple[Any, AnyArray, AnyArray]) -> AnyArray:
         state, i, _ = carry
         return (i < loop.max_iter) & loop.should_continue(state)
 
-    def body(carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
+    def body(carry: tuple[Any, AnyArray, AnyArray]) -> tuple[Any, AnyArray, AnyArray]:
         state, i, history = carry
         state = loop.step(state, *constants)
         return state, i + 1, history.at[i].set(loop.objective(state))
@@ -71,21 +71,21 @@ def _while_loop_jvp(loop: _Loop, primals: tuple[Any, ...], tangents: tuple[Any, 
     return jax.jvp(functools.partial(_scan_all_steps, loop), primals, tangents)
 
 
-def _scan_all_steps(loop: _Loop, state: Any, constants: list[Array]) -> tuple[Any, Array]:
+def _scan_all_steps(loop: _Loop, state: Any, constants: list[AnyArray]) -> tuple[Any, AnyArray]:
     @jax.checkpoint
-    def step(state: Any, constants: list[Array]) -> tuple[Any, Array]:
+    def step(state: Any, constants: list[AnyArray]) -> tuple[Any, AnyArray]:
         state = loop.step(state, *constants)
         return state, loop.objective(state)
 
-    def skip(state: Any, constants: list[Array]) -> tuple[Any, Array]:
+    def skip(state: Any, constants: list[AnyArray]) -> tuple[Any, AnyArray]:
         del constants
         return state, loop.objective_of_no_step(state)
 
-    def body(state: Any, _: None) -> tuple[Any, Array]:
-        results: tuple[Any, Array] = jax.lax.cond(
+    def body(state: Any, _: None) -> tuple[Any, AnyArray]:
+        results: tuple[Any, AnyArray] = jax.lax.cond(
             loop.should_continue(state), step, skip, state, constants
         )
         return results
 
-    results: tuple[Any, Array] = jax.lax.scan(body, state, None, length=loop.max_iter)
+    results: tuple[Any, AnyArray] = jax.lax.scan(body, state, None, length=loop.max_iter)
     return results

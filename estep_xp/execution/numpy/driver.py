@@ -22,7 +22,7 @@ from estep_xp.execution.numpy.threads import in_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
 
@@ -62,17 +62,17 @@ class LibraryDriver(Driver):
         self,
         kernel: Kernel,
         space: Space,
-        rows: tuple[Array, ...],
+        rows: tuple[AnyArray, ...],
         parameters: Any,
         options: Options,
-    ) -> tuple[Array, ...]:
+    ) -> tuple[AnyArray, ...]:
         """Run `kernel` block by block."""
         n = rows[0].shape[0]
         if n < _FEW_ROWS and options.block_size is None:
             return quietly(_run_without_blocks, kernel, space, rows, parameters)
         results = tuple(np.empty((n, *tail), dtype=space.dtype) for tail in kernel.tails)
 
-        def write(block: slice, outputs: tuple[Array, ...], sums: tuple[Array, ...]) -> None:
+        def write(block: slice, outputs: tuple[AnyArray, ...], sums: tuple[AnyArray, ...]) -> None:
             del sums
             for result, output in zip(results, outputs, strict=True):
                 _write(result[block], output)
@@ -85,17 +85,17 @@ class LibraryDriver(Driver):
         self,
         kernel: Kernel,
         space: Space,
-        rows: tuple[Array, ...],
+        rows: tuple[AnyArray, ...],
         parameters: Any,
         options: Options,
-    ) -> tuple[Array, ...]:
+    ) -> tuple[AnyArray, ...]:
         """Add the sums of blocks in their order, so that threads change no digit."""
         if rows[0].shape[0] < _FEW_ROWS and options.block_size is None:
             return quietly(_sum_without_blocks, kernel, space, rows, parameters)
 
         def keep(
-            block: slice, outputs: tuple[Array, ...], sums: tuple[Array, ...]
-        ) -> tuple[Array, ...]:
+            block: slice, outputs: tuple[AnyArray, ...], sums: tuple[AnyArray, ...]
+        ) -> tuple[AnyArray, ...]:
             del block, outputs
             return sums
 
@@ -116,21 +116,21 @@ class LibraryDriver(Driver):
 
 
 def _run_without_blocks(
-    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any
-) -> tuple[Array, ...]:
+    kernel: Kernel, space: Space, rows: tuple[AnyArray, ...], parameters: Any
+) -> tuple[AnyArray, ...]:
     inputs = [_rows_last(array, space.dtype) for array in rows]
     outputs, _ = kernel.block(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)
     return tuple(map(_rows_first, outputs))
 
 
 def _sum_without_blocks(
-    kernel: Kernel, space: Space, rows: tuple[Array, ...], parameters: Any
-) -> tuple[Array, ...]:
+    kernel: Kernel, space: Space, rows: tuple[AnyArray, ...], parameters: Any
+) -> tuple[AnyArray, ...]:
     inputs = [_rows_last(array, space.dtype) for array in rows]
     return kernel.block(_PLAIN, kernel.prepare(_PLAIN, parameters), *inputs)[1]
 
 
-def _add_terms(space: Space, sums: list[Sum], terms: tuple[Array, ...]) -> list[Sum]:
+def _add_terms(space: Space, sums: list[Sum], terms: tuple[AnyArray, ...]) -> list[Sum]:
     if not sums:
         return [Sum.of(space.xp, term) for term in terms]
     return [one.add(term) for one, term in zip(sums, terms, strict=True)]
@@ -138,9 +138,9 @@ def _add_terms(space: Space, sums: list[Sum], terms: tuple[Array, ...]) -> list[
 
 def _blocks(
     kernel: Kernel,
-    use: Callable[[slice, tuple[Array, ...], tuple[Array, ...]], Any],
+    use: Callable[[slice, tuple[AnyArray, ...], tuple[AnyArray, ...]], Any],
     space: Space,
-    rows: tuple[Array, ...],
+    rows: tuple[AnyArray, ...],
     parameters: Any,
     options: Options,
 ) -> Iterator[Any]:
@@ -182,7 +182,7 @@ def _rows_last(block: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(turned, dtype=dtype)
 
 
-def _rows_first(output: np.ndarray[Any, Any] | Quotient) -> np.ndarray[Any, Any]:
+def _rows_first(output: AnyArray | Quotient) -> np.ndarray[Any, Any]:
     """Transpose a result from rows last to rows first."""
     if not isinstance(output, Quotient):
         return np.ascontiguousarray(output.T)

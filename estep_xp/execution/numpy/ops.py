@@ -15,7 +15,7 @@ from estep_xp.execution.numpy.estimate import estimate_squared_norms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import AnyArray
 
 # Fewest rows of a matrix product, unless there are fewer: products of fewer rows are slow.
 _LEAST_STEP = 512
@@ -64,14 +64,14 @@ class NumpyOps(BlockOps):
         return self if self.only_shares else replace(self, only_shares=True)
 
     def map_components(
-        self, function: Callable[..., Any], arrays: tuple[Array, ...], axis: int, x: Array
+        self, function: Callable[..., Any], arrays: tuple[AnyArray, ...], axis: int, x: AnyArray
     ) -> Any:
         """f(a[j], b[j]) for each component j; of few rows for all components at once."""
         if axis != 0 or len(arrays[0]) * x.size > _FEW_ELEMENTS:
             return loop_components(np, function, arrays, axis)
         return function(*arrays)
 
-    def exp_(self, x: Array, *, least: float = -math.inf) -> Array:
+    def exp_(self, x: AnyArray, *, least: float = -math.inf) -> AnyArray:
         """Exponentials, written over `x`, at full speed where they underflow."""
         if least > _SUBNORMAL or x.dtype != np.float64:
             return np.exp(x, out=x)
@@ -95,35 +95,35 @@ class NumpyOps(BlockOps):
         x *= positive
         return np.square(x, out=x)
 
-    def add_(self, x: Array, y: Array) -> Array:
+    def add_(self, x: AnyArray, y: AnyArray) -> AnyArray:
         """Sum x + y, written over x."""
         return np.add(x, y, out=x)
 
-    def multiply_(self, x: Array, y: Array | float) -> Array:
+    def multiply_(self, x: AnyArray, y: AnyArray | float) -> AnyArray:
         """Product x * y, written over x."""
         return np.multiply(x, y, out=x)
 
-    def square_(self, x: Array) -> Array:
+    def square_(self, x: AnyArray) -> AnyArray:
         """Squares, written over x."""
         return np.square(x, out=x)
 
-    def sum_squares_(self, x: Array, axis: int) -> Array:
+    def sum_squares_(self, x: AnyArray, axis: int) -> AnyArray:
         """Sums of squares, written over x."""
         return self.sum(np.square(x, out=x), axis)
 
-    def sum(self, values: Array, axis: int) -> Array:
+    def sum(self, values: AnyArray, axis: int) -> AnyArray:
         """Sums along an axis."""
         return sum_pairwise(np.add.reduce, values, axis)
 
-    def max_components(self, values: Array) -> Array:
+    def max_components(self, values: AnyArray) -> AnyArray:
         """The largest number of each row (rows,)."""
         return np.maximum.reduce(values, axis=0)
 
     def stack_products(
         self,
-        pairs: list[tuple[Array, Array | None]],
-        after: list[tuple[Array, Array | None]] | None = None,
-    ) -> Array:
+        pairs: list[tuple[AnyArray, AnyArray | None]],
+        after: list[tuple[AnyArray, AnyArray | None]] | None = None,
+    ) -> AnyArray:
         """Products of pairs of arrays, ones, and more products, written into one array."""
         first = pairs[0][0]
         every = [*pairs, (np.ones_like(first[:1]), None), *(after or [])]
@@ -139,7 +139,7 @@ class NumpyOps(BlockOps):
             start += count
         return result
 
-    def squared_norms(self, residuals: Array, factor: Array, cuts: list[int]) -> Array:
+    def squared_norms(self, residuals: AnyArray, factor: AnyArray, cuts: list[int]) -> AnyArray:
         """Squared lengths (..., rows), in batches of rows that stay in the cache."""
         rows = residuals.shape[-1]
         result = np.empty((*residuals.shape[:-2], rows), dtype=residuals.dtype)
@@ -151,14 +151,18 @@ class NumpyOps(BlockOps):
         return result
 
     def estimate_squared_norms(
-        self, rows: Array, means: Array, factors: Array, scale: Array
-    ) -> Array:
+        self, rows: AnyArray, means: AnyArray, factors: AnyArray, scale: AnyArray
+    ) -> AnyArray:
         """Squared lengths of standardised residuals in single precision."""
         return estimate_squared_norms(rows, means, factors, scale)
 
     def replace_(
-        self, values: Array, flags: Array, function: Callable[[int, Array], Array], x: Array
-    ) -> Array:
+        self,
+        values: AnyArray,
+        flags: AnyArray,
+        function: Callable[[int, AnyArray], AnyArray],
+        x: AnyArray,
+    ) -> AnyArray:
         """Values, with those of the flagged rows computed anew and written over the old ones."""
         by_row = np.ascontiguousarray(x.T)  # rows are contiguous: faster to gather
         for j, flagged in enumerate(flags):
@@ -169,7 +173,7 @@ class NumpyOps(BlockOps):
                 values[j, rows] = function(j, np.take(by_row, rows, axis=0).T)
         return values
 
-    def multiply_slices(self, theta: Array, terms: Array, slices: list[slice]) -> Array:
+    def multiply_slices(self, theta: AnyArray, terms: AnyArray, slices: list[slice]) -> AnyArray:
         """Products of theta and terms, in batches of rows that stay in the cache."""
         rows = terms.shape[1]
         if len(slices) == 1:
@@ -188,27 +192,29 @@ class NumpyOps(BlockOps):
             np.add(total, np.matmul(theta[:, last], block[last], out=part), out=values)
         return result
 
-    def divide_rows_(self, shares: Array, totals: Array, exponents: Array | None = None) -> Array:
+    def divide_rows_(
+        self, shares: AnyArray, totals: AnyArray, exponents: AnyArray | None = None
+    ) -> AnyArray:
         """Shares over the totals of rows, written over the shares."""
         del exponents
         return np.divide(shares, totals, out=shares)
 
     def divide_on_write(
-        self, shares: Array, totals: Array, exponents: Array | None = None
-    ) -> Array:
+        self, shares: AnyArray, totals: AnyArray, exponents: AnyArray | None = None
+    ) -> AnyArray:
         """Shares over totals; of few columns a `Quotient`, which is divided as it is written."""
         if len(shares) <= _DIVIDED_COLUMNS:
             return Quotient(shares, totals)
         return self.divide_rows_(shares, totals, exponents)
 
-    def extent(self, values: Array, greatest: Array) -> tuple[float, float]:
+    def extent(self, values: AnyArray, greatest: AnyArray) -> tuple[float, float]:
         """The smallest and the largest entry of a block, given the largest of each row."""
         if values.size == 0:
             return -math.inf, math.inf
         smallest = np.minimum.reduce(values, axis=None)
         return float(smallest), float(np.maximum.reduce(greatest))
 
-    def sum_rows(self, values: Array) -> tuple[Array, Array]:
+    def sum_rows(self, values: AnyArray) -> tuple[AnyArray, AnyArray]:
         """The sum of values (rows,), taken in double precision, in two parts."""
         total = np.add.reduce(values, dtype=np.float64)
         if values.dtype == np.float64:
@@ -217,25 +223,25 @@ class NumpyOps(BlockOps):
         remainder = total - value if np.isfinite(value) else 0.0
         return value, values.dtype.type(remainder)
 
-    def subtract_rows_(self, values: Array, shift: Array) -> Array:
+    def subtract_rows_(self, values: AnyArray, shift: AnyArray) -> AnyArray:
         """Values of a block minus a shift of each row, written over the values."""
         return np.subtract(values, shift, out=values)
 
-    def extend(self, array: Array) -> Array:
+    def extend(self, array: AnyArray) -> AnyArray:
         """Parameters as long doubles."""
         return array.astype(np.longdouble)
 
-    def round_extended(self, array: Array) -> Array:
+    def round_extended(self, array: AnyArray) -> AnyArray:
         """Parameters in double precision."""
         return array.astype(np.float64)
 
     def select(
         self,
-        bounds: Array,
+        bounds: AnyArray,
         limit: float,
-        fast: Callable[[], tuple[Array, Any]],
-        exact: Callable[[Array], Array],
-        x: Array,
+        fast: Callable[[], tuple[AnyArray, Any]],
+        exact: Callable[[AnyArray], AnyArray],
+        x: AnyArray,
         check: RowCheck,
     ) -> Selected:
         """Use the fast form for all rows but the few that need the exact one."""
@@ -258,7 +264,7 @@ class NumpyOps(BlockOps):
             values[components, rows] = check.exact_pairs(np.take(x, rows, axis=-1), components)
         return Selected(values, source, fast_rows)
 
-    def take_rows(self, values: Array, flags: Array) -> Array:
+    def take_rows(self, values: AnyArray, flags: AnyArray) -> AnyArray:
         """The flagged rows of a block."""
         return np.compress(flags, values, axis=-1)
 

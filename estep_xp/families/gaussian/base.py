@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from estep_xp.arrays import linalg
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import RowCheck, expand_components, expand_rows
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.families.family import Evaluated
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.shapes import FloatNK, RealKd, RowsLike
 
 
 class DensityForms(NamedTuple):
@@ -70,7 +71,7 @@ class Gaussian(EstimatedGaussian):
 
     __slots__ = ()
 
-    means: Array
+    means: RealKd
 
     _has_expected_log_prob = True
     _starts_from_centres = True
@@ -80,7 +81,7 @@ class Gaussian(EstimatedGaussian):
     _quadratic: ClassVar[QuadraticTerms]  # what this kind of covariance needs
     _is_independent: ClassVar[bool]  # whether features of an observation are independent
 
-    def log_prob(self, x: ArrayLike) -> Array:
+    def log_prob(self, x: RowsLike) -> FloatNK:
         """Log-density of each row under each component.
 
         Parameters

@@ -22,13 +22,14 @@ from estep_xp.families.gaussian.some_features import (
 
 if TYPE_CHECKING:
     from estep_xp.arrays.random import Random
+    from estep_xp.arrays.shapes import RealFactors, RealKD
 
 
 class MeansFactors(NamedTuple):
     """Fields of the families whose features depend on each other."""
 
-    means: Array
-    precision_cholesky: Array
+    means: RealKD
+    precision_cholesky: RealFactors
 
 
 class DependentGaussian(Gaussian):
@@ -41,7 +42,7 @@ class DependentGaussian(Gaussian):
     _triangular_fields = ("precision_cholesky",)
     _second_moment = staticmethod(products)
     _factor_axes: ClassVar[tuple[str, ...]]  # of precision_cholesky: ("d", "d"), with k or without
-    precision_cholesky: Array
+    precision_cholesky: RealFactors
 
     def _checked(self, space: Space) -> Self:
         means = check_means(space, self.means, ("k", "d"))

@@ -15,6 +15,7 @@ from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.shapes import FloatKD
 
 
 class DiagonalGaussian(IndependentGaussian, MeansVariances):
@@ -42,12 +43,12 @@ class DiagonalGaussian(IndependentGaussian, MeansVariances):
     _second_moment = staticmethod(squares)
 
     @property
-    def precisions(self) -> Array:
+    def precisions(self) -> FloatKD:
         """Reciprocals of the variances, shape (k, d)."""
         return precisions_of_variances(self.variances)
 
     @property
-    def covariances(self) -> Array:
+    def covariances(self) -> FloatKD:
         """Variances of the components, shape (k, d)."""
         return variances_of(self.variances)
 

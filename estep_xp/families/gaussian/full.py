@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from estep_xp.arrays import linalg
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
 from estep_xp.families.gaussian.moments import GaussianMoments, centred_products
 from estep_xp.families.gaussian.negligible import log_joint_of_shares
@@ -18,6 +18,7 @@ from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.shapes import FloatKDD, LikeKD, LikeKDD
 
 
 class FullGaussian(DependentGaussian, MeansFactors):
@@ -48,7 +49,7 @@ class FullGaussian(DependentGaussian, MeansFactors):
     _factor_axes = ("k", "d", "d")
 
     @classmethod
-    def from_covariances(cls, means: ArrayLike, covariances: ArrayLike) -> Self:
+    def from_covariances(cls, means: LikeKD, covariances: LikeKDD) -> Self:
         """Components from their covariance matrices, factorised here once.
 
         Parameters
@@ -77,7 +78,7 @@ class FullGaussian(DependentGaussian, MeansFactors):
         return cls(*factorize(means, covariances, "covariances", ("k", "d", "d")))
 
     @classmethod
-    def from_precisions(cls, means: ArrayLike, precisions: ArrayLike) -> Self:
+    def from_precisions(cls, means: LikeKD, precisions: LikeKDD) -> Self:
         """Components from each component's precision matrix, the inverse of a covariance.
 
         Parameters
@@ -107,12 +108,12 @@ class FullGaussian(DependentGaussian, MeansFactors):
         return cls(*factorize(means, precisions, *named, linalg.precision_factor))
 
     @property
-    def precisions(self) -> Array:
+    def precisions(self) -> FloatKDD:
         """Precision matrices of the components, shape (k, d, d)."""
         return precisions_of(self.precision_cholesky, self._factor_axes)
 
     @property
-    def covariances(self) -> Array:
+    def covariances(self) -> FloatKDD:
         """Covariance matrices of the components, shape (k, d, d)."""
         return covariances_of(self.precision_cholesky, self._factor_axes)
 

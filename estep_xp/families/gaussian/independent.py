@@ -21,13 +21,14 @@ from estep_xp.families.gaussian.some_features import choose
 
 if TYPE_CHECKING:
     from estep_xp.arrays.random import Random
+    from estep_xp.arrays.shapes import RealKd, RealVariances
 
 
 class MeansVariances(NamedTuple):
     """Fields of the families whose features are independent."""
 
-    means: Array
-    variances: Array
+    means: RealKd
+    variances: RealVariances
 
 
 class IndependentGaussian(Gaussian):
@@ -38,7 +39,7 @@ class IndependentGaussian(Gaussian):
     _is_independent = True
     _has_marginals = True
     _variances_ndim: ClassVar[int]  # axes of variances, the first ones of means
-    variances: Array
+    variances: RealVariances
 
     def _checked(self, space: Space) -> Self:
         means = check_means(space, self.means, ("k", "d")[: self._n_axes])

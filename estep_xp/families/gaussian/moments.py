@@ -7,11 +7,14 @@ data, which would cancel all digits of Σ r x xᵀ − N x̄ x̄ᵀ, never enter
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.linalg import diagonal_matrix
 from estep_xp.arrays.record_repr import summarized
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.shapes import FloatKd, FloatSecondMoments
 
 _FLOOR_SHARE = 1e-6  # of the variance of a feature over all rows
 
@@ -30,8 +33,8 @@ class GaussianMoments(NamedTuple):
         (k,), for spherical and univariate ones.
     """
 
-    first: Array
-    second: Array
+    first: FloatKd
+    second: FloatSecondMoments
 
     def _shown_fields(self) -> dict[str, Any]:
         return {"first": self.first, "second": self.second}

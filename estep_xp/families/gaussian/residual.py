@@ -112,7 +112,7 @@ def log_joint_of_pairs(ops: BlockOps, form: ResidualForm, x: Array, components: 
         squared = linalg.squared_norms(ops, residuals, factors[0, ...], cut=cut)
     else:
         pieces = []
-        for start in range(0, len(components), _PAIRS):
+        for start in range(0, components.shape[0], _PAIRS):
             some = slice(start, start + _PAIRS)
             taken = ops.xp.take(factors, components[some], axis=0)
             rows = ops.xp.matrix_transpose(residuals[:, some])[:, :, None]

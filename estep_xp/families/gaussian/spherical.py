@@ -15,6 +15,7 @@ from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.shapes import FloatK
 
 
 class SphericalGaussian(IndependentGaussian, MeansVariances):
@@ -43,12 +44,12 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
     _second_moment = staticmethod(trace)
 
     @property
-    def precisions(self) -> Array:
+    def precisions(self) -> FloatK:
         """Reciprocals of the variances, shape (k,)."""
         return precisions_of_variances(self.variances)
 
     @property
-    def covariances(self) -> Array:
+    def covariances(self) -> FloatK:
         """Variances of the components, shape (k,)."""
         return variances_of(self.variances)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from estep_xp.arrays import linalg
-from estep_xp.arrays.array_types import Array, ArrayLike, Namespace
+from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_rows
 from estep_xp.families.gaussian.dependent import DependentGaussian, MeansFactors
 from estep_xp.families.gaussian.moments import GaussianMoments, centred_products, products
@@ -24,6 +24,7 @@ from estep_xp.families.gaussian.residual import ResidualForm
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.shapes import FloatDD, LikeDD, LikeKD
 
 
 class TiedGaussian(DependentGaussian, MeansFactors):
@@ -56,7 +57,7 @@ class TiedGaussian(DependentGaussian, MeansFactors):
     _factor_axes = ("d", "d")
 
     @classmethod
-    def from_covariance(cls, means: ArrayLike, covariance: ArrayLike) -> Self:
+    def from_covariance(cls, means: LikeKD, covariance: LikeDD) -> Self:
         """Components from their common covariance matrix, factorised here once.
 
         Parameters
@@ -85,7 +86,7 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         return cls(*factorize(means, covariance, "covariance", ("d", "d")))
 
     @classmethod
-    def from_precision(cls, means: ArrayLike, precision: ArrayLike) -> Self:
+    def from_precision(cls, means: LikeKD, precision: LikeDD) -> Self:
         """Components from their common precision matrix, the inverse of a covariance.
 
         Parameters
@@ -115,12 +116,12 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         return cls(*factorize(means, precision, *named, linalg.precision_factor))
 
     @property
-    def precisions(self) -> Array:
+    def precisions(self) -> FloatDD:
         """Precision matrix of all components, shape (d, d)."""
         return precisions_of(self.precision_cholesky, self._factor_axes)
 
     @property
-    def covariances(self) -> Array:
+    def covariances(self) -> FloatDD:
         """Covariance matrix of all components, shape (d, d)."""
         return covariances_of(self.precision_cholesky, self._factor_axes)
 

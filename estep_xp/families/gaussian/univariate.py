@@ -16,6 +16,7 @@ from estep_xp.families.gaussian.residual import ResidualForm, log_density, stand
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.shapes import FloatK
 
 
 class UnivariateGaussian(IndependentGaussian, MeansVariances):
@@ -43,12 +44,12 @@ class UnivariateGaussian(IndependentGaussian, MeansVariances):
     _n_axes = 1
 
     @property
-    def precisions(self) -> Array:
+    def precisions(self) -> FloatK:
         """Reciprocals of the variances, shape (k,)."""
         return precisions_of_variances(self.variances)
 
     @property
-    def covariances(self) -> Array:
+    def covariances(self) -> FloatK:
         """Variances of the components, shape (k,)."""
         return variances_of(self.variances)
 

@@ -1,0 +1,47 @@
+"""Shapes in annotations of what users hand in and get back: n rows, k components, d features.
+
+For a type checker each of these is an array of any library, `AnyArray`; `tests/check_shapes.py`
+checks shapes and dtypes of real calls. Modules import these names for type checkers alone, so that
+jaxtyping is no dependency. `d` is spelled ``*d`` where rows may be numbers: no axis, or one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from jaxtyping import Bool, Float, Int, Real
+
+# Parameters in a record, where a list may stand for an array until it is used.
+RealK: TypeAlias = Real[Any, "k"]
+RealKd: TypeAlias = Real[Any, "k *d"]
+RealKD: TypeAlias = Real[Any, "k d"]
+RealVariances: TypeAlias = RealKd | RealK  # of each feature, or one for all of them
+RealFactors: TypeAlias = Real[Any, "k d d"] | Real[Any, "d d"]  # of each component, or one for all
+
+# Arguments: an array, a list, a data frame.
+RowsLike: TypeAlias = Real[Any, "n *d"] | Sequence[Any]
+LikeN: TypeAlias = Real[Any, "n"] | Sequence[Any]
+LikeNK: TypeAlias = Real[Any, "n k"] | Sequence[Any]
+LikeK: TypeAlias = RealK | Sequence[Any]
+LikeKD: TypeAlias = RealKD | Sequence[Any]
+LikeKDD: TypeAlias = Real[Any, "k d d"] | Sequence[Any]
+LikeF: TypeAlias = Real[Any, "f"] | Sequence[Any]  # some of the features
+LikeDD: TypeAlias = Real[Any, "d d"] | Sequence[Any]
+
+# Results.
+FloatScalar: TypeAlias = Float[Any, ""]
+FloatN: TypeAlias = Float[Any, "n"]
+FloatK: TypeAlias = Float[Any, "k"]
+FloatNK: TypeAlias = Float[Any, "n k"]
+FloatNd: TypeAlias = Float[Any, "n *d"]
+FloatKd: TypeAlias = Float[Any, "k *d"]
+FloatKD: TypeAlias = Float[Any, "k d"]
+FloatKDD: TypeAlias = Float[Any, "k d d"]
+FloatDD: TypeAlias = Float[Any, "d d"]
+FloatPP: TypeAlias = Float[Any, "p p"]  # p free parameters
+FloatSecondMoments: TypeAlias = FloatKDD | FloatDD | FloatKd | FloatK
+FloatIterations: TypeAlias = Float[Any, "iterations"]
+IntN: TypeAlias = Int[Any, "n"]
+IntScalar: TypeAlias = Int[Any, ""]
+BoolScalar: TypeAlias = Bool[Any, ""]

@@ -1,0 +1,93 @@
+"""Arrays that public functions take and return have the shapes and dtypes of their annotations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("beartype")
+pytest.importorskip("jaxtyping")
+
+from beartype.roar import BeartypeDoorHintViolation
+
+import estep_xp as ex
+from tests.check_shapes import check, check_property, checked
+from tests.records import FULL, POISSON, TIED, every_family, parametrize, problem, with_m_step
+
+pytestmark = pytest.mark.backends("numpy", "array_api_strict")
+
+
+@every_family
+def test_shapes_of_the_e_step(backend, record):
+    x, mixture = given(backend, record)
+    step = checked(ex.e_step)(x, mixture)
+    for name in ("labels", "entropy", "total_log_likelihood", "mean_max_responsibility"):
+        check_property(step, name)
+    log_prob = checked(type(mixture.components).log_prob)(mixture.components, x)
+    checked(ex.posterior)(log_prob, mixture.weights)
+    for function in (ex.log_joint, ex.log_likelihood, ex.log_density, ex.predict):
+        checked(function)(x, mixture)
+    checked(ex.log_likelihood)(x, mixture, sample_weight=backend.asarray(np.ones(x.shape[0])))
+
+
+@with_m_step
+def test_shapes_of_em(backend, record):
+    x, mixture = given(backend, record)
+    statistics = checked(ex.expected_statistics)(x, mixture)
+    checked(ex.merge)(statistics, checked(ex.scale)(statistics, 0.5))
+    checked(ex.recenter)(statistics, checked(ex.m_step)(statistics))
+    result = checked(ex.fit)(x, mixture, max_iter=2, tol=1e3)
+    checked(type(result).aic)(result, x)
+    checked(ex.initialize)(x, 2, record.family, seed=0)
+
+
+@parametrize(FULL, TIED, POISSON)
+def test_shapes_of_samples_and_properties(backend, record):
+    _, mixture = given(backend, record)
+    checked(ex.sample)(mixture, 3)
+    if record.is_gaussian:
+        check_property(mixture.components, "covariances")
+        check_property(mixture.components, "precisions")
+        checked(ex.marginal)(mixture, [1, 0])
+
+
+@pytest.mark.backends("jax")
+@parametrize(FULL)
+def test_shapes_of_what_jax_traces(backend, record):
+    import jax
+
+    from estep_xp import jax as of_jax
+
+    def trace(x, mixture):  # and compile nothing, which is what takes time
+        checked(ex.e_step)(x, mixture)
+        checked(of_jax.constrain)(checked(of_jax.unconstrain)(mixture))
+        checked(of_jax.em_step)(mixture, x)
+        checked(of_jax.fit)(x, mixture, max_iter=2)
+        checked(of_jax.observed_information)(x, mixture)
+
+    jax.eval_shape(trace, *given(backend, record))
+
+
+def given(backend, record):
+    # No two of n, k and d are equal: each axis must have its own.
+    one = problem(record, 7, n=11, k=3, d=2)
+    return backend.data(one.x, "float64"), one.mixture(backend)
+
+
+STEP = ex.e_step([1.0, 4.0], ex.Mixture([1.0], ex.UnivariateGaussian([2.0], [1.0])))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        STEP._replace(log_likelihood=np.zeros(3)),
+        STEP._replace(responsibilities=np.zeros(2)),
+        STEP._replace(log_likelihood=np.zeros(2, dtype=int)),
+        ex.Mixture(np.ones(2), ex.UnivariateGaussian(np.zeros(3), np.ones(3))),
+        ex.Mixture(np.ones(3), ex.FullGaussian(np.zeros((3, 2)), np.ones((3, 3, 3)))),
+    ],
+    ids=["n", "axes", "dtype", "k", "d"],
+)
+def test_a_wrong_shape_is_found(wrong):
+    with pytest.raises(BeartypeDoorHintViolation):
+        checked(check)(wrong, None)
