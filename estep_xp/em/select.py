@@ -149,7 +149,7 @@ def select(
     >>> ex.select(x, ex.UnivariateGaussian, range(1, 4)).best.mixture.weights
     array([0.5, 0.5])
     """
-    if not isinstance(criterion, str) or criterion not in _CRITERIA:
+    if criterion not in tuple(_CRITERIA):  # a list has no hash
         names = ", ".join(map(repr, _CRITERIA))
         raise ValueError(f"criterion is {shown(criterion)}; criterion must be one of {names}")
     if any(map(is_tracer, (x, sample_weight))):
@@ -167,8 +167,8 @@ def select(
             failures.append((f"{_name(family)} with {k} components", error))
     if not fits:
         raise failures[-1][1]
-    for name, error in failures:
-        warnings.warn(f"{name} is left out: {error}", RuntimeWarning, stacklevel=2)
+    for name, failure in failures:
+        warnings.warn(f"{name} is left out: {failure}", RuntimeWarning, stacklevel=2)
     place = Candidate._fields.index(criterion)
     fits.sort(key=lambda fit: (fit[0].collapsed, fit[0][place]))
     best, diagnosis = fits[0]
