@@ -57,9 +57,11 @@ def places_of_parameters(items: list[pytest.Item]) -> dict[pytest.Item, Places]:
         for name in filter(given.__contains__, names):
             value = getattr(given[name], "name", given[name])
             known = values[item.function, name]
-            if value not in known:
+            # By identity: arrays, which components may hold, can not be compared like this.
+            if not any(one is value for one in known):
                 known.append(value)
-            places[item][name] = known.index(value), known
+            place = next(i for i, one in enumerate(known) if one is value)
+            places[item][name] = place, known
     return places
 
 

@@ -33,11 +33,13 @@ def check_family(family: Any) -> None:
 
 def give_arrays(space: Space, family: Any) -> Any:
     """A template of the package's own families with arrays of a space for its lists."""
-    is_template = isinstance(family, contract.Family)
-    if not is_template or all(hasattr(one, "shape") for one in family):
+    if not isinstance(family, contract.Family):
         return family
-    named = contract.arrays_of(family).items()
-    return type(family)(*(space.parameter(name, value) for name, value in named))
+    record: Any = family
+    if all(hasattr(field, "shape") for field in record):
+        return record
+    named = contract.arrays_of(record).items()
+    return type(record)(*(space.parameter(name, value) for name, value in named))
 
 
 def class_of(family: Any) -> Any:

@@ -151,7 +151,7 @@ def select(
     >>> ex.select(x, ex.UnivariateGaussian, range(1, 4)).best.mixture.weights
     array([0.5, 0.5])
     """
-    if criterion not in tuple(_CRITERIA):
+    if criterion not in tuple(_CRITERIA):  # a list has no hash
         names = ", ".join(map(repr, _CRITERIA))
         raise ValueError(f"criterion is {shown(criterion)}; criterion must be one of {names}")
     if any(map(is_tracer, (x, sample_weight))):
