@@ -68,8 +68,14 @@ def test_a_result_has_the_same_criteria():
         assert getattr(result, name)(x) == getattr(ex, name)(x, result.mixture)
 
 
+@pytest.mark.parametrize("function", [ex.aic, ex.bic, ex.icl])
+def test_swapped_arguments(function):
+    with pytest.raises(TypeError, match=r"model is .*; did you swap x and model\?"):
+        function(MIXTURES["UnivariateGaussian 1"], [0.0, 1.0])
+
+
 def test_a_result_in_place_of_a_mixture():
-    with pytest.raises(TypeError, match=r"did you mean \.mixture"):
+    with pytest.raises(TypeError, match=r"model is an EMResult; .* did you mean \.mixture"):
         ex.n_parameters(ex.fit([0.0, 1.0, 2.0], MIXTURES["UnivariateGaussian 1"], max_iter=0))
 
 

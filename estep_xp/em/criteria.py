@@ -13,7 +13,7 @@ from estep_xp.families import contract
 from estep_xp.mixture.call import Call, prepare_call, prepare_mixture, run_kernel
 from estep_xp.mixture.estep import log_likelihood
 from estep_xp.mixture.kernels import Entropy
-from estep_xp.mixture.mixture import Mixture
+from estep_xp.mixture.mixture import Mixture, check_mixture
 
 if TYPE_CHECKING:
     from estep_xp.arrays.shapes import FloatScalar, LikeN, RowsLike
@@ -43,7 +43,7 @@ def n_parameters(model: Mixture) -> int:
     >>> ex.n_parameters(ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5])))
     5
     """
-    _, (weights, components) = prepare_mixture(model)
+    _, (weights, components) = prepare_mixture(model, name="model")
     return int(weights.shape[0]) - 1 + contract.family_of(components)._n_parameters()
 
 
@@ -77,6 +77,7 @@ def aic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     >>> round(float(ex.aic([1.0, 2.5, 7.0, 5.5], mixture)), 4)
     25.7535
     """
+    check_mixture(model, x, name="model")
     total = log_likelihood(x, model, sample_weight=sample_weight)
     return 2.0 * n_parameters(model) - 2.0 * total
 
@@ -111,6 +112,7 @@ def bic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     >>> round(float(ex.bic([1.0, 2.5, 7.0, 5.5], mixture)), 4)
     22.685
     """
+    check_mixture(model, x, name="model")
     total = log_likelihood(x, model, sample_weight=sample_weight)
     n = _n_rows(prepare_call(x, model, sample_weight=sample_weight), total)
     return n_parameters(model) * namespace_of(total).log(n) - 2.0 * total
@@ -147,6 +149,7 @@ def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     >>> round(float(ex.icl([1.0, 2.5, 7.0, 5.5], mixture)), 4)
     22.8894
     """
+    check_mixture(model, x, name="model")
     call = prepare_call(x, model, sample_weight=sample_weight)
     kernel = Entropy(call.k, call.zeros, call.space.lazy, call.masks)
     (entropies,) = run_kernel(call, kernel, None, None)

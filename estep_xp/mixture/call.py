@@ -50,9 +50,9 @@ class Call(NamedTuple):
         return int(self.mixture.weights.shape[0])
 
 
-def prepare_mixture(mixture: Any) -> tuple[Space, Mixture[Any]]:
+def prepare_mixture(mixture: Any, *, name: str = "mixture") -> tuple[Space, Mixture[Any]]:
     """Bring a mixture that has no rows beside it to a space of its own, and check it."""
-    check_mixture(mixture)
+    check_mixture(mixture, name=name)
     weights, components = mixture
     space = space_of({"weights": weights, **contract.arrays_of(components)})
     return space, check_parameters(space, mixture)

@@ -47,12 +47,12 @@ class Mixture(NamedTuple, Generic[ComponentsT]):
         return weights | {"components": self.components}
 
 
-def check_mixture(mixture: Any, x: Any = None) -> None:
+def check_mixture(mixture: Any, x: Any = None, *, name: str = "mixture") -> None:
     """Raise unless this is a mixture of what has a density; `x` are the rows beside it."""
     if not isinstance(mixture, Mixture):
         swapped = isinstance(x, Mixture)
-        hint = "; did you swap x and mixture?" if swapped else hint_for_mixture(mixture)
-        raise TypeError(f"mixture is {described(mixture)}; expected an estep_xp.Mixture{hint}")
+        hint = f"; did you swap x and {name}?" if swapped else hint_for_mixture(mixture)
+        raise TypeError(f"{name} is {described(mixture)}; expected an estep_xp.Mixture{hint}")
     components: Any = mixture.components
     if isinstance(components, type) or not hasattr(components, "log_prob"):
         raise TypeError(

@@ -81,7 +81,7 @@ def sample(model: Mixture, n: int, *, seed: Any = 0) -> Sample:
     >>> drawn.x[drawn.labels == 0].mean().round(1)
     np.float64(2.0)
     """
-    space, mixture = prepare_mixture(model)
+    space, mixture = prepare_mixture(model, name="model")
     n = check_whole("n", n, 0)
     contract.sampleable(mixture.components)
     weights, components = mixture
