@@ -1,4 +1,23 @@
-"""One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others."""
+"""One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others.
+
+The E-step
+    e_step, posterior, log_joint, log_likelihood, log_density, predict
+Fitting
+    fit, initialize, estimate, select
+Statistics of rows
+    expected_statistics, merge, m_step, recenter, scale
+What to do with a mixture
+    sample, marginal, condition, n_parameters, aic, bic, icl
+Files
+    save, load, feature_names
+Records
+    Mixture, EStep, EMResult, Statistics, Sample, Selection
+Families of components
+    UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
+    Bernoulli, and classes of your own
+
+``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
+"""
 
 from estep_xp.em.adjust import recenter, scale
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
@@ -70,3 +89,7 @@ __all__ = [
     "scale",
     "select",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import re
 import types
+from pathlib import Path
 
 import pytest
 
@@ -151,6 +152,23 @@ def test_contract_name_and_arguments(name):
 def test_contract_properties(name):
     for member in PROPERTIES[name]:
         assert isinstance(OBJECTS[f"{name}.{member}"], property)
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=lambda module: module.__name__)
+def test_completion_shows_public_names_alone(module):
+    assert set(dir(module)) - {"__version__"} == set(module.__all__) - {"__version__"}
+
+
+def test_help_begins_with_every_public_name():
+    listed = set(re.findall(r"\w+", ex.__doc__))
+    assert set(ex.__all__) - {"__version__"} <= listed | {"CollapseWarning", "ConvergenceWarning"}
+
+
+def test_the_reference_lists_every_public_name():
+    text = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\.\. auto\w+:: estep_xp\.([\w.]+)$", text, flags=re.MULTILINE))
+    names = {name.replace(":", ".") for name in OBJECTS if "." not in name}
+    assert listed == names - {"__version__"}
 
 
 @pytest.mark.parametrize("name", OBJECTS)

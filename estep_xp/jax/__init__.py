@@ -23,3 +23,7 @@ __all__ = [
     "standard_errors",
     "unconstrain",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
