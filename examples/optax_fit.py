@@ -16,7 +16,7 @@ N_STEPS = 80
 
 data = Path(__file__).parent / "data" / "faithful.csv"
 geyser = jnp.asarray(np.loadtxt(data, delimiter=",", skiprows=1))
-start = ex.initialize(geyser, 2, ex.FullGaussian, seed=0)
+start = ex.initialize(geyser, 2, ex.FullGaussian, method="k-means++", seed=0)
 
 
 def loss(parameters):

@@ -11,7 +11,7 @@ N_STEPS = 40
 
 data = Path(__file__).parent / "data" / "faithful.csv"
 geyser = torch.asarray(np.loadtxt(data, delimiter=",", skiprows=1))
-start = ex.initialize(geyser, 2, ex.DiagonalGaussian, seed=0)
+start = ex.initialize(geyser, 2, ex.DiagonalGaussian, method="k-means++", seed=0)
 
 # Parameters that may take any value: logits, means and log-variances.
 logits = torch.log(start.weights).requires_grad_()

@@ -124,7 +124,7 @@ def test_the_log_likelihood_is_live_on_terminals(tmp_path):
     plain = succeed(*arguments)
     shown, summary = on_terminal(*arguments, stdout=False, columns=60)
     assert summary == plain
-    assert "log-likelihood -1130.263962" in shown
+    assert "log-likelihood -1130.26396" in shown
     assert max(map(len, re.split(r"[\r\n]", re.sub(r"\x1b\[[\d;?]*\w", "", shown)))) <= 60
     for quiet in ({"--quiet": None}, {"TERM": "dumb"}):
         options = tuple(name for name in quiet if name.startswith("--"))

@@ -251,8 +251,10 @@ def test_a_heading_of_numbers(cli, name):
     assert (code, warning[:8]) == (0, "warning:")
     assert run(cli, "x.csv", "--quiet")[2] == ""
     assert run(cli, "x.csv", "--header", "no")[2] == ""
-    code, found, warning = fit(cli, "x.csv", "--header", "yes", family="diagonal")
-    assert (code, found["n_observations"], warning) == (0, 60, "")
+    code, found, warnings = fit(cli, "x.csv", "--header", "yes", family="diagonal")
+    assert (code, found["n_observations"]) == (0, 60)
+    # Nothing about the heading; two components for 60 rows of one cluster may collapse.
+    assert all("has collapsed" in other for other in warnings.splitlines())
     assert found["features"] == first.split(",")
     code, total, note = run(cli, "x.csv")  # the model knows these names
     assert (code, total) == (0, pytest.approx(found["log_likelihood"], rel=1e-9))

@@ -135,7 +135,7 @@ def test_a_compiled_result_is_a_pytree_of_arrays(backend):
     for array in (result.log_likelihood, result.history, *result.mixture.components):
         backend.assert_like(array, "float32")
     leaves, structure = jax.tree.flatten(result)
-    assert len(leaves) == 3 + 4
+    assert len(leaves) == 3 + 4 + 8  # the mixture, how the fit went, and statistics
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)
     assert type(jax.tree.unflatten(structure, leaves)) is ex.EMResult
 

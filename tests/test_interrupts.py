@@ -74,7 +74,7 @@ def test_an_interrupt_in_a_block_leaves_nothing_behind(options):
 def test_an_interrupt_between_blocks_leaves_nothing_behind():
     before = state()
     with (
-        mock.patch.object(driver, "_added", side_effect=KeyboardInterrupt),
+        mock.patch.object(driver, "_add_terms", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt) as kept,
     ):
         ex.expected_statistics(rows(1000), MIXTURE, workers=3, block_size=50)

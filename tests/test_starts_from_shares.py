@@ -41,9 +41,9 @@ def test_every_start_can_be_fitted(record, seed):
 @pytest.mark.backends("array_api_strict", "jax", "jax_jit", "torch")
 def test_starts_are_the_same_in_every_library(backend, record):
     case = problem(record, n=7)
-    expected = ex.initialize(case.x, K, record.family, seed=1)
-    x = backend.data(case.x)
-    start = backend.call(ex.initialize, x, n_components=K, family=record.family, seed=1)
+    named = {"n_components": K, "family": record.family, "seed": 1, "method": "k-means++"}
+    expected = ex.initialize(case.x, **named)
+    start = backend.call(ex.initialize, backend.data(case.x), **named)
     for actual, reference in zip(arrays_of(start), arrays_of(expected), strict=True):
         backend.assert_like(actual, "float64")
         np.testing.assert_allclose(backend.to_numpy(actual), reference, rtol=1e-13)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -109,6 +109,11 @@ def raise_for_bad_rows(
     if found is not None:
         found.check("x", np.isfinite(found.rows), "must be finite", columns)
         found.check("x", to_host(known._supports(found.rows)), known._support, columns)
+    raise_too_wide(space)
+
+
+def raise_too_wide(space: Space) -> NoReturn:
+    """Raise for rows of which a variance overflows."""
     raise ValueError(
         f"x varies too much: the variance of a feature is too large for {space.dtype}; give x in "
         "larger units"

@@ -22,6 +22,7 @@ from estep_xp.em.arguments import (
     class_of,
     give_arrays,
     raise_for_bad_rows,
+    raise_too_wide,
     with_support,
 )
 from estep_xp.em.casts import cast_components, cast_mixture
@@ -272,7 +273,7 @@ def _start_gaussians(
     method: str | None,
     random: np.random.Generator,
 ) -> Mixture:
-    _refuse_tiny(space, rows.scale)
+    _check_deviations(space, rows.scale)
     z = rows.z[:, 0] if rows.x.ndim == 1 else rows.z
     inner = space_of({"x": z})
     if method == "random":
@@ -291,11 +292,14 @@ def _start_gaussians(
     )
 
 
-def _refuse_tiny(space: Space, scale: Any) -> None:
-    """Raise if the square of a deviation has lost digits in the dtype of results."""
+def _check_deviations(space: Space, scale: Any) -> None:
+    """Raise if the square of a deviation overflows, or loses digits, in the dtype of results."""
     name = str(space.dtype).rpartition(".")[2]
-    least = float(np.finfo(name).smallest_normal)
-    if (scale * scale < least).any():
+    limits = np.finfo(name)
+    variances = scale * scale
+    if not (variances <= float(limits.max)).all():
+        raise_too_wide(space)
+    if (variances < float(limits.smallest_normal)).any():
         remedy = "" if name == "float64" else ", or as float64"
         raise ValueError(
             f"variances of about {scale.min():.3g}² are too small for {name}; give x in smaller "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,9 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
-from estep_xp.arrays.namespace import is_concrete, is_tracer, space_of, to_host
+from estep_xp.arrays.namespace import Space, is_concrete, is_tracer, space_of, to_host
 from estep_xp.arrays.text import shown
-from estep_xp.arrays.validation import check_finite, check_shape, check_values
+from estep_xp.arrays.validation import check_finite, check_shape, raise_bad_value
 from estep_xp.families import contract
 from estep_xp.mixture.call import prepare_call, prepare_mixture, run_kernel
 from estep_xp.mixture.kernels import Posterior
@@ -115,13 +116,7 @@ def condition(mixture: Mixture[ComponentsT], features: Any, values: LikeF) -> Mi
     check_shape("values", values, (len(known),), ": one a feature")
     values = check_finite(space, "values", values)
     if not contract.family_of(components)._has_full_support:
-        values = check_values(
-            space,
-            "values",
-            values,
-            lambda xp, values: contract.family_of(components)._supports(values),
-            f"values {contract.family_of(components)._support}",
-        )
+        values = _check_support(space, contract.family_of(components), values)
     call = prepare_call(values[None, :], marginal(mixture, known))
     kernel = Posterior(call.k, call.zeros, call.space.lazy)
     weights = run_kernel(call, kernel, None, None)[0][0, :]
@@ -133,6 +128,17 @@ def condition(mixture: Mixture[ComponentsT], features: Any, values: LikeF) -> Mi
         _Conditional(known, others), space, components, values
     )
     return Mixture(weights, new)
+
+
+def _check_support(space: Space, family: contract.Family, values: Array) -> Array:
+    """Values, all of them inside the family's support; NaN for others where they are lazy."""
+    if not is_concrete(values):
+        return space.xp.where(family._supports(values), values, math.nan)
+    host = to_host(values)
+    bad = np.flatnonzero(~family._supports(host))
+    if len(bad):
+        raise_bad_value("values", (int(bad[0]),), host[bad[0]], f"values {family._support}")
+    return values
 
 
 @dataclass(frozen=True)
