@@ -10,11 +10,11 @@ import pytest
 
 import estep_xp as ex
 from tests.backends import BACKENDS
-from tests.families import RECORDS
+from tests.records import GAUSSIANS
 from tests.test_open_family import Laplace
 
 N, K, D = 40, 3, 2
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+families = pytest.mark.parametrize("record", GAUSSIANS, ids=lambda record: record.name)
 concrete = pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "jax", "torch")
 
 
@@ -195,7 +195,7 @@ def test_responsibilities_whose_sum_is_too_large():
 
 
 def test_components_as_a_template():
-    x, r = rows_and_shares(RECORDS[-1])
+    x, r = rows_and_shares(GAUSSIANS[-1])
     template = ex.FullGaussian.from_covariances(np.ones((K, D)), np.stack([np.eye(D)] * K))
     one, other = (ex.estimate(x, r, family) for family in (template, ex.FullGaussian))
     np.testing.assert_allclose(one.components.covariances, other.components.covariances, rtol=1e-12)
@@ -219,14 +219,14 @@ def test_lists_and_data_frames():
 
 
 def test_float32_stays():
-    x, r = rows_and_shares(RECORDS[-1])
+    x, r = rows_and_shares(GAUSSIANS[-1])
     mixture = ex.estimate(x.astype("float32"), r.astype("float32"), ex.FullGaussian)
     assert mixture.weights.dtype == mixture.components[1].dtype == np.float32
 
 
 @pytest.mark.backends("dask")
 def test_rows_in_chunks(backend):
-    x, r = rows_and_shares(RECORDS[-1])
+    x, r = rows_and_shares(GAUSSIANS[-1])
     mixture = ex.estimate(backend.data(x), backend.data(r), ex.FullGaussian)
     expected = ex.estimate(x, r, ex.FullGaussian)
     for a, b in zip(mixture.components, expected.components, strict=True):
@@ -241,7 +241,7 @@ def test_rows_in_chunks(backend):
 def test_labels_under_jit_and_vmap(backend):
     import jax
 
-    x, _ = rows_and_shares(RECORDS[-1])
+    x, _ = rows_and_shares(GAUSSIANS[-1])
     labels = np.stack([np.arange(N) % K, np.arange(N) // 14])
 
     def one(labels):

@@ -9,11 +9,11 @@ from scipy import stats
 import estep_xp as ex
 from tests import bad_fits
 from tests.backends import BACKENDS
-from tests.families import RECORDS, problem
+from tests.records import GAUSSIANS, problem
 
 N, K, D = 30, 3, 2
 
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+families = pytest.mark.parametrize("record", GAUSSIANS, ids=lambda record: record.name)
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 concrete = pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "jax", "torch")
 every_library = pytest.mark.backends(
@@ -146,7 +146,7 @@ def test_lists_and_integers(backend):
 
 
 def test_blocks_and_threads_change_nothing():
-    x = problem(RECORDS[-1], n=200).x
+    x = problem(GAUSSIANS[-1], n=200).x
     expected = ex.initialize(x, K, ex.FullGaussian, method="k-means++", seed=3)
     actual = ex.initialize(
         x, K, ex.FullGaussian, method="k-means++", seed=3, block_size=8, workers=2
@@ -198,9 +198,9 @@ def test_rows_are_drawn_by_their_sample_weights():
 def test_clusters_get_a_mean_each(backend):
     """Far apart as they are, no two rows of one cluster are ever chosen before all have one."""
     centres = np.array([[0.0, 0.0], [1e4, 0.0], [0.0, 1e4]])
-    x = (centres[:, None, :] + problem(RECORDS[1], n=3 * 10).x.reshape(3, 10, D)).reshape(-1, D)
+    x = (centres[:, None, :] + problem(GAUSSIANS[1], n=3 * 10).x.reshape(3, 10, D)).reshape(-1, D)
     for seed in range(5):
-        mixture = start(backend, x, RECORDS[1], seed=seed)
+        mixture = start(backend, x, GAUSSIANS[1], seed=seed)
         like = BACKENDS["numpy"] if backend.name == "dask" else backend
         assert set(positions(rows_of(like, mixture), x) // 10) == {0, 1, 2}
 
@@ -296,7 +296,7 @@ def test_rows_too_far_apart_for_the_dtype(backend, dtype):
     """Variances that overflow are refused, instead of being handed to ``fit``."""
     far = {"float32": 1e25, "float64": 1e200}[dtype]
     with pytest.raises(ValueError, match=r"\bx\b.*variance"):
-        start(backend, np.array([0.0, 1.0, 2.0, 3.0]) * far, RECORDS[0], dtype, k=2)
+        start(backend, np.array([0.0, 1.0, 2.0, 3.0]) * far, GAUSSIANS[0], dtype, k=2)
 
 
 @pytest.mark.backends("numpy", "jax", "torch")
@@ -335,7 +335,7 @@ def test_lazy_bad_rows_show(backend, record):
 
 
 @jax_only
-@pytest.mark.parametrize("record", [RECORDS[0], RECORDS[-1]], ids=lambda record: record.name)
+@pytest.mark.parametrize("record", [GAUSSIANS[0], GAUSSIANS[-1]], ids=lambda record: record.name)
 def test_vmap_over_data(backend, record):
     """A batch of data sets, of which some are padded, starts as each alone."""
     import jax

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
-from tests.families import RECORDS
+from tests.records import GAUSSIANS
 
 K, D = 3, 2
 METHODS = (None, "k-means", "k-means++", "random", "random_rows")
-families = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+families = pytest.mark.parametrize("record", GAUSSIANS, ids=lambda record: record.name)
 methods = pytest.mark.parametrize("method", METHODS)
 numpy_like = pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "torch")
 
@@ -182,7 +182,7 @@ def test_many_rows_are_sampled():
 
 
 def test_the_seed_is_zero_by_default():
-    x = clusters(RECORDS[-1])
+    x = clusters(GAUSSIANS[-1])
     one, other = ex.initialize(x, K, ex.FullGaussian), ex.initialize(x, K, ex.FullGaussian, seed=0)
     assert (one.components.means == other.components.means).all()
 
@@ -193,7 +193,7 @@ def test_the_seed_is_zero_by_default():
 @pytest.mark.backends("jax", "jax_jit")
 @pytest.mark.parametrize("method", [None, "random"])
 def test_under_jit(backend, method):
-    x = clusters(RECORDS[-1])
+    x = clusters(GAUSSIANS[-1])
     mixture = backend.call(
         ex.initialize, backend.data(x), n_components=K, family=ex.FullGaussian, method=method
     )
@@ -207,12 +207,12 @@ def test_under_jit(backend, method):
 @pytest.mark.parametrize("method", ["kmeans", 3, "K-means"])
 def test_no_such_method(method):
     with pytest.raises(ValueError, match=r"method is .*; expected one of 'k-means', 'k-means\+\+'"):
-        ex.initialize(clusters(RECORDS[-1]), K, ex.FullGaussian, method=method)
+        ex.initialize(clusters(GAUSSIANS[-1]), K, ex.FullGaussian, method=method)
 
 
 @methods
 def test_bad_rows_are_named(method):
-    x = clusters(RECORDS[-1])
+    x = clusters(GAUSSIANS[-1])
     x[7, 1] = np.nan
     with pytest.raises(ValueError, match=r"x\[7, 1\] is nan; x must be finite"):
         ex.initialize(x, K, ex.FullGaussian, method=method)

@@ -223,9 +223,8 @@ def _shares_of_labels(space: Space, labels: Any, n: Any, k: int | None) -> Array
         )
     xp = space.xp
     if space.library == "dask":
-        import_labels = labels if not is_concrete(labels) else xp.asarray(host)
-        numbers = np.arange(k)
-        return (import_labels[:, None] == numbers[None, :]).astype(space.dtype)
+        lazy = xp.asarray(host) if is_concrete(labels) else labels
+        return (lazy[:, None] == np.arange(k)[None, :]).astype(space.dtype)
     if is_concrete(labels):
         return space.parameter("responsibilities", (host[:, None] == np.arange(k)).astype(float))
     numbers = xp.arange(k, device=space.device)

@@ -12,6 +12,7 @@ from estep_xp.arrays.array_types import Array, ComponentsT
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, space_of, to_host
 from estep_xp.arrays.quiet import quietly
+from estep_xp.arrays.random import generator_of
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_whole
 from estep_xp.em.arguments import (
@@ -112,7 +113,7 @@ def initialize(
     k = check_whole("n_components", n_components, 1)
     check_family(family)
     _check_method(method)
-    random = _random(seed)
+    random = generator_of(seed)
     options = execution.check_options(block_size, workers)
     space, family, rows = _prepare_rows(x, sample_weight, family)
     rows = execution.driver_for(space).sample_rows(rows, _SAMPLE, random)
@@ -144,15 +145,6 @@ def _check_method(method: Any) -> None:
     if method is not None and method not in _METHODS:
         names = ", ".join(map(repr, _METHODS))
         raise ValueError(f"method is {shown(method)}; expected one of {names}, or None")
-
-
-def _random(seed: Any) -> np.random.Generator:
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"seed is {shown(seed)}; seed must be a non-negative integer, or a sequence of them"
-        ) from None
 
 
 def _prepare_rows(x: Any, sample_weight: Any, family: Any) -> tuple[Space, Any, tuple[Array, ...]]:
@@ -244,21 +236,21 @@ def _start_on_host(
     own = class_of(family)
     has_covariances = isinstance(family, type) and contract.starts_from_centres(family)
     jointly = has_covariances and not own._has_own_units
-    looked_at = standardize_rows(host, mass, jointly=jointly)
+    sampled = standardize_rows(host, mass, jointly=jointly)
     if has_covariances:
-        return _start_gaussians(space, looked_at, k, family, method, random)
+        return _start_gaussians(space, sampled, k, family, method, random)
     options = options if options.workers else options._replace(workers=1)
     inner, inside = space, taken
     if issubclass(own, contract.Family):
         inner, inside = space_of({"x": host}), host
     shares: Any
     if method == "random":
-        shares = random.dirichlet(np.ones(k), len(host)) * looked_at.weight[:, None]
+        shares = random.dirichlet(np.ones(k), len(host)) * sampled.weight[:, None]
     elif method == "k-means":
-        shares = share_rows(find_clusters(looked_at, k, random), k, looked_at.weight)
+        shares = share_rows(find_clusters(sampled, k, random), k, sampled.weight)
     else:
         template = family if isinstance(family, type) else cast_components(inner, family)
-        found = start_briefly(template, inner, inside, looked_at, k, random, options)
+        found = start_briefly(template, inner, inside, sampled, k, random, options)
         return cast_mixture(space, found)
     shares = inner.parameter("responsibilities", shares)
     template = family if isinstance(family, type) else cast_components(inner, family)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from estep_xp import execution
-from estep_xp.em.starts.scatter import Judge, Scatter, Summed
+from estep_xp.em.starts.scatter import Judge, Scatter, Summed, x_log_x
 from estep_xp.mixture.kernels import LogJoint
 from estep_xp.mixture.mixture import Mixture
 
@@ -43,7 +43,7 @@ def find_splits(
 
     Of those that fall short of their least gain (m,) by far, the gain is not worked out: -inf.
     """
-    values = judge.values(scatter) - _x_log_x_sum(shares)
+    values = judge.values(scatter) - x_log_x(shares).sum(axis=0)
     sides, crude = _cut(judge, summed.z, shares, scatter)
     promising = crude + _CRUDE_ERROR * scatter.counts > least_gains
     halves, gains = np.zeros((*shares.shape, 2)), np.full(len(values), -np.inf)
@@ -59,11 +59,6 @@ def find_splits(
     )
     halves[:, columns], gains[columns] = best.shares, best.gains
     return Splits(halves, gains)
-
-
-def _x_log_x_sum(shares: Floats) -> Floats:
-    total: Floats = (shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=0)
-    return total
 
 
 def _refine(
@@ -89,7 +84,7 @@ def _refine(
         halves = np.stack([shares - second, second], axis=2)
     flat = halves.reshape(n, 2 * m)
     scatter = summed.by(np.maximum(flat, 1e-300))
-    gains = (judge.values(scatter) - _x_log_x_sum(flat)).reshape(m, 2).sum(axis=1) - values
+    gains = (judge.values(scatter) - x_log_x(flat).sum(axis=0)).reshape(m, 2).sum(axis=1) - values
     good = (scatter.counts.reshape(m, 2) >= _LEAST_ROWS).all(axis=1) & np.isfinite(gains)
     return Splits(halves, np.where(good, gains, -np.inf))
 
@@ -128,13 +123,13 @@ def _principal_axes(judge: Judge, scatter: Scatter) -> tuple[Floats, Floats]:
     variances, axes = np.linalg.eigh((scatter.products + extra * judge.pooled) / total)
     along = judge.family._line_variances(variances, axes, judge.pooled)
     least = 1e-12 * along.max(axis=1, keepdims=True) + 1e-300
-    return _pointed(axes), np.sqrt(np.maximum(along, least))[:, None, :]
+    return _orient_axes(axes), np.sqrt(np.maximum(along, least))[:, None, :]
 
 
-def _pointed(axes: Floats) -> Floats:
-    """Axes (..., d, d) in columns, of which the largest number of each is positive.
+def _orient_axes(axes: Floats) -> Floats:
+    """Turn axes (..., d, d), which are columns, so that the largest entry of each is positive.
 
-    Otherwise rounding would tell which half is the first.
+    Otherwise rounding would decide which half of a cut is the first.
     """
     largest = np.take_along_axis(axes, np.argmax(np.abs(axes), axis=-2)[..., None, :], axis=-2)
     return np.where(largest < 0, -axes, axes)
@@ -149,7 +144,7 @@ def _coordinates(y: Floats, share: Floats) -> Floats:
         # Two clusters side by side have little kurtosis along the line between them, and a few
         # rows far away have much.
         fourth = (y * (share * norms)[:, None]).T @ y
-        axes = _pointed(np.linalg.eigh(fourth)[1])
+        axes = _orient_axes(np.linalg.eigh(fourth)[1])
         ends = axes if d <= 3 else axes[:, [0, 1, -1]]
         found.append(y @ ends)
     found.append(norms[:, None])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from estep_xp.em.starts.cuts import Splits, find_splits
-from estep_xp.em.starts.scatter import Judge, Scatter, Summed
+from estep_xp.em.starts.scatter import Judge, Scatter, Summed, x_log_x
 
 if TYPE_CHECKING:
     from estep_xp.em.starts.rows import Floats
@@ -56,15 +56,11 @@ def _cheapest_pairs(judge: Judge, scatter: Scatter, shares: Floats) -> _Pairs:
     order = np.argsort(losses, kind="stable")[:_MORE_PAIRS]
     a, b = a[order], b[order]
     # What overlaps is known less well by either component than by both together.
-    own = _x_log_x(shares).sum(axis=0)
-    overlaps = _x_log_x(shares[:, a] + shares[:, b]).sum(axis=0) - own[a] - own[b]
+    own = x_log_x(shares).sum(axis=0)
+    overlaps = x_log_x(shares[:, a] + shares[:, b]).sum(axis=0) - own[a] - own[b]
     losses = losses[order] + overlaps
     order = np.argsort(losses, kind="stable")
     return _Pairs(a[order], b[order], losses[order])
-
-
-def _x_log_x(values: Floats) -> Floats:
-    return values * np.log(np.where(values > 0, values, 1.0))
 
 
 class _Move(NamedTuple):

@@ -106,3 +106,8 @@ class Judge(NamedTuple):
         logs = np.log(counts / self.mass)
         values: Floats = counts * logs - 0.5 * counts * log_determinants - 0.5 * traces
         return values
+
+
+def x_log_x(values: Floats) -> Floats:
+    """Numbers times their logarithms; 0 for 0."""
+    return values * np.log(np.where(values > 0, values, 1.0))
