@@ -15,12 +15,10 @@ from numpy.testing import assert_allclose
 
 from estep_xp.arrays.block import BlockOps
 from estep_xp.families.gaussian.strategy import STRATEGIES, Strategy
-from tests import families
+from tests.records import gaussians_only as by_family
 
 N, K, D = 40, 3, 4
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
-
-by_family = pytest.mark.parametrize("record", families.RECORDS, ids=lambda record: record.name)
 
 
 @dataclass(frozen=True)
