@@ -24,7 +24,7 @@ BY_XP = {
     name: lambda x, name=name: getattr(special, name)(namespace_of(x), x) for name in FUNCTIONS
 }
 # Operation by operation JAX compiles each of them; what is compiled as a whole tells as much.
-every_library = pytest.mark.backends("numpy", "array_api_strict", "jax_jit", "torch", "dask")
+every_library = pytest.mark.backends("numpy", "array_api_strict", "jax_jit", "torch")
 by_function = pytest.mark.parametrize("name", FUNCTIONS)
 
 
