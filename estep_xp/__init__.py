@@ -14,7 +14,7 @@ Records
     Mixture, EStep, EMResult, Statistics, Sample, Selection
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, and classes of your own
+    Bernoulli, Exponential, and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -32,6 +32,7 @@ from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     Bernoulli,
     DiagonalGaussian,
+    Exponential,
     FullGaussian,
     Poisson,
     SphericalGaussian,
@@ -54,6 +55,7 @@ __all__ = [
     "DiagonalGaussian",
     "EMResult",
     "EStep",
+    "Exponential",
     "FullGaussian",
     "Mixture",
     "Poisson",

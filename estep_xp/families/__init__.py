@@ -1,6 +1,7 @@
 """Component families: what a mixture can be made of, one file a family."""
 
 from estep_xp.families.bernoulli import Bernoulli
+from estep_xp.families.exponential import Exponential
 from estep_xp.families.gaussian import (
     DiagonalGaussian,
     FullGaussian,
@@ -13,6 +14,7 @@ from estep_xp.families.poisson import Poisson
 __all__ = [
     "Bernoulli",
     "DiagonalGaussian",
+    "Exponential",
     "FullGaussian",
     "Poisson",
     "SphericalGaussian",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.records import bernoulli, gaussians, poisson
+from tests.records import bernoulli, exponential, gaussians, poisson
 from tests.records.record import (
     Params,
     Problem,
@@ -23,6 +23,7 @@ GAUSSIANS = gaussians.RECORDS
 OTHERS = (
     *poisson.RECORDS,
     bernoulli.RECORD,
+    *exponential.RECORDS,
 )
 POISSON, POISSON_OF_FEATURES, BERNOULLI = *poisson.RECORDS, bernoulli.RECORD
 RECORDS = (*GAUSSIANS, *OTHERS)
