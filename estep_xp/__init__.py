@@ -14,7 +14,7 @@ Records
     Mixture, EStep, EMResult, Statistics, Sample, Selection
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, Exponential, and classes of your own
+    Bernoulli, Exponential, Gamma, VonMises, and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -34,10 +34,12 @@ from estep_xp.families import (
     DiagonalGaussian,
     Exponential,
     FullGaussian,
+    Gamma,
     Poisson,
     SphericalGaussian,
     TiedGaussian,
     UnivariateGaussian,
+    VonMises,
 )
 from estep_xp.files.save import feature_names, load, save
 from estep_xp.mixture.density import log_density, predict
@@ -57,6 +59,7 @@ __all__ = [
     "EStep",
     "Exponential",
     "FullGaussian",
+    "Gamma",
     "Mixture",
     "Poisson",
     "Sample",
@@ -65,6 +68,7 @@ __all__ = [
     "Statistics",
     "TiedGaussian",
     "UnivariateGaussian",
+    "VonMises",
     "aic",
     "bic",
     "condition",

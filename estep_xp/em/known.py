@@ -104,7 +104,9 @@ class _KnownStatistics:
             shares = xp.where(mass == 0, 0.0 * good, shares * good)
         total = xp.sum(shares, axis=ops.axis)
         zero = total == 0
-        x = xp.where(expand_flags(ops, zero, x.ndim), valid_row(ops, x, zero), x)
+        x = xp.where(
+            expand_flags(ops, zero, x.ndim), valid_row(ops, x, zero, family._placeholder(ops)), x
+        )
         bad = ~(xp.isfinite(x) & self.family._supports(x))
         others = tuple(range(x.ndim - 1)) if ops.axis == 0 else tuple(range(1, x.ndim))
         bad = (xp.any(bad, axis=others) if others else bad) & ~zero

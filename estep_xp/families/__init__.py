@@ -2,6 +2,7 @@
 
 from estep_xp.families.bernoulli import Bernoulli
 from estep_xp.families.exponential import Exponential
+from estep_xp.families.gamma import Gamma
 from estep_xp.families.gaussian import (
     DiagonalGaussian,
     FullGaussian,
@@ -10,14 +11,17 @@ from estep_xp.families.gaussian import (
     UnivariateGaussian,
 )
 from estep_xp.families.poisson import Poisson
+from estep_xp.families.von_mises import VonMises
 
 __all__ = [
     "Bernoulli",
     "DiagonalGaussian",
     "Exponential",
     "FullGaussian",
+    "Gamma",
     "Poisson",
     "SphericalGaussian",
     "TiedGaussian",
     "UnivariateGaussian",
+    "VonMises",
 ]

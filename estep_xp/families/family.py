@@ -80,6 +80,11 @@ class Family(abc.ABC):
         """Whether entries of finite observations, of any library, are inside the support."""
         return abs(x) < math.inf
 
+    def _placeholder(self, ops: BlockOps) -> Any:
+        """Return an observation that is no bad input, to stand where nothing was observed."""
+        del ops
+        return 0.0
+
     def _n_parameters(self) -> int:
         """Number of free parameters; by default all numbers of all fields."""
         return sum(math.prod(array.shape) for array in self._parameters().values())
@@ -189,6 +194,11 @@ class Family(abc.ABC):
         raise NotImplementedError
 
     # --- starts, floors and free parameters ------------------------------------------------------
+
+    @classmethod
+    def _as_points(cls, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Rows as points whose distances say how much rows differ, for starts by k-means."""
+        return x
 
     @classmethod
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Any:
