@@ -114,6 +114,20 @@ def test_a_library_is_imported_in_its_place_alone(library, places):
     assert elsewhere == []
 
 
+def test_only_drivers_and_the_ground_floor_tell_libraries_apart():
+    """What a library needs of its own is a method or a plain fact of its driver."""
+    names = {"numpy", "jax", "torch", "dask", "array_api_strict"}
+    places = ("arrays", "execution", "families.gaussian.strategy")
+    elsewhere = [
+        f"{module}:{node.lineno} says {node.value!r}"
+        for module, path in MODULES.items()
+        if layer_of(module) != "faces" and not module.startswith(places)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert elsewhere == []
+
+
 def test_shapes_are_imported_for_type_checkers_alone():
     for module, path in MODULES.items():
         tree = ast.parse(path.read_text())

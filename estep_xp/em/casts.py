@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estep_xp import execution
 from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, is_on_host, to_host
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
@@ -23,8 +24,8 @@ def is_builtin(family: Any) -> bool:
 
 
 def is_best_on_host(space: Space, arrays: tuple[Array, ...]) -> bool:
-    """Whether JAX would compile a program, for each number of rows anew, that is soon done."""
-    if space.library != "jax" or not all(map(is_concrete, arrays)):
+    """Whether a program would be compiled, for each number of rows anew, that is soon done."""
+    if not execution.driver_for(space).compiles or not all(map(is_concrete, arrays)):
         return False
     return all(math.prod(a.shape) <= MANY_NUMBERS and is_on_host(a) for a in arrays)
 

@@ -222,9 +222,6 @@ def _shares_of_labels(space: Space, labels: Any, n: Any, k: int | None) -> Array
             "n_components is None, and labels are not known yet that would tell; give n_components"
         )
     xp = space.xp
-    if space.library == "dask":
-        lazy = xp.asarray(host) if is_concrete(labels) else labels
-        return (lazy[:, None] == np.arange(k)[None, :]).astype(space.dtype)
     if is_concrete(labels):
         return space.parameter("responsibilities", (host[:, None] == np.arange(k)).astype(float))
     numbers = xp.arange(k, device=space.device)

@@ -202,7 +202,7 @@ def _check_values(
     x, weight = rows if len(rows) == 2 else (rows[0], None)
     supports = with_support(family)._supports
     small = math.prod(x.shape) <= MANY_NUMBERS
-    xp, array = (np, to_host(x)) if small or space.library == "numpy" else (space.xp, x)
+    xp, array = (np, to_host(x)) if small else (space.xp, x)
     mass = None if weight is None else to_host(weight)
     for begin in range(0, array.shape[0], _BLOCK):
         block = array[begin : begin + _BLOCK, ...]
@@ -303,8 +303,6 @@ def _take(space: Space, x: Array, chosen: Any) -> Array:
     """Some of the rows."""
     if len(chosen) == x.shape[0]:
         return x
-    if space.library == "numpy":
-        return x[chosen]
     if math.prod(x.shape) <= MANY_NUMBERS:  # JAX would compile this for each size
         return space.parameter("x", to_host(x)[chosen])
     return space.xp.take(x, space.xp.asarray(chosen, device=space.device), axis=0)

@@ -32,6 +32,8 @@ class Driver(abc.ABC):
         Name of the array library, as in `Space.library`.
     """
 
+    compiles = False  # a function is made a program, for each shape of its arguments anew
+
     def __init__(self, library: str) -> None:
         self.library = library
 
