@@ -11,7 +11,7 @@ What to do with a mixture
 Files
     save, load, feature_names
 Records
-    Mixture, EStep, EMResult, Statistics, Sample, Selection
+    Mixture, HMM, EStep, EMResult, Statistics, Sample, Selection
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
     Bernoulli, and classes of your own
@@ -19,6 +19,7 @@ Families of components
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
 
+from estep_xp.chain.hmm import HMM
 from estep_xp.em.adjust import recenter, scale
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.estimate import estimate
@@ -47,7 +48,7 @@ from estep_xp.mixture.sample import Sample, sample
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Bernoulli",
     "CollapseWarning",
     "ConvergenceWarning",
@@ -55,6 +56,7 @@ __all__ = [
     "EMResult",
     "EStep",
     "FullGaussian",
+    "HMM",
     "Mixture",
     "Poisson",
     "Sample",

@@ -28,6 +28,7 @@ SIGNATURES = {
     "TiedGaussian.from_covariance": ["means", "covariance"],
     "FullGaussian.from_covariances": ["means", "covariances"],
     "Mixture": ["weights", "components"],
+    "HMM": ["initial", "transitions", "components"],
     "EStep": ["responsibilities", "log_likelihood"],
     "e_step": ["x", "mixture", "*", "block_size", "workers"],
     "posterior": ["log_prob", "weights"],

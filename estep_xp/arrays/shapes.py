@@ -18,6 +18,7 @@ RealKd: TypeAlias = Real[Any, "k *d"]
 RealKD: TypeAlias = Real[Any, "k d"]
 RealVariances: TypeAlias = RealKd | RealK  # of each feature, or one for all of them
 RealFactors: TypeAlias = Real[Any, "k d d"] | Real[Any, "d d"]  # of each component, or one for all
+RealTransitions: TypeAlias = Real[Any, "k k"] | Real[Any, "n k k"]  # for all rows, or for each
 
 # Arguments: an array, a list, a data frame.
 RowsLike: TypeAlias = Real[Any, "n *d"] | Sequence[Any]
