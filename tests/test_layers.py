@@ -13,7 +13,7 @@ import estep_xp
 PACKAGE = Path(estep_xp.__file__).parent
 # From the ground up; what stands on one line may not import each other's modules, but for the page
 # and the command line, which share what reads and writes.
-LAYERS = ("arrays", "execution", "families", "structures", "em", "files", "faces")
+LAYERS = ("arrays", "execution", "families", "structures", "verbs", "em", "files", "faces")
 FACES = ("", "__main__", "cli", "calculator", "jax")
 STRUCTURES = ("mixture", "chain")  # which do not know each other
 

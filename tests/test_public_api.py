@@ -28,6 +28,8 @@ SIGNATURES = {
     "TiedGaussian.from_covariance": ["means", "covariance"],
     "FullGaussian.from_covariances": ["means", "covariances"],
     "Mixture": ["weights", "components"],
+    "ChainEStep": ["responsibilities", "log_likelihood", "transitions", "initial"],
+    "chain_posterior": ["log_prob", "initial", "transitions", "*", "lengths"],
     "HMM": ["initial", "transitions", "components"],
     "EStep": ["responsibilities", "log_likelihood"],
     "e_step": ["x", "mixture", "*", "block_size", "workers"],
@@ -54,6 +56,7 @@ SIGNATURES = {
 }
 FAMILIES = [name for name in SIGNATURES if name.endswith("Gaussian")]
 PROPERTIES = {
+    "ChainEStep": ["labels", "entropy", "total_log_likelihood"],
     "EStep": ["labels", "entropy", "total_log_likelihood", "mean_max_responsibility"],
     **{family: ["covariances", "precisions"] for family in FAMILIES},
 }

@@ -29,11 +29,15 @@ LikeKD: TypeAlias = RealKD | Sequence[Any]
 LikeKDD: TypeAlias = Real[Any, "k d d"] | Sequence[Any]
 LikeF: TypeAlias = Real[Any, "f"] | Sequence[Any]  # some of the features
 LikeDD: TypeAlias = Real[Any, "d d"] | Sequence[Any]
+LikeTransitions: TypeAlias = RealTransitions | Sequence[Any]
+LikeS: TypeAlias = Real[Any, "s"] | Sequence[Any]  # of each sequence
 
 # Results.
 FloatScalar: TypeAlias = Float[Any, ""]
 FloatN: TypeAlias = Float[Any, "n"]
 FloatK: TypeAlias = Float[Any, "k"]
+FloatKK: TypeAlias = Float[Any, "k k"]
+FloatS: TypeAlias = Float[Any, "s"]
 FloatNK: TypeAlias = Float[Any, "n k"]
 FloatNd: TypeAlias = Float[Any, "n *d"]
 FloatKd: TypeAlias = Float[Any, "k *d"]
