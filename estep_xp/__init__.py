@@ -7,11 +7,11 @@ Fitting
 Statistics of rows
     expected_statistics, merge, m_step, recenter, scale
 What to do with a mixture
-    sample, marginal, condition, n_parameters, aic, bic, icl
+    sample, marginal, condition, impute, n_parameters, aic, bic, icl
 Files
     save, load, feature_names
 Records
-    Mixture, EStep, EMResult, Statistics, Sample, Selection
+    Mixture, EStep, EMResult, Statistics, Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
     Bernoulli, and classes of your own
@@ -42,6 +42,7 @@ from estep_xp.files.save import feature_names, load, save
 from estep_xp.mixture.density import log_density, predict
 from estep_xp.mixture.estep import EStep, e_step, log_joint, log_likelihood, posterior
 from estep_xp.mixture.features import condition, marginal
+from estep_xp.mixture.impute import Imputed, impute
 from estep_xp.mixture.mixture import Mixture
 from estep_xp.mixture.sample import Sample, sample
 
@@ -55,6 +56,7 @@ __all__ = [
     "EMResult",
     "EStep",
     "FullGaussian",
+    "Imputed",
     "Mixture",
     "Poisson",
     "Sample",
@@ -72,6 +74,7 @@ __all__ = [
     "feature_names",
     "fit",
     "icl",
+    "impute",
     "initialize",
     "load",
     "log_density",

@@ -27,6 +27,7 @@ LikeK: TypeAlias = RealK | Sequence[Any]
 LikeKD: TypeAlias = RealKD | Sequence[Any]
 LikeKDD: TypeAlias = Real[Any, "k d d"] | Sequence[Any]
 LikeF: TypeAlias = Real[Any, "f"] | Sequence[Any]  # some of the features
+LikeNoise: TypeAlias = RowsLike | Real[Any, "n d d"]  # variances or covariances of errors
 LikeDD: TypeAlias = Real[Any, "d d"] | Sequence[Any]
 
 # Results.
@@ -35,6 +36,7 @@ FloatN: TypeAlias = Float[Any, "n"]
 FloatK: TypeAlias = Float[Any, "k"]
 FloatNK: TypeAlias = Float[Any, "n k"]
 FloatNd: TypeAlias = Float[Any, "n *d"]
+FloatRowCovariances: TypeAlias = Float[Any, "n"] | Float[Any, "n d d"]
 FloatKd: TypeAlias = Float[Any, "k *d"]
 FloatKD: TypeAlias = Float[Any, "k d"]
 FloatKDD: TypeAlias = Float[Any, "k d d"]
