@@ -7,11 +7,11 @@ Fitting
 Statistics of rows
     expected_statistics, merge, m_step, recenter, scale
 What to do with a mixture
-    sample, marginal, condition, n_parameters, aic, bic, icl
+    sample, marginal, condition, impute, n_parameters, aic, bic, icl
 Files
     save, load, feature_names
 Records
-    Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, Sample, Selection
+    Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
     Bernoulli, and classes of your own
@@ -44,6 +44,7 @@ from estep_xp.files.save import feature_names, load, save
 from estep_xp.mixture.density import predict
 from estep_xp.mixture.estep import EStep, log_joint, posterior
 from estep_xp.mixture.features import condition, marginal
+from estep_xp.mixture.impute import Imputed, impute
 from estep_xp.mixture.mixture import Mixture
 from estep_xp.mixture.sample import Sample, sample
 from estep_xp.verbs.estep import e_step, log_density, log_likelihood
@@ -60,6 +61,7 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "EStep",
     "FullGaussian",
     "HMM",
+    "Imputed",
     "Mixture",
     "Poisson",
     "Sample",
@@ -78,6 +80,7 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "feature_names",
     "fit",
     "icl",
+    "impute",
     "initialize",
     "load",
     "log_density",

@@ -46,6 +46,8 @@ SIGNATURES = {
     "sample": ["model", "n", "*", "seed"],
     "marginal": ["mixture", "features"],
     "condition": ["mixture", "features", "values"],
+    "impute": ["x", "mixture", "*", "noise"],
+    "Imputed": ["mean", "covariance"],
     "n_parameters": ["model"],
     "aic": ["x", "model", "*", "sample_weight"],
     "bic": ["x", "model", "*", "sample_weight"],

@@ -20,6 +20,8 @@ from estep_xp.chain.parameters import check_parameters, normalize_rows
 from estep_xp.chain.sequences import Sequences, find_sequences
 from estep_xp.chain.smoother import least_reliable
 from estep_xp.families import contract
+from estep_xp.families.incomplete import Incomplete
+from estep_xp.families.incomplete_rows import combine, rows_as_given
 
 
 class Call(NamedTuple):
@@ -27,21 +29,28 @@ class Call(NamedTuple):
 
     space: Space
     name: str  # of the rows, in messages
-    x: Array
-    hmm: HMM[Any]
+    rows: tuple[Array]  # (x,), with errors beside it, if there are any
+    mixture: HMM[Any]
     sequences: Sequences
     weights: Any = None  # (s,) of sequences, or None
     columns: tuple[Any, ...] = ()  # names of features, if the rows were a data frame
+    wrapper: type[Incomplete] | None = None  # rows may lack values, or have errors beside them
 
     @property
     def k(self) -> int:
         """Number of states."""
-        return int(self.hmm.initial.shape[0])
+        return int(self.mixture.initial.shape[0])
+
+    @property
+    def seen_components(self) -> Any:
+        """The components as kernels see them: through what rows lack, if they lack something."""
+        components = self.mixture.components
+        return components if self.wrapper is None else self.wrapper(components)
 
     @property
     def family(self) -> contract.Family:
         """What answers for the components."""
-        return contract.family_of(self.hmm.components)
+        return contract.family_of(self.mixture.components)
 
     def space_sequences(self) -> Sequences:
         """Where sequences are, as arrays of the space."""
@@ -57,11 +66,18 @@ class Call(NamedTuple):
     @property
     def positive(self) -> bool | None:
         """Whether all transitions are large enough for scaled sums; None where not known yet."""
-        return is_positive(self.space, self.hmm.transitions, self.sequences)
+        return is_positive(self.space, self.mixture.transitions, self.sequences)
 
 
 def prepare_call(
-    x: Any, hmm: Any, lengths: Any, *, name: str = "x", sample_weight: Any = None
+    x: Any,
+    hmm: Any,
+    lengths: Any,
+    *,
+    name: str = "x",
+    sample_weight: Any = None,
+    missing: bool = False,
+    noise: Any = None,
 ) -> Call:
     """Bring the arguments of a call to one space and check them."""
     check_hmm(hmm, x)
@@ -70,6 +86,8 @@ def prepare_call(
     named |= contract.arrays_of(components)
     if sample_weight is not None:
         named["sample_weight"] = sample_weight
+    if noise is not None:
+        named["noise"] = noise
     space, columns = space_of(named), column_names(x)
     x = space.rows(name, x)
     if len(x.shape) == 0:
@@ -78,13 +96,14 @@ def prepare_call(
     first = sequences.first if isinstance(sequences.first, np.ndarray) else None
     checked = check_parameters(space, hmm, x.shape[0], first)
     contract.check_rows_shape(name, checked.components, x)
+    x, wrapper = combine(space, checked.components, x, noise, missing=missing)
     weights = None
     if sample_weight is not None:
         weights = space.parameter("sample_weight", sample_weight)
         s = sequences.n_sequences
         check_shape("sample_weight", weights, (s,), ": one weight a sequence")
         weights = check_non_negative(space, "sample_weight", weights)
-    return Call(space, name, x, checked, sequences, weights, columns)
+    return Call(space, name, (x,), checked, sequences, weights, columns, wrapper)
 
 
 def is_positive(space: Space, transitions: Array, sequences: Sequences) -> bool | None:
@@ -103,25 +122,27 @@ def evaluate_emissions(
     call: Call, block_size: int | None = None, workers: int | None = None
 ) -> Array:
     """Log-densities (n, k) of all rows; raises for bad rows where values exist."""
-    space, components = call.space, call.hmm.components
+    space, components = call.space, call.mixture.components
     if isinstance(components, contract.Given):
         _check_densities(call)
-        return call.x
+        return call.rows[0]
     options = execution.check_options(block_size, workers)
     if options.workers is None and not call.family._is_builtin:
         options = options._replace(workers=1)  # code by others may not expect several threads
     kernel = Emissions(call.k, space.lazy)
-    parameters = (components, 0.0 * call.hmm.initial)
+    parameters = (call.seen_components, 0.0 * call.mixture.initial)
     driver = execution.driver_for(space)
-    values, largest = driver.map_rows(kernel, space, (call.x,), parameters, options)
-    found = suspects(space, call.x, largest)
+    values, largest = driver.map_rows(kernel, space, (call.rows[0],), parameters, options)
+    found = suspects(space, call.rows[0], largest)
     if found is not None:
         counted = _has_weight(call, found.indices)
         found = found._replace(
             indices=found.indices[counted], rows=found.rows[counted], results=found.results[counted]
         )
-        found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
         family = call.family
+        if call.wrapper is not None:
+            found = rows_as_given(found, family, call.wrapper)
+        found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
         found.check(call.name, family._supports(found.rows), family._support, call.columns)
         found._replace(rows=found.results).check(
             "components.log_prob(x)",
@@ -143,7 +164,7 @@ def _has_weight(call: Call, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _check_densities(call: Call) -> None:
     """Raise for log-densities of NaN or +inf, where values exist."""
     space, xp = call.space, call.space.xp
-    found = suspects(space, call.x, xp.max(call.x, axis=1))
+    found = suspects(space, call.rows[0], xp.max(call.rows[0], axis=1))
     if found is not None:
         good = ~np.isnan(found.rows) & (found.rows < math.inf)
         found.check(call.name, good, "must not be NaN or +inf")

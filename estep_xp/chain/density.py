@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def log_density(
-    x: Any, hmm: Any, *, lengths: Any, block_size: int | None, workers: int | None
+    x: Any, hmm: Any, *, lengths: Any, block_size: int | None, workers: int | None, **seen: Any
 ) -> Array:
-    """Log-density of each sequence (s,)."""
-    call = prepare_call(x, hmm, lengths)
+    """Log-density of each sequence (s,); `seen` says what rows lack."""
+    call = prepare_call(x, hmm, lengths, **seen)
     log_prob = evaluate_emissions(call, block_size, workers)
     values, norms = _run(call, log_prob)
     warn_of_impossible_sequences(call, values, norms)
@@ -38,11 +38,12 @@ def log_likelihood(
     sample_weight: Any,
     block_size: int | None,
     workers: int | None,
+    **seen: Any,
 ) -> Array:
-    """Total log-likelihood () of sequences by their weights."""
-    call = prepare_call(x, hmm, lengths, sample_weight=sample_weight)
+    """Total log-likelihood () of sequences by their weights; `seen` says what rows lack."""
+    call = prepare_call(x, hmm, lengths, sample_weight=sample_weight, **seen)
     log_prob = evaluate_emissions(call, block_size, workers)
-    initial, transitions, _ = call.hmm
+    initial, transitions, _ = call.mixture
     total, results = execution.driver_for(call.space).chain_total(
         LogLikelihoods(call.positive),
         call.space,
@@ -59,7 +60,7 @@ def log_likelihood(
 
 
 def _run(call: Call, log_prob: Array) -> tuple[Array, Array]:
-    initial, transitions, _ = call.hmm
+    initial, transitions, _ = call.mixture
     values, norms = execution.driver_for(call.space).run_chain(
         LogLikelihoods(call.positive),
         call.space,

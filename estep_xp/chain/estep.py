@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         IntN,
         LikeK,
         LikeNK,
+        LikeNoise,
         LikeS,
         LikeTransitions,
         RowsLike,
@@ -118,9 +119,11 @@ def e_step(
     lengths: LikeS | None = None,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> ChainEStep:
     """Posteriors of states, log-likelihoods, and expected counts of a hidden Markov model."""
-    return run(prepare_call(x, hmm, lengths), block_size, workers)
+    return run(prepare_call(x, hmm, lengths, missing=missing, noise=noise), block_size, workers)
 
 
 def chain_posterior(
@@ -180,14 +183,14 @@ def chain_posterior(
     """
     hmm = HMM(initial, transitions, contract.Given())
     call = prepare_call(log_prob, hmm, lengths, name="log_prob")
-    check_shape("log_prob", call.x, ("n", call.k), ": one column a state")
+    check_shape("log_prob", call.rows[0], ("n", call.k), ": one column a state")
     return run(call, None, None)
 
 
 def run(call: Call, block_size: int | None, workers: int | None) -> ChainEStep:
     """Run forward-backward on a call that has been checked."""
     log_prob = evaluate_emissions(call, block_size, workers)
-    initial, transitions, _ = call.hmm
+    initial, transitions, _ = call.mixture
     sums, norms = execution.driver_for(call.space).run_chain(
         SmoothedRows(call.positive),
         call.space,

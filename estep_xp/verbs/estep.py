@@ -15,7 +15,15 @@ from estep_xp.mixture.estep import EStep
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import FloatN, FloatS, FloatScalar, LikeN, LikeS, RowsLike
+    from estep_xp.arrays.shapes import (
+        FloatN,
+        FloatS,
+        FloatScalar,
+        LikeN,
+        LikeNoise,
+        LikeS,
+        RowsLike,
+    )
 
 
 @overload
@@ -25,6 +33,8 @@ def e_step(
     *,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
     lengths: LikeS | None = None,
 ) -> EStep: ...
 @overload
@@ -34,6 +44,8 @@ def e_step(
     *,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
     lengths: LikeS | None = None,
 ) -> ChainEStep: ...
 def e_step(
@@ -42,6 +54,8 @@ def e_step(
     *,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
     lengths: LikeS | None = None,
 ) -> EStep | ChainEStep:
     """Responsibilities and log-likelihood of observations under a mixture or an HMM.
@@ -58,6 +72,12 @@ def e_step(
         Threads over blocks of NumPy rows, the BLAS included; -1 for all processors that this
         process may use. The default is that, too, where there are rows enough (a single one for
         components of a class of your own). Changes no result.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
     lengths : array of int, shape (s,), optional
         Only with an HMM: the length of each sequence in `x`, where they lie one after the other;
         at least 1, and they sum to n. One sequence by default.
@@ -99,7 +119,8 @@ def e_step(
     >>> step.responsibilities[:, 0].round(6)
     array([0.93132 , 0.392911, 0.010476])
     """
-    options: Any = {"block_size": block_size, "workers": workers}
+    seen = {"missing": missing, "noise": noise}
+    options: Any = {"block_size": block_size, "workers": workers, **seen}
     if isinstance(mixture, HMM):
         return of_chain.e_step(x, mixture, lengths=lengths, **options)
     refuse_lengths(lengths)
@@ -113,6 +134,8 @@ def log_likelihood(
     sample_weight: LikeN | LikeS | None = None,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
     lengths: LikeS | None = None,
 ) -> FloatScalar:
     """Total log-likelihood of the observations, differentiable.
@@ -129,6 +152,12 @@ def log_likelihood(
         mark padding.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
     lengths : array of int, shape (s,), optional
         Only with an HMM: the length of each sequence in `x`, as for `e_step`.
 
@@ -168,6 +197,8 @@ def log_likelihood(
         "sample_weight": sample_weight,
         "block_size": block_size,
         "workers": workers,
+        "missing": missing,
+        "noise": noise,
     }
     if isinstance(mixture, HMM):
         return of_chain_density.log_likelihood(x, mixture, lengths=lengths, **options)
@@ -181,6 +212,8 @@ def log_density(
     *,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
     lengths: LikeS | None = None,
 ) -> FloatN | FloatS:
     """Log-density of each observation under a mixture, or of each sequence under an HMM.
@@ -196,6 +229,12 @@ def log_density(
         Weights and components; or a chain of states, and a component of each.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
     lengths : array of int, shape (s,), optional
         Only with an HMM: the length of each sequence in `x`, as for `e_step`.
 
@@ -222,7 +261,8 @@ def log_density(
     >>> ex.log_density([2.5, 4.0, 5.5], mixture).round(4)
     array([-1.8236, -2.6378, -1.8005])
     """
-    options: Any = {"block_size": block_size, "workers": workers}
+    seen = {"missing": missing, "noise": noise}
+    options: Any = {"block_size": block_size, "workers": workers, **seen}
     if isinstance(mixture, HMM):
         return of_chain_density.log_density(x, mixture, lengths=lengths, **options)
     refuse_lengths(lengths)
