@@ -28,6 +28,9 @@ SIGNATURES = {
     "TiedGaussian.from_covariance": ["means", "covariance"],
     "FullGaussian.from_covariances": ["means", "covariances"],
     "Mixture": ["weights", "components"],
+    "ChainEStep": ["responsibilities", "log_likelihood", "transitions", "initial"],
+    "chain_posterior": ["log_prob", "initial", "transitions", "*", "lengths"],
+    "HMM": ["initial", "transitions", "components"],
     "EStep": ["responsibilities", "log_likelihood"],
     "e_step": ["x", "mixture", "*", "block_size", "workers"],
     "posterior": ["log_prob", "weights"],
@@ -43,6 +46,8 @@ SIGNATURES = {
     "sample": ["model", "n", "*", "seed"],
     "marginal": ["mixture", "features"],
     "condition": ["mixture", "features", "values"],
+    "impute": ["x", "mixture", "*", "noise"],
+    "Imputed": ["mean", "covariance"],
     "n_parameters": ["model"],
     "aic": ["x", "model", "*", "sample_weight"],
     "bic": ["x", "model", "*", "sample_weight"],
@@ -53,6 +58,7 @@ SIGNATURES = {
 }
 FAMILIES = [name for name in SIGNATURES if name.endswith("Gaussian")]
 PROPERTIES = {
+    "ChainEStep": ["labels", "entropy", "total_log_likelihood"],
     "EStep": ["labels", "entropy", "total_log_likelihood", "mean_max_responsibility"],
     **{family: ["covariances", "precisions"] for family in FAMILIES},
 }

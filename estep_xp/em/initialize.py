@@ -29,16 +29,18 @@ from estep_xp.em.arguments import (
 from estep_xp.em.casts import cast_components, cast_mixture
 from estep_xp.em.starts.brief import start_briefly
 from estep_xp.em.starts.compiled import SpreadStart
+from estep_xp.em.starts.holes import complete_rows
 from estep_xp.em.starts.kmeans import find_clusters, share_rows
 from estep_xp.em.starts.rows import Rows, choose_rows, standardize_rows
 from estep_xp.em.starts.settle import settle, start_from_shares
 from estep_xp.em.starts.shared import mixture_from_shares, replace_masked_rows
 from estep_xp.em.starts.short_em import ShortEM
 from estep_xp.families import contract
+from estep_xp.families.incomplete_rows import check_incomplete
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import LikeN, RowsLike
+    from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
 
 _SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
 _METHODS = ("k-means", "k-means++", "random", "random_rows")
@@ -55,6 +57,8 @@ def initialize(
     sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> Mixture[ComponentsT]:
     """A mixture to start EM from.
 
@@ -82,6 +86,12 @@ def initialize(
         Non-negative weight of each row; one of weight 0 is never chosen, whatever it holds.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which takes the value of a row
+        nearby; by default it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. What is noise for the most part counts as missing.
 
     Returns
     -------
@@ -116,8 +126,12 @@ def initialize(
     random = generator_of(seed)
     options = execution.check_options(block_size, workers)
     space, family, rows = _prepare_rows(x, sample_weight, family)
-    rows = execution.driver_for(space).sample_rows(rows, _SAMPLE, random)
+    errors = check_incomplete(space, with_support(family), rows[0], noise, missing=missing)
+    rows = execution.driver_for(space).sample_rows((*rows, *errors), _SAMPLE, random)
+    rows, errors = rows[: len(rows) - len(errors)], rows[len(rows) - len(errors) :]
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
+    if missing or errors:
+        rows = complete_rows(space, rows, errors, k, random)
     if rows[0].shape[0] < k:
         raise ValueError(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"

@@ -34,6 +34,17 @@ class Evaluated(NamedTuple):
     form: Any = None
 
 
+class ObservedRows(NamedTuple):
+    """A block of rows of which a part may be missing, or known with an error.
+
+    In the layout of the block, features first or rows first.
+    """
+
+    x: Array  # some number where nothing was observed
+    seen: Array  # flags of what was observed, shaped like x
+    noise: Array | None  # variances, shaped like x, or covariances; 0 where nothing was observed
+
+
 class Family(abc.ABC):
     """The questions to a family. Components are a NamedTuple of arrays with a leading axis k.
 
@@ -59,6 +70,9 @@ class Family(abc.ABC):
     _has_marginals: ClassVar[bool] = False
     # Sums over rows are known under other components, too (`_recentered`).
     _is_recenterable: ClassVar[bool] = False
+    # Features that are missing can be integrated out, and errors of the others, too.
+    _takes_missing: ClassVar[bool] = False
+    _takes_noise: ClassVar[bool] = False
     _support: ClassVar[str] = "must be finite"  # what rows must be, in messages
 
     # --- parameters and rows ---------------------------------------------------------------------
@@ -103,6 +117,42 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def _evaluated(self, ops: BlockOps, prepared: Any, x: Array) -> Evaluated:
         """Evaluate the log-joint of a block in the layout of `ops`."""
+
+    # --- a block of incomplete rows --------------------------------------------------------------
+
+    def _without_holes(self, ops: BlockOps, x: Array) -> Array:
+        """Return a block with numbers in place of the NaN that may stand in it."""
+        del ops
+        return x
+
+    def _placeholder(self, ops: BlockOps) -> Any:
+        """Return an observation that is no bad input, to stand where nothing was observed."""
+        del ops
+        return 0.0
+
+    def _width_incomplete(self) -> int:
+        """Scratch elements per incomplete row."""
+        raise NotImplementedError
+
+    def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> Any:
+        """Compute what all incomplete rows share."""
+        raise NotImplementedError
+
+    def _log_joint_incomplete(self, ops: BlockOps, prepared: Any, rows: ObservedRows) -> Array:
+        """Log-joints of what was observed, in the layout of `ops`."""
+        raise NotImplementedError
+
+    def _moments_incomplete(
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        """Return expectations of what `_moments_block` returns, given what was observed."""
+        raise NotImplementedError
+
+    def _conditional_moments(
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows
+    ) -> tuple[Array, Array]:
+        """Means (rows, k, d) and covariances (rows, k, d, d) given what was observed."""
+        raise NotImplementedError
 
     # --- estimation ------------------------------------------------------------------------------
 
