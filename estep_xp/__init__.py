@@ -14,7 +14,7 @@ Records
     Mixture, EStep, EMResult, Statistics, Sample, Selection
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, and classes of your own
+    Bernoulli, Product (columns of several kinds), and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -34,6 +34,7 @@ from estep_xp.families import (
     DiagonalGaussian,
     FullGaussian,
     Poisson,
+    Product,
     SphericalGaussian,
     TiedGaussian,
     UnivariateGaussian,
@@ -57,6 +58,7 @@ __all__ = [
     "FullGaussian",
     "Mixture",
     "Poisson",
+    "Product",
     "Sample",
     "Selection",
     "SphericalGaussian",

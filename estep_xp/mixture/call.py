@@ -140,8 +140,8 @@ def raise_for_bad_rows(call: Call, results: Array) -> Suspects | None:
         found.check(call.name, good, "must not be NaN or +inf", call.columns)
     else:
         found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
-        family = call.family
-        found.check(call.name, family._supports(found.rows), family._support, call.columns)
+        support = call.family._static_support()
+        found.check(call.name, support._supports(found.rows), support._support, call.columns)
         invalid = found.indices[~(found.results == -math.inf)]
         if len(invalid):
             _raise_for_bad_density(call, int(invalid[0]))
