@@ -16,7 +16,7 @@ def is_nested(value: Any) -> bool:
 
 
 def map_arrays(function: Callable[..., Any], record: Any, *others: Any) -> Any:
-    """A record with `function(array)` in place of each array; of several alike, `function(a, b)`."""
+    """A record with `function(array)` in place of each array; of several, `function(a, b)`."""
     if not is_nested(record):
         return function(record, *others)
     items = (map_arrays(function, *parts) for parts in zip(record, *others, strict=True))
