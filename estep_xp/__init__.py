@@ -14,7 +14,7 @@ Records
     Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, and classes of your own
+    Bernoulli, Product (columns of several kinds), and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -36,6 +36,7 @@ from estep_xp.families import (
     DiagonalGaussian,
     FullGaussian,
     Poisson,
+    Product,
     SphericalGaussian,
     TiedGaussian,
     UnivariateGaussian,
@@ -64,6 +65,7 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Imputed",
     "Mixture",
     "Poisson",
+    "Product",
     "Sample",
     "Selection",
     "SphericalGaussian",

@@ -23,6 +23,8 @@ SIGNATURES = {
     "FullGaussian": ["means", "precision_cholesky"],
     "Poisson": ["rates"],
     "Bernoulli": ["probabilities"],
+    "Product": ["parts"],
+    "Product.log_prob": ["x"],
     "Poisson.log_prob": ["x"],
     "Bernoulli.log_prob": ["x"],
     "TiedGaussian.from_covariance": ["means", "covariance"],

@@ -9,6 +9,7 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, is_on_host, to_host
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
 
@@ -20,7 +21,7 @@ def is_builtin(family: Any) -> bool:
     """Whether a family, its class or components, is one of the package's own."""
     if isinstance(family, type):
         return issubclass(family, contract.Family)
-    return isinstance(family, contract.Family)
+    return isinstance(family, contract.Family) and family._is_builtin
 
 
 def is_best_on_host(space: Space, arrays: tuple[Array, ...]) -> bool:
@@ -34,9 +35,9 @@ def cast_components(space: Space, components: Any) -> Any:
     """Components of the package as arrays of a space; a user's as they are."""
     if not is_builtin(components):
         return components
-    fields = components._asdict().items()
-    return type(components)(
-        *(space.parameter(name, np.ascontiguousarray(to_host(array))) for name, array in fields)
+    return map_arrays(
+        lambda array: space.parameter("components", np.ascontiguousarray(to_host(array))),
+        components,
     )
 
 

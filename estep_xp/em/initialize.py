@@ -24,9 +24,8 @@ from estep_xp.em.arguments import (
     give_arrays,
     raise_for_bad_rows,
     raise_too_wide,
-    with_support,
 )
-from estep_xp.em.casts import cast_components, cast_mixture
+from estep_xp.em.casts import cast_components, cast_mixture, is_builtin
 from estep_xp.em.starts.brief import start_briefly
 from estep_xp.em.starts.compiled import SpreadStart
 from estep_xp.em.starts.holes import complete_rows
@@ -151,7 +150,7 @@ def initialize(
         if isinstance(family, type) and issubclass(family, contract.Family):
             values = mixture.components[-1]
     if is_concrete(values) and not np.isfinite(to_host(values)).all():
-        raise_for_bad_rows(space, class_of(family), column_names(x), *rows)
+        raise_for_bad_rows(space, family, column_names(x), *rows)
     return mixture
 
 
@@ -188,8 +187,9 @@ def _start_anywhere(
     if method == "random":
         x, shares = _random_shares(space, rows, k, random)
     else:
+        supports = contract.with_support(family)
         draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
-        start = SpreadStart(class_of(family), space, options, method or "k-means")
+        start = SpreadStart(class_of(family), space, options, method or "k-means", supports)
         found = driver.compute(start, space, whole, draws)
         if isinstance(found, Mixture):
             components: Any = found.components
@@ -214,7 +214,7 @@ def _check_values(
 ) -> None:
     """Raise for the first row that no family takes, unless its weight is 0."""
     x, weight = rows if len(rows) == 2 else (rows[0], None)
-    supports = with_support(family)._supports
+    supports = contract.with_support(family)._supports
     small = math.prod(x.shape) <= MANY_NUMBERS
     xp, array = (np, to_host(x)) if small else (space.xp, x)
     mass = None if weight is None else to_host(weight)
@@ -255,7 +255,7 @@ def _start_on_host(
         return _start_gaussians(space, sampled, k, family, method, random)
     options = options if options.workers else options._replace(workers=1)
     inner, inside = space, taken
-    if issubclass(own, contract.Family):
+    if is_builtin(family):
         inner, inside = space_of({"x": host}), host
     shares: Any
     if method == "random":

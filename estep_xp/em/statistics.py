@@ -10,6 +10,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT
 from estep_xp.arrays.namespace import Space, is_concrete, is_within_reach, space_of, to_host
+from estep_xp.arrays.nested import map_arrays, named_arrays
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized
 from estep_xp.arrays.validation import check_array, shape_text
@@ -225,7 +226,7 @@ def merge(a: Statistics[ComponentsT], b: Statistics[ComponentsT]) -> Statistics[
         added(a.log_likelihood, b.log_likelihood),
         added(a.n_rows, b.n_rows),
         added(a.counts, b.counts),
-        type(a.moments)(*map(added, a.moments, b.moments)),
+        map_arrays(added, a.moments, b.moments),
     )
 
 
@@ -261,8 +262,7 @@ def arrays_of(name: str, statistics: Statistics) -> dict[str, Array]:
         ("mixture.components", mixture.components),
         ("moments", statistics.moments),
     ):
-        fields: Any = record
-        named |= {f"{name}.{prefix}.{field}": getattr(fields, field) for field in fields._fields}
+        named |= named_arrays(record, f"{name}.{prefix}")
     for field in ("log_likelihood", "n_rows", "counts"):
         named[f"{name}.{field}"] = getattr(statistics, field)
     return named

@@ -9,12 +9,14 @@ from estep_xp.families.gaussian import (
     UnivariateGaussian,
 )
 from estep_xp.families.poisson import Poisson
+from estep_xp.families.product import Product
 
 __all__ = [
     "Bernoulli",
     "DiagonalGaussian",
     "FullGaussian",
     "Poisson",
+    "Product",
     "SphericalGaussian",
     "TiedGaussian",
     "UnivariateGaussian",

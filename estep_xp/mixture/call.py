@@ -165,7 +165,8 @@ def raise_for_bad_rows(call: Call, results: Array) -> Suspects | None:
         if call.wrapper is not None:
             found = rows_as_given(found, family, call.wrapper)
         found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
-        found.check(call.name, family._supports(found.rows), family._support, call.columns)
+        support = family._static_support()
+        found.check(call.name, support._supports(found.rows), support._support, call.columns)
         invalid = found.indices[~(found.results == -math.inf)]
         if len(invalid):
             _raise_for_bad_density(call, int(invalid[0]))
