@@ -14,7 +14,7 @@ PACKAGE = Path(estep_xp.__file__).parent
 # From the ground up; what stands on one line may not import each other's modules, but for the page
 # and the command line, which share what reads and writes.
 LAYERS = ("arrays", "execution", "families", "structures", "verbs", "em", "files", "faces")
-FACES = ("", "__main__", "cli", "calculator", "jax")
+FACES = ("", "__main__", "cli", "calculator", "jax", "sklearn")
 STRUCTURES = ("mixture", "chain")  # which do not know each other
 
 
@@ -111,6 +111,7 @@ def test_imports_make_no_circle():
         "torch": (),
         "array_api_compat": ("arrays.namespace", "arrays.kinds"),
         "jaxtyping": ("arrays.shapes",),
+        "sklearn": ("sklearn",),
         "threadpoolctl": ("execution.numpy.blas",),
         "rich": ("em.progress", "cli"),
         "typer": ("cli",),
