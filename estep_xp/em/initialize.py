@@ -125,7 +125,10 @@ def initialize(
     random = generator_of(seed)
     options = execution.check_options(block_size, workers)
     space, family, rows = _prepare_rows(x, sample_weight, family)
-    errors = check_incomplete(space, with_support(family), rows[0], noise, missing=missing)
+    known = (
+        contract.with_support(family) if isinstance(family, type) else contract.family_of(family)
+    )
+    errors = check_incomplete(space, known, rows[0], noise, missing=missing)
     rows = execution.driver_for(space).sample_rows((*rows, *errors), _SAMPLE, random)
     rows, errors = rows[: len(rows) - len(errors)], rows[len(rows) - len(errors) :]
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))

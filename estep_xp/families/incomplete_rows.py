@@ -40,18 +40,19 @@ def combine(
 
 
 def check_incomplete(
-    space: Space, family: type[contract.Family], x: Array, noise: Any, *, missing: bool
+    space: Space, family: Any, x: Array, noise: Any, *, missing: bool
 ) -> tuple[Array, ...]:
-    """Raise unless a family takes such rows; return their errors, if there are some."""
+    """Raise unless a family, class or components, takes such rows; return their errors, if any."""
+    name = getattr(family, "__name__", type(family).__name__)
     if missing and not family._takes_missing:
         raise TypeError(
             "missing=True needs a family of which features can be integrated out, such as "
-            f"FullGaussian, not {family.__name__}; fill or drop the rows with NaN"
+            f"FullGaussian, not {name}; fill or drop the rows with NaN"
         )
     if noise is None:
         return ()
     if not family._takes_noise:
-        raise TypeError(f"noise is for Gaussian families, not {family.__name__}; leave it out")
+        raise TypeError(f"noise is for Gaussian families, not {name}; leave it out")
     return (_check_noise(space, noise, x, missing=missing),)
 
 
