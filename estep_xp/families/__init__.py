@@ -11,6 +11,7 @@ from estep_xp.families.gaussian import (
     UnivariateGaussian,
 )
 from estep_xp.families.poisson import Poisson
+from estep_xp.families.product import Product
 from estep_xp.families.von_mises import VonMises
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FullGaussian",
     "Gamma",
     "Poisson",
+    "Product",
     "SphericalGaussian",
     "TiedGaussian",
     "UnivariateGaussian",

@@ -94,6 +94,12 @@ class Exponential(PositiveFeatures, _Rates):
         negative = (x - x) / xp.where(x >= 0, xp.ones_like(x), 0.0)
         return xp.log(rates) - rates * x + negative
 
+    def _means_of_features(self) -> Array:
+        return 1.0 / self.rates
+
+    def _variances_of_features(self) -> Array:
+        return 1.0 / self.rates / self.rates
+
     def _statistics_of_rows(
         self, xp: Namespace, x: Array, responsibilities: Array
     ) -> ExponentialStatistics:

@@ -8,6 +8,7 @@ from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.special import (
     log1p_minus,
     log_gamma_scaled,
+    log_minus_digamma,
     solve_log_minus_digamma,
 )
 from estep_xp.families.log_prob import log_prob
@@ -16,12 +17,14 @@ from estep_xp.families.positive_features import (
     expand_like,
     sum_by_component,
 )
+from estep_xp.families.row_family import rows_first, to_layout
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.random import Random
     from estep_xp.arrays.shapes import FloatKd, FloatNK, RealKd, RowsLike
+    from estep_xp.families.family import ObservedRows
 
 _FEWEST = 1e-3  # of a start, the least standard deviation over the mean
 
@@ -128,9 +131,32 @@ class Gamma(PositiveFeatures, _ShapesRates):
         )
         return (shapes * log_v - excess) - log_x - log_gamma_scaled(xp, shapes)
 
+    def _means_of_features(self) -> Array:
+        return self.shapes / self.rates
+
+    def _variances_of_features(self) -> Array:
+        return self.shapes / self.rates / self.rates
+
     def _statistics_of_rows(
         self, xp: Namespace, x: Array, responsibilities: Array
     ) -> GammaStatistics:
+        terms = self._terms_of_features(xp, x)
+        return GammaStatistics(*(sum_by_component(xp, responsibilities, term) for term in terms))
+
+    def _moments_incomplete(
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        del prepared
+        xp = ops.xp
+        x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
+        shares, seen = to_layout(ops, responsibilities), seen[:, None, ...]
+        # What is expected of a feature that was not observed.
+        expected = (0.0, -log_minus_digamma(xp, self.shapes)[None, ...])
+        terms = zip(self._terms_of_features(xp, x), expected, strict=True)
+        return tuple(sum_by_component(xp, shares, xp.where(seen, a, b)) for a, b in terms)
+
+    def _terms_of_features(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
+        """What features add to the sums, before it is multiplied by responsibilities."""
         means = (self.shapes / self.rates)[None, ...]
         x = x[:, None, ...]
         deviations = x - means
@@ -140,10 +166,7 @@ class Gamma(PositiveFeatures, _ShapesRates):
         near = share > -0.5
         inside = log1p_minus(xp, xp.where(near, share, 0.0))
         logs = xp.where(near, inside, xp.log(x) - xp.log(means) - share)
-        return GammaStatistics(
-            sum_by_component(xp, responsibilities, deviations),
-            sum_by_component(xp, responsibilities, logs),
-        )
+        return deviations, logs
 
     def _moments(self, *sums: Array) -> GammaStatistics:
         return GammaStatistics(*sums)

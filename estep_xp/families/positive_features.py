@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import abc
 from typing import TYPE_CHECKING, Any, Self
 
 from estep_xp.arrays.record_repr import parameters
-from estep_xp.arrays.summation import sum_pairwise
 from estep_xp.arrays.validation import check_not_empty, check_positive, check_shape, shape_text
-from estep_xp.families.row_family import RowFamily
+from estep_xp.families.independent_features import IndependentFeatures
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Namespace
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.namespace import Space
 
 
-class PositiveFeatures(RowFamily):
+class PositiveFeatures(IndependentFeatures):
     """Independent features with positive parameters: (k,) for rows (n,), (k, d) for (n, d)."""
 
     __slots__ = ()
@@ -26,16 +24,6 @@ class PositiveFeatures(RowFamily):
     _is_unconstrainable = True
     _is_recenterable = True
     _has_marginals = True
-
-    @abc.abstractmethod
-    def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
-        """Log-densities (n, k, d) of features, or (n, k) of rows (n,)."""
-
-    def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
-        terms = self._log_prob_of_features(xp, x)
-        if terms.ndim == 2:
-            return terms
-        return sum_pairwise(lambda terms, axis: xp.sum(terms, axis=axis), terms, 2)
 
     @property
     def _first(self) -> AnyArray:

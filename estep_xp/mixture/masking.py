@@ -43,7 +43,7 @@ class WeightedKernel(MixtureKernel):
         placeholder: Any = _PLACEHOLDER
         if prepared.family._has_full_support:
             # Every finite row can be evaluated, and then has a derivative by its weight.
-            replaced = zero & _find_unusable(ops, x)
+            replaced = zero & _find_unusable(ops, prepared.family._without_holes(ops, x))
         else:
             placeholder = valid_row(ops, x, zero, prepared.family._placeholder(ops))
         x = ops.xp.where(expand_flags(ops, replaced, x.ndim), placeholder, x)
