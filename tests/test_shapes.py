@@ -38,7 +38,8 @@ def test_shapes_of_em(backend, record):
     checked(ex.recenter)(statistics, checked(ex.m_step)(statistics))
     result = checked(ex.fit)(x, mixture, max_iter=2, tol=1e3)
     checked(type(result).aic)(result, x)
-    checked(ex.initialize)(x, 2, record.family, seed=0)
+    if not record.needs_template:
+        checked(ex.initialize)(x, 2, record.family, seed=0)
 
 
 @parametrize(FULL, TIED, POISSON)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Real
 RealK: TypeAlias = Real[Any, "k"]
 RealKd: TypeAlias = Real[Any, "k *d"]
 RealKD: TypeAlias = Real[Any, "k d"]
+RealKM: TypeAlias = Real[Any, "k m"]  # m kinds
 RealVariances: TypeAlias = RealKd | RealK  # of each feature, or one for all of them
 RealFactors: TypeAlias = Real[Any, "k d d"] | Real[Any, "d d"]  # of each component, or one for all
 RealTransitions: TypeAlias = Real[Any, "k k"] | Real[Any, "n k k"]  # for all rows, or for each
@@ -43,6 +44,7 @@ FloatNK: TypeAlias = Float[Any, "n k"]
 FloatNd: TypeAlias = Float[Any, "n *d"]
 FloatRowCovariances: TypeAlias = Float[Any, "n"] | Float[Any, "n d d"]
 FloatKd: TypeAlias = Float[Any, "k *d"]
+FloatKM: TypeAlias = Float[Any, "k m"]
 FloatKD: TypeAlias = Float[Any, "k d"]
 FloatKDD: TypeAlias = Float[Any, "k d d"]
 FloatDD: TypeAlias = Float[Any, "d d"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.records import bernoulli, exponential, gamma, gaussians, poisson, von_mises
+from tests.records import bernoulli, categorical, exponential, gamma, gaussians, poisson, von_mises
 from tests.records.record import (
     Params,
     Problem,
@@ -23,6 +23,7 @@ GAUSSIANS = gaussians.RECORDS
 OTHERS = (
     *poisson.RECORDS,
     bernoulli.RECORD,
+    categorical.RECORD,
     *exponential.RECORDS,
     *gamma.RECORDS,
     von_mises.RECORD,
