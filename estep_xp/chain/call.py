@@ -57,7 +57,7 @@ class Call(NamedTuple):
         space = self.space
 
         def brought(array: Any) -> Any:
-            if array is None or not isinstance(array, np.ndarray) or space.library == "numpy":
+            if not isinstance(array, np.ndarray):
                 return array
             return space.xp.asarray(array, device=space.device)
 

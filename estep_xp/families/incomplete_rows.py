@@ -120,7 +120,7 @@ def _check_variances(space: Space, noise: Array, *, allow_nan: bool) -> Array:
     if noise.ndim < 3:
         return check_values(space, "noise", noise, test, "noise must be non-negative and finite")
     xp = space.xp
-    if space.library == "dask" or not is_tracer(noise):
+    if not is_tracer(noise):
         return noise
     symmetric = xp.all(noise == xp.matrix_transpose(noise), axis=(1, 2))
     good = symmetric & xp.all(xp.linalg.diagonal(noise) >= 0, axis=1)
