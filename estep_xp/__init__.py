@@ -14,7 +14,8 @@ Records
     Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, Product (columns of several kinds), and classes of your own
+    Bernoulli, Exponential, Gamma, VonMises, Product (columns of several kinds), and classes of your
+    own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -34,12 +35,15 @@ from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     Bernoulli,
     DiagonalGaussian,
+    Exponential,
     FullGaussian,
+    Gamma,
     Poisson,
     Product,
     SphericalGaussian,
     TiedGaussian,
     UnivariateGaussian,
+    VonMises,
 )
 from estep_xp.files.save import feature_names, load, save
 from estep_xp.mixture.density import predict
@@ -60,7 +64,9 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "DiagonalGaussian",
     "EMResult",
     "EStep",
+    "Exponential",
     "FullGaussian",
+    "Gamma",
     "HMM",
     "Imputed",
     "Mixture",
@@ -72,6 +78,7 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Statistics",
     "TiedGaussian",
     "UnivariateGaussian",
+    "VonMises",
     "aic",
     "bic",
     "chain_posterior",

@@ -124,3 +124,19 @@ def test_derivatives_of_ratios(backend):
         expected = mp.digamma(exact + extra) - mp.digamma(exact) - extra / exact
         error = abs(mp.mpf(slope) - expected)
         assert error <= 1e-13 * max(abs(expected), extra / exact**2), (x, a, slope)
+
+
+@every_library
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_inverse_of_log_minus_digamma(backend, dtype):
+    """Shapes of gamma distributions, up to those of rows that are nearly equal."""
+    x = 10.0 ** np.linspace(-15, 11, 53)
+    with mp.workdps(80):
+        gaps = [float(mp.log(mp.mpf(one)) - mp.digamma(mp.mpf(one))) for one in x]
+    result = backend.call(inverse, backend.data(gaps, dtype))
+    backend.assert_like(result, dtype)
+    np.testing.assert_allclose(backend.to_numpy(result), x, rtol=4 * np.finfo(dtype).eps)
+
+
+def inverse(gap):
+    return special.solve_log_minus_digamma(namespace_of(gap), gap)

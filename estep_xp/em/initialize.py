@@ -253,7 +253,8 @@ def _start_on_host(
     own = class_of(family)
     has_covariances = isinstance(family, type) and contract.starts_from_centres(family)
     jointly = has_covariances and not own._has_own_units
-    sampled = standardize_rows(host, mass, jointly=jointly)
+    points = own._as_points(host) if issubclass(own, contract.Family) else host
+    sampled = standardize_rows(points, mass, jointly=jointly)
     if has_covariances:
         return _start_gaussians(space, sampled, k, family, method, random)
     options = options if options.workers else options._replace(workers=1)

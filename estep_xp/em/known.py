@@ -104,7 +104,8 @@ class _KnownStatistics:
             shares = xp.where(mass == 0, 0.0 * good, shares * good)
         total = xp.sum(shares, axis=ops.axis)
         zero = total == 0
-        x = xp.where(expand_flags(ops, zero, x.ndim), valid_row(ops, x, zero), x)
+        placeholder = valid_row(ops, x, zero, family._placeholder(ops))
+        x = xp.where(expand_flags(ops, zero, x.ndim), placeholder, x)
         table = x if ops.axis == 1 else xp.moveaxis(x, -1, 0)
         inside = self.family._supports(table)
         bad = ~(xp.isfinite(x) & (inside if ops.axis == 1 else xp.moveaxis(inside, 0, -1)))

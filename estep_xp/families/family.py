@@ -253,6 +253,11 @@ class Family(abc.ABC):
     # --- starts, floors and free parameters ------------------------------------------------------
 
     @classmethod
+    def _as_points(cls, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Rows as points whose distances say how much rows differ, for starts by k-means."""
+        return x
+
+    @classmethod
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Any:
         """Return components that EM may start from, given rows and responsibilities (n, k).
 

@@ -7,6 +7,7 @@ import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.nested import is_nested
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.summation import add_pairwise
@@ -193,6 +194,16 @@ class Product(Family, _Parts):
                 arrays = contract.arrays_of(part).items()
                 named |= {f"parts[{i}].{name.removeprefix('components.')}": a for name, a in arrays}
         return named
+
+    def _placeholder(self, ops: BlockOps) -> Array:
+        xp = ops.xp
+        zero = 0.0 * xp.reshape(next(iter(self._parameters().values())), (-1,))[:1]
+        pieces = []
+        for family, columns in self._each():
+            found = family._placeholder(ops)
+            flat = xp.reshape(found, (-1,)) if hasattr(found, "shape") else zero + found
+            pieces.append(xp.broadcast_to(flat, (columns.width,)))
+        return expand_components(xp.concat(pieces), ops.axis)
 
     # --- a block of rows -------------------------------------------------------------------------
 
