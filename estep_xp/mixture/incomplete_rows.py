@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,13 +11,14 @@ from estep_xp.arrays.namespace import is_concrete, is_on_host, is_tracer, to_hos
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.validation import Suspects, check_shape, check_values, shape_text
 from estep_xp.families import contract
-from estep_xp.families.incomplete import Incomplete, wrapper_for
+from estep_xp.families.incomplete import Incomplete, Missing, wrapper_for
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, Components
+    from estep_xp.arrays.array_types import AnyArray, Array, Components
     from estep_xp.arrays.namespace import Space
 
 _BLOCK = 1 << 16  # rows that are looked at in one go
+_SORTED = 2000  # rows of which an order is not worth its time
 _LEAST_EIGENVALUE = 1e-6  # of a correlation matrix of errors that rounding may have made negative
 
 
@@ -53,6 +54,37 @@ def check_incomplete(
     if not family._takes_noise:
         raise TypeError(f"noise is for Gaussian families, not {family.__name__}; leave it out")
     return (_check_noise(space, noise, x, missing=missing),)
+
+
+class SortedRows(NamedTuple):
+    """NumPy rows in an order of their own."""
+
+    rows: tuple[AnyArray, ...]
+    order: AnyArray  # (n,)
+
+    def restore_order(self, results: tuple[AnyArray, ...]) -> tuple[AnyArray, ...]:
+        """Results (n, ...) of these rows in the order in which the rows were given."""
+        restored = tuple(map(np.empty_like, results))
+        for result, one in zip(restored, results, strict=True):
+            result[self.order] = one
+        return restored
+
+
+def sort_rows(
+    space: Space,
+    components: Components,
+    rows: tuple[Array, ...],
+    wrapper: type[Incomplete] | None,
+) -> SortedRows | None:
+    """Rows with holes in the order that the family wishes, where they make several blocks."""
+    x: AnyArray = rows[0]
+    if wrapper is not Missing or space.library != "numpy" or not len(x) > _SORTED:
+        return None
+    order = None if isinstance(x, np.memmap) else contract.family_of(components)._row_order(x)
+    if order is None:
+        return None
+    arrays: tuple[AnyArray, ...] = rows
+    return SortedRows(tuple(array[order] for array in arrays), order)
 
 
 def rows_as_given(found: Suspects, family: contract.Family, wrapper: type[Incomplete]) -> Suspects:
