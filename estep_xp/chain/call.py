@@ -21,7 +21,7 @@ from estep_xp.chain.sequences import Sequences, find_sequences
 from estep_xp.chain.smoother import least_reliable
 from estep_xp.families import contract
 from estep_xp.families.incomplete import Incomplete
-from estep_xp.families.incomplete_rows import combine, rows_as_given
+from estep_xp.families.incomplete_rows import combine, raise_for_bad_values
 
 
 class Call(NamedTuple):
@@ -139,11 +139,7 @@ def evaluate_emissions(
         found = found._replace(
             indices=found.indices[counted], rows=found.rows[counted], results=found.results[counted]
         )
-        family = call.family
-        if call.wrapper is not None:
-            found = rows_as_given(found, family, call.wrapper)
-        found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
-        found.check(call.name, family._supports(found.rows), family._support, call.columns)
+        raise_for_bad_values(found, call.name, call.family, call.wrapper, call.columns)
         found._replace(rows=found.results).check(
             "components.log_prob(x)",
             found.results == -math.inf,

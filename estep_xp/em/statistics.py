@@ -155,7 +155,7 @@ def accumulate_in_two_parts(
     flags = (call.zeros, space.lazy, call.masks)
     kernel = ExpectedStatistics(call.k, *flags, pads=call.pads)
     log_likelihood, left, n_rows, counts, *sums = execution.driver_for(call.space).sum_rows(
-        kernel, space, call.rows, call.seen_mixture, options
+        kernel, space, call.seen_rows, call.seen_mixture, options
     )
     moments = contract.estimable(mixture.components)._moments(*sums)
     return Statistics(mixture, log_likelihood, n_rows, counts, moments), left

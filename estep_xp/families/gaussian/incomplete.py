@@ -17,6 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.block import expand_components, loop_components
+from estep_xp.families.gaussian.patterns import (
+    LEAST_ROWS,
+    PatternForm,
+    evaluate_patterns,
+    moments_of_patterns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +64,15 @@ def prepare_dependent(
     return DependentForm(means, factors, linalg.covariances_of(xp, factors), constants)
 
 
+def evaluate_dependent(
+    ops: BlockOps, form: DependentForm, rows: ObservedRows
+) -> tuple[Array, PatternForm | None]:
+    """Log-joints of a block, in its layout, and what they were computed from if by patterns."""
+    if not (ops.values_visible and rows.noise is None and rows.x.shape[1] >= LEAST_ROWS):
+        return log_joint_dependent(ops, form, rows), None
+    return evaluate_patterns(ops, form, rows)
+
+
 def log_joint_dependent(ops: BlockOps, form: DependentForm, rows: ObservedRows) -> Array:
     """Log-joints of a block, in its layout."""
     x, seen, noise = rows_first(ops, rows)
@@ -71,9 +86,21 @@ def log_joint_dependent(ops: BlockOps, form: DependentForm, rows: ObservedRows) 
 
 
 def moments_dependent(
-    ops: BlockOps, form: DependentForm, rows: ObservedRows, responsibilities: Array
+    ops: BlockOps,
+    form: DependentForm,
+    rows: ObservedRows,
+    kept: PatternForm | None,
+    responsibilities: Array,
 ) -> tuple[Array, Array]:
     """Expected first (k, d) and second moments (k, d, d) of v − μ."""
+    if kept is None:
+        return _moments_by_rows(ops, form, rows, responsibilities)
+    return moments_of_patterns(ops, form, kept, rows, responsibilities)
+
+
+def _moments_by_rows(
+    ops: BlockOps, form: DependentForm, rows: ObservedRows, responsibilities: Array
+) -> tuple[Array, Array]:
     xp = ops.xp
     x, seen, noise = rows_first(ops, rows)
     shares = responsibilities if ops.axis == 0 else xp.permute_dims(responsibilities, (1, 0))
