@@ -11,7 +11,8 @@ What to do with a mixture
 Files
     save, load, feature_names
 Records
-    Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, Sample, Selection, Imputed
+    Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, ChainStatistics, Sample, Selection,
+    Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
     Bernoulli, Exponential, Gamma, VonMises, Product (columns of several kinds), and classes of your
@@ -23,6 +24,7 @@ Families of components
 from estep_xp.chain.estep import ChainEStep, chain_posterior
 from estep_xp.chain.hmm import HMM
 from estep_xp.em.adjust import recenter, scale
+from estep_xp.em.chain_statistics import ChainStatistics
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.estimate import estimate
 from estep_xp.em.fit import fit
@@ -59,6 +61,7 @@ __version__ = "0.1.0"
 __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Bernoulli",
     "ChainEStep",
+    "ChainStatistics",
     "CollapseWarning",
     "ConvergenceWarning",
     "DiagonalGaussian",
