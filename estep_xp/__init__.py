@@ -8,10 +8,13 @@ Statistics of rows
     expected_statistics, merge, m_step, recenter, scale
 What to do with a mixture
     sample, marginal, condition, impute, n_parameters, aic, bic, icl
+Chains
+    filtered, decode, forecast
 Files
     save, load, feature_names
 Records
-    Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, ChainStatistics, Sample, Selection,
+    Mixture, HMM, EStep, ChainEStep, Filtered, Decoded, EMResult, Statistics, ChainStatistics,
+    Sample, Selection,
     Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
@@ -21,7 +24,10 @@ Families of components
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
 
+from estep_xp.chain.decode import Decoded, decode
 from estep_xp.chain.estep import ChainEStep, chain_posterior
+from estep_xp.chain.filtered import Filtered, filtered
+from estep_xp.chain.forecast import forecast
 from estep_xp.chain.hmm import HMM
 from estep_xp.em.adjust import recenter, scale
 from estep_xp.em.chain_statistics import ChainStatistics
@@ -64,10 +70,12 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "ChainStatistics",
     "CollapseWarning",
     "ConvergenceWarning",
+    "Decoded",
     "DiagonalGaussian",
     "EMResult",
     "EStep",
     "Exponential",
+    "Filtered",
     "FullGaussian",
     "Gamma",
     "HMM",
@@ -86,11 +94,14 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "bic",
     "chain_posterior",
     "condition",
+    "decode",
     "e_step",
     "estimate",
     "expected_statistics",
     "feature_names",
+    "filtered",
     "fit",
+    "forecast",
     "icl",
     "impute",
     "initialize",

@@ -51,6 +51,17 @@ def test_shapes_of_samples_and_properties(backend, record):
         checked(ex.marginal)(mixture, [1, 0])
 
 
+@parametrize(FULL, POISSON)
+def test_shapes_of_what_chains_say(backend, record):
+    x, (weights, components) = given(backend, record)
+    hmm = ex.HMM(weights, backend.asarray(np.ones((3, 3))), components)
+    lengths = np.asarray([7, 4])
+    checked(ex.decode)(x, hmm, lengths=lengths)
+    last = checked(ex.filtered)(x, hmm, lengths=lengths).last
+    checked(ex.filtered)(x, hmm, lengths=lengths, start=last)
+    checked(ex.forecast)(hmm, last, 5)
+
+
 @pytest.mark.backends("jax")
 @parametrize(FULL)
 def test_shapes_of_what_jax_traces(backend, record):

@@ -31,6 +31,8 @@ LikeF: TypeAlias = Real[Any, "f"] | Sequence[Any]  # some of the features
 LikeNoise: TypeAlias = RowsLike | Real[Any, "n d d"]  # variances or covariances of errors
 LikeDD: TypeAlias = Real[Any, "d d"] | Sequence[Any]
 LikeTransitions: TypeAlias = RealTransitions | Sequence[Any]
+LikeSK: TypeAlias = Real[Any, "s k"] | Sequence[Any]
+LikeStatesK: TypeAlias = Real[Any, "*states k"] | Sequence[Any]
 LikeS: TypeAlias = Real[Any, "s"] | Sequence[Any]  # of each sequence
 
 # Results.
@@ -38,6 +40,8 @@ FloatScalar: TypeAlias = Float[Any, ""]
 FloatN: TypeAlias = Float[Any, "n"]
 FloatK: TypeAlias = Float[Any, "k"]
 FloatKK: TypeAlias = Float[Any, "k k"]
+FloatSK: TypeAlias = Float[Any, "s k"]
+FloatStepsK: TypeAlias = Float[Any, "steps *states k"]
 FloatS: TypeAlias = Float[Any, "s"]
 FloatNK: TypeAlias = Float[Any, "n k"]
 FloatNd: TypeAlias = Float[Any, "n *d"]

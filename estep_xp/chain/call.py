@@ -136,7 +136,11 @@ def is_positive(space: Space, transitions: Array, sequences: Sequences) -> bool 
 
 
 def evaluate_emissions(
-    call: Call, block_size: int | None = None, workers: int | None = None
+    call: Call,
+    block_size: int | None = None,
+    workers: int | None = None,
+    *,
+    by_row: bool = False,
 ) -> Array:
     """Log-densities (n, k) of all rows; raises for bad rows where values exist."""
     space, components = call.space, call.mixture.components
@@ -146,7 +150,7 @@ def evaluate_emissions(
     options = execution.check_options(block_size, workers)
     if options.workers is None and not call.family._is_builtin:
         options = options._replace(workers=1)  # code by others may not expect several threads
-    kernel = Emissions(call.k, space.lazy)
+    kernel = Emissions(call.k, space.lazy, by_row)
     parameters = (call.seen_components, 0.0 * call.mixture.initial)
     driver = execution.driver_for(space)
     values, largest = driver.map_rows(kernel, space, (call.rows[0],), parameters, options)
