@@ -14,8 +14,7 @@ Files
     save, load, feature_names
 Records
     Mixture, HMM, EStep, ChainEStep, Filtered, Decoded, EMResult, Statistics, ChainStatistics,
-    Sample, Selection,
-    Imputed
+    Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
     Bernoulli, Exponential, Gamma, VonMises, Product (columns of several kinds), and classes of your

@@ -115,7 +115,7 @@ def _without_masked(space: Space, x: Array, weights: Array, sequences: Sequences
         if not masked.any() or masked.all():
             return x
         first: Any = int(np.argmin(masked))
-        masked = masked if space.library == "numpy" else xp.asarray(masked, device=space.device)
+        masked = xp.asarray(masked, device=space.device)
     else:
         masked = xp.take(weights, xp.asarray(index), axis=0) == 0
         first = xp.argmin(xp.astype(masked, xp.int32))

@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.namespace import to_host
-from estep_xp.em.statistics import prepare_em_call
+from estep_xp.mixture.call import prepare_call
 from estep_xp.sklearn.attributes import set_attributes
 from estep_xp.sklearn.checks import (
     check_initial_parameters,
@@ -313,7 +313,7 @@ class GaussianMixture(FittedMixture):
             reporter.begin(i)
             mixture = self.mixture_ if is_warm else start.mixture(rows, weight)
             trial = run_em(
-                prepare_em_call(rows, mixture, weight),
+                prepare_call(rows, mixture, sample_weight=weight),
                 tol=self.tol,
                 max_iter=self.max_iter,
                 floor=self.reg_covar,

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from estep_xp.arrays.namespace import namespace_of, to_host
 from estep_xp.arrays.validation import check_number
 from estep_xp.em.adjust import recenter, scale
-from estep_xp.em.statistics import Statistics, merge, prepare_em_call
-from estep_xp.mixture.call import pad_call
+from estep_xp.em.statistics import Statistics, merge
+from estep_xp.mixture.call import pad_call, prepare_call
 from estep_xp.mixture.mixture import Mixture
 from estep_xp.sklearn.em import e_step, maximize
 
@@ -64,7 +64,7 @@ def step(
     Cappé and Moulines (2009), eq. 13. S may have been taken under any mixture; of the first batch
     all is taken. Without a `share` it decreases.
     """
-    call = prepare_em_call(x, mixture, sample_weight)
+    call = prepare_call(x, mixture, sample_weight=sample_weight)
     batch, _ = e_step(call, pad_call(call), call.mixture)
     old, n_rows = before.statistics, _n_rows(batch)
     if old is None:
