@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.block import expand_components, loop_components
+from estep_xp.families.gaussian.dependent_form import DependentForm, prepare_dependent
 from estep_xp.families.gaussian.patterns import (
     LEAST_ROWS,
     PatternForm,
@@ -34,34 +35,12 @@ if TYPE_CHECKING:
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
-class DependentForm(NamedTuple):
-    """Components whose features depend on each other, made ready for incomplete rows."""
-
-    means: Array  # (k, d)
-    factors: Array  # (k, d, d): precision Cholesky factors
-    covariances: Array  # (k, d, d)
-    constants: Array  # (k,): log w + log |P|
-
-
 class Conditional(NamedTuple):
     """What one component knows of incomplete rows."""
 
     log_density: Array  # (n,), but for log |P|
     residuals: Array  # (n, d): the mean of v − μ given x
     covariances: Array  # (n, d, d): that of v given x
-
-
-def prepare_dependent(
-    ops: BlockOps, means: Array, factors: Array, log_weights: Array | None
-) -> DependentForm:
-    """Prepare components with precision Cholesky factors (k, d, d), or (d, d) of all."""
-    xp = ops.xp
-    k, d = means.shape
-    factors = xp.broadcast_to(xp.triu(factors), (k, d, d))
-    constants = ops.sum(xp.log(xp.linalg.diagonal(factors)), 1)
-    if log_weights is not None:
-        constants = constants + log_weights
-    return DependentForm(means, factors, linalg.covariances_of(xp, factors), constants)
 
 
 def evaluate_dependent(
