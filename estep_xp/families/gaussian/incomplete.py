@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from estep_xp.arrays import linalg
 from estep_xp.arrays.block import expand_components, loop_components
 from estep_xp.families.gaussian.dependent_form import DependentForm, prepare_dependent
+from estep_xp.families.gaussian.noisy_rows import Chunks, evaluate_noisy, moments_noisy
 from estep_xp.families.gaussian.patterns import (
     LEAST_ROWS,
     PatternForm,
@@ -45,11 +46,18 @@ class Conditional(NamedTuple):
 
 def evaluate_dependent(
     ops: BlockOps, form: DependentForm, rows: ObservedRows
-) -> tuple[Array, PatternForm | None]:
-    """Log-joints of a block, in its layout, and what they were computed from if by patterns."""
-    if not (ops.values_visible and rows.noise is None and rows.x.shape[1] >= LEAST_ROWS):
+) -> tuple[Array, PatternForm | Chunks | None]:
+    """Log-joints of a block, in its layout, and what is kept for moments."""
+    if not _are_many(ops, rows):
         return log_joint_dependent(ops, form, rows), None
+    if rows.noise is not None:
+        return evaluate_noisy(ops, form, rows)
     return evaluate_patterns(ops, form, rows)
+
+
+def _are_many(ops: BlockOps, rows: ObservedRows) -> bool:
+    """Whether there are rows enough to work on all of them at once."""
+    return ops.values_visible and rows.x.shape[1] >= LEAST_ROWS
 
 
 def log_joint_dependent(ops: BlockOps, form: DependentForm, rows: ObservedRows) -> Array:
@@ -68,10 +76,12 @@ def moments_dependent(
     ops: BlockOps,
     form: DependentForm,
     rows: ObservedRows,
-    kept: PatternForm | None,
+    kept: PatternForm | Chunks | None,
     responsibilities: Array,
 ) -> tuple[Array, Array]:
     """Expected first (k, d) and second moments (k, d, d) of v − μ."""
+    if isinstance(kept, list):
+        return moments_noisy(ops, form, kept, responsibilities)
     if kept is None:
         return _moments_by_rows(ops, form, rows, responsibilities)
     return moments_of_patterns(ops, form, kept, rows, responsibilities)
