@@ -13,12 +13,11 @@ from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_indefinite
 from estep_xp.families.gaussian.base import Gaussian
+from estep_xp.families.gaussian.dependent_form import DependentForm, prepare_dependent
 from estep_xp.families.gaussian.incomplete import (
-    DependentForm,
     conditional_dependent,
     evaluate_dependent,
     moments_dependent,
-    prepare_dependent,
 )
 from estep_xp.families.gaussian.moments import by_feature, least_pivot, products
 from estep_xp.families.gaussian.parameters import check_factors, check_means, refuse_subnormal

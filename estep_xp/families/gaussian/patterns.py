@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray
     from estep_xp.arrays.block import BlockOps
     from estep_xp.families.family import ObservedRows
-    from estep_xp.families.gaussian.incomplete import DependentForm
+    from estep_xp.families.gaussian.dependent_form import DependentForm
 
 LEAST_ROWS = 64  # fewer rows are faster one by one
 _LOG_2PI = math.log(2.0 * math.pi)
