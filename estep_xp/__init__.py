@@ -14,7 +14,7 @@ Records
     Mixture, EStep, EMResult, Statistics, Sample, Selection
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, Product (columns of several kinds), and classes of your own
+    Bernoulli, StudentT, FactorAnalyzer, Product (columns of several kinds), and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -32,10 +32,12 @@ from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     Bernoulli,
     DiagonalGaussian,
+    FactorAnalyzer,
     FullGaussian,
     Poisson,
     Product,
     SphericalGaussian,
+    StudentT,
     TiedGaussian,
     UnivariateGaussian,
 )
@@ -55,6 +57,7 @@ __all__ = [
     "DiagonalGaussian",
     "EMResult",
     "EStep",
+    "FactorAnalyzer",
     "FullGaussian",
     "Mixture",
     "Poisson",
@@ -63,6 +66,7 @@ __all__ = [
     "Selection",
     "SphericalGaussian",
     "Statistics",
+    "StudentT",
     "TiedGaussian",
     "UnivariateGaussian",
     "aic",

@@ -3,8 +3,10 @@
 from estep_xp.families.bernoulli import Bernoulli
 from estep_xp.families.gaussian import (
     DiagonalGaussian,
+    FactorAnalyzer,
     FullGaussian,
     SphericalGaussian,
+    StudentT,
     TiedGaussian,
     UnivariateGaussian,
 )
@@ -14,10 +16,12 @@ from estep_xp.families.product import Product
 __all__ = [
     "Bernoulli",
     "DiagonalGaussian",
+    "FactorAnalyzer",
     "FullGaussian",
     "Poisson",
     "Product",
     "SphericalGaussian",
+    "StudentT",
     "TiedGaussian",
     "UnivariateGaussian",
 ]

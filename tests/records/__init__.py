@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.records import bernoulli, gaussians, poisson
+from tests.records import bernoulli, factor_analyzer, gaussians, poisson, student_t
 from tests.records.record import (
     Params,
     Problem,
@@ -25,7 +25,9 @@ OTHERS = (
     bernoulli.RECORD,
 )
 POISSON, POISSON_OF_FEATURES, BERNOULLI = *poisson.RECORDS, bernoulli.RECORD
-RECORDS = (*GAUSSIANS, *OTHERS)
+# Made of Gaussians by variables that nobody observes.
+LATENT = STUDENT_T, FACTOR_ANALYZER = student_t.RECORD, factor_analyzer.RECORD
+RECORDS = (*GAUSSIANS, *OTHERS, *LATENT)
 UNIVARIATE, SPHERICAL, DIAGONAL, TIED, FULL = GAUSSIANS
 
 
@@ -44,13 +46,16 @@ few_on_jax_jit = pytest.mark.few_families_on_jax("jax_jit")
 __all__ = [
     "BERNOULLI",
     "DIAGONAL",
+    "FACTOR_ANALYZER",
     "FULL",
     "GAUSSIANS",
+    "LATENT",
     "OTHERS",
     "POISSON",
     "POISSON_OF_FEATURES",
     "RECORDS",
     "SPHERICAL",
+    "STUDENT_T",
     "TIED",
     "UNIVARIATE",
     "Params",
