@@ -17,8 +17,8 @@ Records
     Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, Exponential, Gamma, VonMises, Product (columns of several kinds), and classes of your
-    own
+    Bernoulli, Exponential, Gamma, VonMises, StudentT, FactorAnalyzer, Product (columns of several
+    kinds), and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -43,11 +43,13 @@ from estep_xp.families import (
     Bernoulli,
     DiagonalGaussian,
     Exponential,
+    FactorAnalyzer,
     FullGaussian,
     Gamma,
     Poisson,
     Product,
     SphericalGaussian,
+    StudentT,
     TiedGaussian,
     UnivariateGaussian,
     VonMises,
@@ -74,6 +76,7 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "EMResult",
     "EStep",
     "Exponential",
+    "FactorAnalyzer",
     "Filtered",
     "FullGaussian",
     "Gamma",
@@ -86,6 +89,7 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Selection",
     "SphericalGaussian",
     "Statistics",
+    "StudentT",
     "TiedGaussian",
     "UnivariateGaussian",
     "VonMises",

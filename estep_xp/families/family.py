@@ -283,6 +283,10 @@ class Family(abc.ABC):
         """
         raise NotImplementedError
 
+    def _starts_any_number(self) -> bool:
+        """Whether a start like these may have another number of components."""
+        return False
+
     def _start_parts(self) -> tuple[tuple[Any, Any], ...]:
         """Return parts to start one by one, each a class or a template, and their columns."""
         return ()
