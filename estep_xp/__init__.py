@@ -13,8 +13,8 @@ Chains
 Files
     save, load, feature_names
 Records
-    Mixture, HMM, EStep, ChainEStep, Filtered, Decoded, EMResult, Statistics, Sample, Selection,
-    Imputed
+    Mixture, HMM, EStep, ChainEStep, Filtered, Decoded, EMResult, Statistics, ChainStatistics,
+    Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
     Bernoulli, and classes of your own
@@ -28,6 +28,7 @@ from estep_xp.chain.filtered import Filtered, filtered
 from estep_xp.chain.forecast import forecast
 from estep_xp.chain.hmm import HMM
 from estep_xp.em.adjust import recenter, scale
+from estep_xp.em.chain_statistics import ChainStatistics
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.estimate import estimate
 from estep_xp.em.fit import fit
@@ -61,6 +62,7 @@ __version__ = "0.1.0"
 __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Bernoulli",
     "ChainEStep",
+    "ChainStatistics",
     "CollapseWarning",
     "ConvergenceWarning",
     "Decoded",

@@ -280,10 +280,7 @@ HOSTILE = {
     "known": (a_file(family="x"), "tied, full, bernoulli, poisson"),
     "dtype": (a_file(dtype="int8"), 'dtype: is "int8"; must be one of float64, float32'),
     "version": (a_file(version=2), "version: is 2; must be 1"),
-    "format": (
-        a_file(format="estep_xp.chain"),
-        'format: is "estep_xp.chain"; must be estep_xp.mix',
-    ),
+    "format": (a_file(format="chain"), 'format: is "chain"; must be one of estep_xp.mixture, est'),
     "names": (a_file(feature_names=["a"]), "feature_names: has length 1; must have length 2"),
 }
 

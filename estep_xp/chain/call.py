@@ -103,7 +103,24 @@ def prepare_call(
         s = sequences.n_sequences
         check_shape("sample_weight", weights, (s,), ": one weight a sequence")
         weights = check_non_negative(space, "sample_weight", weights)
+        x = _without_masked(space, x, weights, sequences)
     return Call(space, name, (x,), checked, sequences, weights, columns, wrapper)
+
+
+def _without_masked(space: Space, x: Array, weights: Array, sequences: Sequences) -> Array:
+    """Rows, a valid one in the place of each row of a sequence of weight 0, whatever it holds."""
+    xp, index = space.xp, sequences.index
+    if is_concrete(weights) and isinstance(index, np.ndarray):
+        masked = to_host(weights)[index] == 0
+        if not masked.any() or masked.all():
+            return x
+        first: Any = int(np.argmin(masked))
+        masked = masked if space.library == "numpy" else xp.asarray(masked, device=space.device)
+    else:
+        masked = xp.take(weights, xp.asarray(index), axis=0) == 0
+        first = xp.argmin(xp.astype(masked, xp.int32))
+    flags = xp.reshape(masked, (masked.shape[0], *(1,) * (x.ndim - 1)))
+    return xp.where(flags, x[first, ...][None, ...], x)
 
 
 def is_positive(space: Space, transitions: Array, sequences: Sequences) -> bool | None:
@@ -139,10 +156,6 @@ def evaluate_emissions(
     values, largest = driver.map_rows(kernel, space, (call.rows[0],), parameters, options)
     found = suspects(space, call.rows[0], largest)
     if found is not None:
-        counted = _has_weight(call, found.indices)
-        found = found._replace(
-            indices=found.indices[counted], rows=found.rows[counted], results=found.results[counted]
-        )
         family = call.family
         if call.wrapper is not None:
             found = rows_as_given(found, family, call.wrapper)
@@ -155,14 +168,6 @@ def evaluate_emissions(
             "at fault",
         )
     return values
-
-
-def _has_weight(call: Call, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Which of some rows are of sequences whose weight is not 0."""
-    if call.weights is None:
-        return np.ones(len(rows), dtype=bool)
-    index = to_host(call.sequences.index)[rows]
-    return np.asarray(to_host(call.weights)[index] > 0)
 
 
 def _check_densities(call: Call) -> None:
