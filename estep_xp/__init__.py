@@ -55,13 +55,14 @@ from estep_xp.families import (
     VonMises,
 )
 from estep_xp.files.save import feature_names, load, save
-from estep_xp.mixture.density import predict
 from estep_xp.mixture.estep import EStep, log_joint, posterior
 from estep_xp.mixture.features import condition, marginal
 from estep_xp.mixture.impute import Imputed, impute
 from estep_xp.mixture.mixture import Mixture
-from estep_xp.mixture.sample import Sample, sample
+from estep_xp.mixture.sample import Sample
 from estep_xp.verbs.estep import e_step, log_density, log_likelihood
+from estep_xp.verbs.predict import predict
+from estep_xp.verbs.sample import sample
 
 __version__ = "0.1.0"
 

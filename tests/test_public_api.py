@@ -41,6 +41,7 @@ SIGNATURES = {
     "Mixture": ["weights", "components"],
     "ChainEStep": ["responsibilities", "log_likelihood", "transitions", "initial"],
     "chain_posterior": ["log_prob", "initial", "transitions", "*", "lengths"],
+    "HMM.from_mixture": ["mixture", "*", "stay"],
     "decode": ["x", "hmm", "*", "lengths"],
     "filtered": ["x", "hmm", "*", "lengths", "start"],
     "forecast": ["hmm", "probabilities", "steps"],

@@ -63,6 +63,9 @@ def test_shapes_of_what_chains_say(backend, record):
     last = checked(ex.filtered)(x, hmm, lengths=lengths).last
     checked(ex.filtered)(x, hmm, lengths=lengths, start=last)
     checked(ex.forecast)(hmm, last, 5)
+    checked(ex.predict)(x, hmm, lengths=lengths)
+    check(checked(ex.HMM.from_mixture)(ex.Mixture(weights, components)), None)
+    checked(ex.sample)(hmm, 3)
 
 
 @pytest.mark.backends("jax")
