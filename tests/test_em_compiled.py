@@ -37,8 +37,9 @@ def test_jit_is_the_same_as_without(backend, record, accelerate):
     result = fit(backend, case, **COMPILED, accelerate=accelerate)
     expected = fit(NUMPY, case, **COMPILED, accelerate=accelerate)
     assert expected.converged
-    # One column of kinds is fitted by any components whose shares add up: the first step ends there.
-    assert 2 - record.needs_template < expected.n_iter < COMPILED["max_iter"]
+    # A column of kinds is fitted by any components that add up: EM ends with its first step.
+    least = 1 if record.name == "categorical" else 2
+    assert least < expected.n_iter < COMPILED["max_iter"]
     assert result.history.shape == (COMPILED["max_iter"],)
     assert np.isnan(result.history[expected.n_iter :]).all()
     assert_same_fit(in_numpy(backend, result), expected, rtol=1e-9)

@@ -36,6 +36,8 @@ MODELS = {
     "categorical": ex.Categorical([[0.0, 1.0], [TINY, 1 / 3], [HUGE, HUGE]]),
     "exponential": ex.Exponential([TINY, 1 / 3, HUGE]),
     "gamma": ex.Gamma([TINY, 1 / 3, HUGE], [HUGE, 3.0, TINY]),
+    "student_t": ex.StudentT(MEANS, FACTORS, [TINY, 1 / 3, HUGE]),
+    "factor_analyzer": ex.FactorAnalyzer(MEANS, np.ones((3, 2, 1)), np.full((3, 2), TINY)),
     "von_mises": ex.VonMises([-HUGE, -0.0, 1 / 3], [0.0, TINY, HUGE]),
 }
 PLAIN = ex.Mixture([0.25, 0.75], ex.DiagonalGaussian([[0.0, 1.0], [2.0, 3.0]], [[1.0, 2.0]] * 2))
@@ -71,7 +73,7 @@ def bits(mixture):
 
 
 def test_every_family_of_the_package_is_in_these_tests():
-    assert set(components.FAMILIES) == set(MODELS)
+    assert set(components.FAMILIES) == {*MODELS, "product"}  # tests/test_product.py
     assert {family.__name__ for family in components.FAMILIES.values()} == set(families.__all__)
 
 
@@ -172,7 +174,7 @@ BAD_MODELS = [
             np.arange(9.0), ex.initialize(np.arange(9.0), 1, ex.UnivariateGaussian, seed=0)
         ),
         TypeError,
-        r"model is an EMResult; expected an estep_xp.Mixture; did you mean .mixture\?",
+        r"model is an EMResult; expected an estep_xp.Mixture or HMM; did you mean .mixture\?",
     ),
     (
         lambda: ex.Mixture([1.0], Laplace(np.zeros(1))),
@@ -283,11 +285,12 @@ HOSTILE = {
     "no family": (a_file(family="fool"), 'family: is "fool"; must be one of univariate, spherical'),
     "known": (
         a_file(family="x"),
-        "tied, full, bernoulli, categorical, exponential, gamma, poisson, von_mises",
+        "tied, full, bernoulli, categorical, exponential, factor_analyzer, gamma, poisson, "
+        "product, student_t, von_mises",
     ),
     "dtype": (a_file(dtype="int8"), 'dtype: is "int8"; must be one of float64, float32'),
     "version": (a_file(version=2), "version: is 2; must be 1"),
-    "format": (a_file(format="estep_xp.hmm"), 'format: is "estep_xp.hmm"; must be estep_xp.mixtu'),
+    "format": (a_file(format="chain"), 'format: is "chain"; must be one of estep_xp.mixture, est'),
     "names": (a_file(feature_names=["a"]), "feature_names: has length 1; must have length 2"),
 }
 

@@ -6,8 +6,10 @@ from estep_xp.families.exponential import Exponential
 from estep_xp.families.gamma import Gamma
 from estep_xp.families.gaussian import (
     DiagonalGaussian,
+    FactorAnalyzer,
     FullGaussian,
     SphericalGaussian,
+    StudentT,
     TiedGaussian,
     UnivariateGaussian,
 )
@@ -20,11 +22,13 @@ __all__ = [
     "Categorical",
     "DiagonalGaussian",
     "Exponential",
+    "FactorAnalyzer",
     "FullGaussian",
     "Gamma",
     "Poisson",
     "Product",
     "SphericalGaussian",
+    "StudentT",
     "TiedGaussian",
     "UnivariateGaussian",
     "VonMises",

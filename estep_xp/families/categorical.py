@@ -185,9 +185,9 @@ class Categorical(IndependentFeatures, _Probabilities):
         return CategoricalStatistics(xp.matmul(by_component, self._indicators(xp, x)))
 
     def _moments_incomplete(
-        self, ops: BlockOps, prepared: Any, rows: ObservedRows, responsibilities: Array
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows, form: Any, responsibilities: Array
     ) -> tuple[Array, ...]:
-        del prepared
+        del prepared, form
         xp = ops.xp
         x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
         shares = to_layout(ops, responsibilities)

@@ -17,6 +17,7 @@ from estep_xp.families.log_prob import log_prob
 from estep_xp.families.parts import (
     Columns,
     ColumnSupport,
+    ProductStatistics,
     check_part,
     given_parts,
     group_features,
@@ -37,22 +38,6 @@ if TYPE_CHECKING:
 # How many sums a class of parts gives. Drivers add up plain arrays, and a compiled program does not
 # call the parts again.
 _COUNTS: dict[type, int] = {}
-
-
-@summarized
-class ProductStatistics(NamedTuple):
-    """Sums of each part.
-
-    Parameters
-    ----------
-    parts : tuple of NamedTuples
-        What the statistics of each part are.
-    """
-
-    parts: tuple[Any, ...]
-
-    def _shown_fields(self) -> dict[str, Any]:
-        return {f"parts[{i}]": part for i, part in enumerate(self.parts)}
 
 
 class _Parts(NamedTuple):
@@ -200,9 +185,8 @@ class Product(Family, _Parts):
         zero = 0.0 * xp.reshape(next(iter(self._parameters().values())), (-1,))[:1]
         pieces = []
         for family, columns in self._each():
-            found = family._placeholder(ops)
-            flat = xp.reshape(found, (-1,)) if hasattr(found, "shape") else zero + found
-            pieces.append(xp.broadcast_to(flat, (columns.width,)))
+            found = xp.reshape(family._placeholder(ops) + zero, (-1,))
+            pieces.append(xp.broadcast_to(found, (columns.width,)))
         return expand_components(xp.concat(pieces), ops.axis)
 
     # --- a block of rows -------------------------------------------------------------------------
@@ -365,6 +349,12 @@ class Product(Family, _Parts):
             for part, columns in zip(self.parts, self._columns(), strict=True)
         )
 
+    def _starts_any_number(self) -> bool:
+        starts = (part for part, _ in self._start_parts())
+        return all(
+            isinstance(one, type) or contract.family_of(one)._starts_any_number() for one in starts
+        )
+
     def _move(self, xp: Namespace, counts: Array, lost: Array, moments: ProductStatistics) -> Self:
         return type(self)(
             tuple(
@@ -389,18 +379,13 @@ class Product(Family, _Parts):
         return tuple(one for family in self._families() for one in family._parameter_units(xp))
 
     def _triangular_names(self) -> frozenset[str]:
-        return frozenset(
-            f"parts[{i}].{name}"
-            for i, family in enumerate(self._families())
-            for name in family._triangular_names()
-        )
+        return self._names([family._triangular_names() for family in self._families()])
 
     def _normalized_names(self) -> frozenset[str]:
-        return frozenset(
-            f"parts[{i}].{name}"
-            for i, family in enumerate(self._families())
-            for name in family._normalized_names()
-        )
+        return self._names([family._normalized_names() for family in self._families()])
+
+    def _names(self, of_parts: list[frozenset[str]]) -> frozenset[str]:
+        return frozenset(f"parts[{i}].{name}" for i, own in enumerate(of_parts) for name in own)
 
     def _stays_above(self, xp: Namespace, floor: Any) -> Array | bool:
         above: Array | bool = True

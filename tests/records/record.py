@@ -62,10 +62,8 @@ class Record:
     covariances: Callable[[Params], np.ndarray] | None = None  # as the family's property has them
     shared: tuple[str, ...] = ()  # fields and moments that all components share: no axis k
     univariate: bool = False  # x is (n,), not (n, d)
-    needs_template: bool = (
-        False  # a start is made of components, for which their class is not enough
-    )
     collapses: bool = False  # onto rows that are equal, at which its densities have no bound
+    needs_template: bool = False  # a start is made of components, not of their class
     outside: tuple[float, ...] = ()  # finite numbers that are no observations,
     support: str = "must be finite"  # and what is said of them
     at_bounds: tuple[Params, list[Any]] | None = None  # of parameters, with rows some rule out
@@ -84,7 +82,7 @@ class Record:
         if not self.needs_template:
             return self.family
         # Of tuples, which have a hash and mix with arrays of every library.
-        return self.family(*(tuple(map(tuple, a)) for a in self.random(7, k, 2).values()))
+        return self.family(*(_nested(a.tolist()) for a in self.random(7, k, 2).values()))
 
     def components(self, backend: Backend, params: Params, dtype: Any = None) -> Any:
         build = self.build or self.family
@@ -108,6 +106,10 @@ class Record:
     def at(self, params: Params, index: Any) -> Params:
         """Parameters, or what else goes by a name, of these components, in this order."""
         return {name: a if name in self.shared else a[index] for name, a in params.items()}
+
+
+def _nested(numbers: Any) -> Any:
+    return tuple(map(_nested, numbers)) if isinstance(numbers, list) else numbers
 
 
 def _one(record: Record) -> tuple[np.ndarray, Params]:
