@@ -1,24 +1,27 @@
 """One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others.
 
 The E-step
-    e_step, posterior, log_joint, log_likelihood, log_density, predict
+    e_step, posterior, chain_posterior, log_joint, log_likelihood, log_density, predict
 Fitting
     fit, initialize, estimate, select
 Statistics of rows
     expected_statistics, merge, m_step, recenter, scale
 What to do with a mixture
-    sample, marginal, condition, n_parameters, aic, bic, icl
+    sample, marginal, condition, impute, n_parameters, aic, bic, icl
 Files
     save, load, feature_names
 Records
-    Mixture, EStep, EMResult, Statistics, Sample, Selection
+    Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, and classes of your own
+    Bernoulli, Exponential, Gamma, VonMises, Product (columns of several kinds), and classes of your
+    own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
 
+from estep_xp.chain.estep import ChainEStep, chain_posterior
+from estep_xp.chain.hmm import HMM
 from estep_xp.em.adjust import recenter, scale
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.estimate import estimate
@@ -32,39 +35,53 @@ from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     Bernoulli,
     DiagonalGaussian,
+    Exponential,
     FullGaussian,
+    Gamma,
     Poisson,
+    Product,
     SphericalGaussian,
     TiedGaussian,
     UnivariateGaussian,
+    VonMises,
 )
 from estep_xp.files.save import feature_names, load, save
-from estep_xp.mixture.density import log_density, predict
-from estep_xp.mixture.estep import EStep, e_step, log_joint, log_likelihood, posterior
+from estep_xp.mixture.density import predict
+from estep_xp.mixture.estep import EStep, log_joint, posterior
 from estep_xp.mixture.features import condition, marginal
+from estep_xp.mixture.impute import Imputed, impute
 from estep_xp.mixture.mixture import Mixture
 from estep_xp.mixture.sample import Sample, sample
+from estep_xp.verbs.estep import e_step, log_density, log_likelihood
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Bernoulli",
+    "ChainEStep",
     "CollapseWarning",
     "ConvergenceWarning",
     "DiagonalGaussian",
     "EMResult",
     "EStep",
+    "Exponential",
     "FullGaussian",
+    "Gamma",
+    "HMM",
+    "Imputed",
     "Mixture",
     "Poisson",
+    "Product",
     "Sample",
     "Selection",
     "SphericalGaussian",
     "Statistics",
     "TiedGaussian",
     "UnivariateGaussian",
+    "VonMises",
     "aic",
     "bic",
+    "chain_posterior",
     "condition",
     "e_step",
     "estimate",
@@ -72,6 +89,7 @@ __all__ = [
     "feature_names",
     "fit",
     "icl",
+    "impute",
     "initialize",
     "load",
     "log_density",

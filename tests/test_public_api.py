@@ -23,11 +23,22 @@ SIGNATURES = {
     "FullGaussian": ["means", "precision_cholesky"],
     "Poisson": ["rates"],
     "Bernoulli": ["probabilities"],
+    "Exponential": ["rates"],
+    "Gamma": ["shapes", "rates"],
+    "VonMises": ["locations", "concentrations"],
+    "Product": ["parts"],
+    "Product.log_prob": ["x"],
     "Poisson.log_prob": ["x"],
     "Bernoulli.log_prob": ["x"],
+    "Exponential.log_prob": ["x"],
+    "Gamma.log_prob": ["x"],
+    "VonMises.log_prob": ["x"],
     "TiedGaussian.from_covariance": ["means", "covariance"],
     "FullGaussian.from_covariances": ["means", "covariances"],
     "Mixture": ["weights", "components"],
+    "ChainEStep": ["responsibilities", "log_likelihood", "transitions", "initial"],
+    "chain_posterior": ["log_prob", "initial", "transitions", "*", "lengths"],
+    "HMM": ["initial", "transitions", "components"],
     "EStep": ["responsibilities", "log_likelihood"],
     "e_step": ["x", "mixture", "*", "block_size", "workers"],
     "posterior": ["log_prob", "weights"],
@@ -43,6 +54,8 @@ SIGNATURES = {
     "sample": ["model", "n", "*", "seed"],
     "marginal": ["mixture", "features"],
     "condition": ["mixture", "features", "values"],
+    "impute": ["x", "mixture", "*", "noise"],
+    "Imputed": ["mean", "covariance"],
     "n_parameters": ["model"],
     "aic": ["x", "model", "*", "sample_weight"],
     "bic": ["x", "model", "*", "sample_weight"],
@@ -53,14 +66,17 @@ SIGNATURES = {
 }
 FAMILIES = [name for name in SIGNATURES if name.endswith("Gaussian")]
 PROPERTIES = {
+    "ChainEStep": ["labels", "entropy", "total_log_likelihood"],
     "EStep": ["labels", "entropy", "total_log_likelihood", "mean_max_responsibility"],
     **{family: ["covariances", "precisions"] for family in FAMILIES},
 }
 
 
-MODULES = {"": ex} | (
-    {"jax:": importlib.import_module("estep_xp.jax")} if importlib.util.find_spec("jax") else {}
-)
+MODULES = {"": ex} | {
+    f"{library}:": importlib.import_module(f"estep_xp.{library}")
+    for library in ("jax", "sklearn")
+    if importlib.util.find_spec(library)
+}
 
 
 def public_objects():
@@ -76,7 +92,9 @@ def public_objects():
             inherited = {member for base in entry.__mro__[1:] for member in vars(base)}
             fields = set(getattr(entry, "_fields", ()))
             for member in vars(entry):
-                if not member.startswith("_") and member not in inherited | fields:
+                # scikit-learn makes set_fit_request, say.
+                is_made = re.fullmatch(r"set_\w+_request", member)
+                if not (member.startswith("_") or is_made or member in inherited | fields):
                     yield f"{name}.{member}", inspect.getattr_static(entry, member)
 
 

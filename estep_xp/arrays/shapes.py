@@ -18,6 +18,7 @@ RealKd: TypeAlias = Real[Any, "k *d"]
 RealKD: TypeAlias = Real[Any, "k d"]
 RealVariances: TypeAlias = RealKd | RealK  # of each feature, or one for all of them
 RealFactors: TypeAlias = Real[Any, "k d d"] | Real[Any, "d d"]  # of each component, or one for all
+RealTransitions: TypeAlias = Real[Any, "k k"] | Real[Any, "n k k"]  # for all rows, or for each
 
 # Arguments: an array, a list, a data frame.
 RowsLike: TypeAlias = Real[Any, "n *d"] | Sequence[Any]
@@ -27,14 +28,20 @@ LikeK: TypeAlias = RealK | Sequence[Any]
 LikeKD: TypeAlias = RealKD | Sequence[Any]
 LikeKDD: TypeAlias = Real[Any, "k d d"] | Sequence[Any]
 LikeF: TypeAlias = Real[Any, "f"] | Sequence[Any]  # some of the features
+LikeNoise: TypeAlias = RowsLike | Real[Any, "n d d"]  # variances or covariances of errors
 LikeDD: TypeAlias = Real[Any, "d d"] | Sequence[Any]
+LikeTransitions: TypeAlias = RealTransitions | Sequence[Any]
+LikeS: TypeAlias = Real[Any, "s"] | Sequence[Any]  # of each sequence
 
 # Results.
 FloatScalar: TypeAlias = Float[Any, ""]
 FloatN: TypeAlias = Float[Any, "n"]
 FloatK: TypeAlias = Float[Any, "k"]
+FloatKK: TypeAlias = Float[Any, "k k"]
+FloatS: TypeAlias = Float[Any, "s"]
 FloatNK: TypeAlias = Float[Any, "n k"]
 FloatNd: TypeAlias = Float[Any, "n *d"]
+FloatRowCovariances: TypeAlias = Float[Any, "n"] | Float[Any, "n d d"]
 FloatKd: TypeAlias = Float[Any, "k *d"]
 FloatKD: TypeAlias = Float[Any, "k d"]
 FloatKDD: TypeAlias = Float[Any, "k d d"]

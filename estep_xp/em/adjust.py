@@ -8,6 +8,7 @@ from typing import Any
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.namespace import Space, is_tracer, namespace_of, space_of
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import check_number, check_shape
 from estep_xp.em.statistics import Statistics, arrays_of, check_statistics
@@ -60,7 +61,7 @@ def scale(statistics: Statistics[ComponentsT], factor: float) -> Statistics[Comp
         scaled(log_likelihood),
         scaled(n_rows),
         scaled(counts),
-        type(moments)(*map(scaled, moments)),
+        map_arrays(scaled, moments),
     )
 
 

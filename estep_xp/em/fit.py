@@ -25,7 +25,7 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.shapes import LikeN, RowsLike
+    from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
 
 
 def fit(
@@ -43,6 +43,8 @@ def fit(
     progress: bool = False,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> EMResult[ComponentsT]:
     """Fit a mixture by expectation-maximisation.
 
@@ -77,6 +79,12 @@ def fit(
         Show a bar with the log-likelihood on standard error; needs rich.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
 
     Returns
     -------
@@ -127,6 +135,8 @@ def fit(
         progress,
         block_size,
         workers,
+        missing,
+        noise,
     )
     result, diagnosis = fitted(x, mixture, sample_weight, options)
     if diagnosis.warning is not None:
@@ -147,13 +157,16 @@ class Options(NamedTuple):
     progress: bool = False
     block_size: int | None = None
     workers: int | None = None
+    missing: bool = False
+    noise: Any = None
 
 
 def fitted(
     x: Any, mixture: Mixture, sample_weight: Any, options: Options
 ) -> tuple[EMResult[Any], Diagnosis]:
     """What `fit` returns, and what it warns of."""
-    call = prepare_em_call(x, mixture, sample_weight)
+    seen = {"missing": options.missing, "noise": options.noise}
+    call = prepare_em_call(x, mixture, sample_weight, **seen)
     _check_rows_given(call)
     em = Iteration(
         execution.check_options(options.block_size, options.workers),
@@ -174,8 +187,8 @@ def fitted(
     starts = [call]
     for i in range(1, check_whole("n_init", options.n_init, 1)):
         k, family = call.k, call.mixture.components
-        start = initialize(x, k, family, seed=seed + i, sample_weight=sample_weight)
-        starts.append(prepare_em_call(x, start, sample_weight))
+        start = initialize(x, k, family, seed=seed + i, sample_weight=sample_weight, **seen)
+        starts.append(prepare_em_call(x, start, sample_weight, **seen))
     with ExitStack() as stack:
         callbacks = [] if callback is None else [callback]
         if options.progress:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from estep_xp.arrays.namespace import numpy_namespace, to_host
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quietly
 from estep_xp.families.contract import family_of
 
@@ -106,7 +107,7 @@ def find_collapse(start: Mixture, end: Mixture, floor: AnyArray, *, given: bool)
     limit = _COLLAPSED_ON_GIVEN if given else _COLLAPSED
     weights = to_host(end.weights)
     components: Any = end.components
-    components = type(components)(*map(to_host, components))
+    components = map_arrays(to_host, components)
     nonempty = weights > 0
     largest, shares = quietly(family_of(components)._floor_shares, numpy_namespace, to_host(floor))
     collapsed = largest >= limit

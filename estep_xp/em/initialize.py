@@ -24,21 +24,22 @@ from estep_xp.em.arguments import (
     give_arrays,
     raise_for_bad_rows,
     raise_too_wide,
-    with_support,
 )
-from estep_xp.em.casts import cast_components, cast_mixture
+from estep_xp.em.casts import cast_components, cast_mixture, is_builtin
 from estep_xp.em.starts.brief import start_briefly
 from estep_xp.em.starts.compiled import SpreadStart
+from estep_xp.em.starts.holes import complete_rows
 from estep_xp.em.starts.kmeans import find_clusters, share_rows
 from estep_xp.em.starts.rows import Rows, choose_rows, standardize_rows
 from estep_xp.em.starts.settle import settle, start_from_shares
 from estep_xp.em.starts.shared import mixture_from_shares, replace_masked_rows
 from estep_xp.em.starts.short_em import ShortEM
 from estep_xp.families import contract
+from estep_xp.families.incomplete_rows import check_incomplete
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import LikeN, RowsLike
+    from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
 
 _SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
 _METHODS = ("k-means", "k-means++", "random", "random_rows")
@@ -55,6 +56,8 @@ def initialize(
     sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> Mixture[ComponentsT]:
     """A mixture to start EM from.
 
@@ -82,6 +85,12 @@ def initialize(
         Non-negative weight of each row; one of weight 0 is never chosen, whatever it holds.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which takes the value of a row
+        nearby; by default it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. What is noise for the most part counts as missing.
 
     Returns
     -------
@@ -116,8 +125,15 @@ def initialize(
     random = generator_of(seed)
     options = execution.check_options(block_size, workers)
     space, family, rows = _prepare_rows(x, sample_weight, family)
-    rows = execution.driver_for(space).sample_rows(rows, _SAMPLE, random)
+    known = (
+        contract.with_support(family) if isinstance(family, type) else contract.family_of(family)
+    )
+    errors = check_incomplete(space, known, rows[0], noise, missing=missing)
+    rows = execution.driver_for(space).sample_rows((*rows, *errors), _SAMPLE, random)
+    rows, errors = rows[: len(rows) - len(errors)], rows[len(rows) - len(errors) :]
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
+    if missing or errors:
+        rows = complete_rows(space, rows, errors, k, random)
     if rows[0].shape[0] < k:
         raise ValueError(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
@@ -137,7 +153,7 @@ def initialize(
         if isinstance(family, type) and issubclass(family, contract.Family):
             values = mixture.components[-1]
     if is_concrete(values) and not np.isfinite(to_host(values)).all():
-        raise_for_bad_rows(space, class_of(family), column_names(x), *rows)
+        raise_for_bad_rows(space, family, column_names(x), *rows)
     return mixture
 
 
@@ -174,8 +190,9 @@ def _start_anywhere(
     if method == "random":
         x, shares = _random_shares(space, rows, k, random)
     else:
+        supports = contract.with_support(family)
         draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
-        start = SpreadStart(class_of(family), space, options, method or "k-means")
+        start = SpreadStart(class_of(family), space, options, method or "k-means", supports)
         found = driver.compute(start, space, whole, draws)
         if isinstance(found, Mixture):
             components: Any = found.components
@@ -200,9 +217,9 @@ def _check_values(
 ) -> None:
     """Raise for the first row that no family takes, unless its weight is 0."""
     x, weight = rows if len(rows) == 2 else (rows[0], None)
-    supports = with_support(family)._supports
+    supports = contract.with_support(family)._supports
     small = math.prod(x.shape) <= MANY_NUMBERS
-    xp, array = (np, to_host(x)) if small or space.library == "numpy" else (space.xp, x)
+    xp, array = (np, to_host(x)) if small else (space.xp, x)
     mass = None if weight is None else to_host(weight)
     for begin in range(0, array.shape[0], _BLOCK):
         block = array[begin : begin + _BLOCK, ...]
@@ -236,12 +253,13 @@ def _start_on_host(
     own = class_of(family)
     has_covariances = isinstance(family, type) and contract.starts_from_centres(family)
     jointly = has_covariances and not own._has_own_units
-    sampled = standardize_rows(host, mass, jointly=jointly)
+    points = own._as_points(host) if issubclass(own, contract.Family) else host
+    sampled = standardize_rows(points, mass, jointly=jointly)
     if has_covariances:
         return _start_gaussians(space, sampled, k, family, method, random)
     options = options if options.workers else options._replace(workers=1)
     inner, inside = space, taken
-    if issubclass(own, contract.Family):
+    if is_builtin(family):
         inner, inside = space_of({"x": host}), host
     shares: Any
     if method == "random":
@@ -303,8 +321,6 @@ def _take(space: Space, x: Array, chosen: Any) -> Array:
     """Some of the rows."""
     if len(chosen) == x.shape[0]:
         return x
-    if space.library == "numpy":
-        return x[chosen]
     if math.prod(x.shape) <= MANY_NUMBERS:  # JAX would compile this for each size
         return space.parameter("x", to_host(x)[chosen])
     return space.xp.take(x, space.xp.asarray(chosen, device=space.device), axis=0)

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.nested import leaves_of
 from estep_xp.families.contract import family_of
 from estep_xp.mixture.mixture import Mixture
 
@@ -70,6 +71,6 @@ def _is_usable(xp: Namespace, mixture: Mixture, floor: Any) -> Array:
     components: Any = mixture.components
     usable = xp.all(xp.isfinite(mixture.weights))
     usable = usable & family_of(components)._stays_above(xp, floor)
-    for array in components:
+    for array in leaves_of(components):
         usable = usable & xp.all(xp.isfinite(array))
     return usable

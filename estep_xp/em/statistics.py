@@ -10,6 +10,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT
 from estep_xp.arrays.namespace import Space, is_concrete, is_within_reach, space_of, to_host
+from estep_xp.arrays.nested import map_arrays, named_arrays
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized
 from estep_xp.arrays.validation import check_array, shape_text
@@ -27,7 +28,7 @@ from estep_xp.mixture.kernels import ExpectedStatistics
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import FloatK, FloatScalar, LikeN, RowsLike
+    from estep_xp.arrays.shapes import FloatK, FloatScalar, LikeN, LikeNoise, RowsLike
 
 
 @summarized
@@ -77,6 +78,8 @@ def expected_statistics(
     sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> Statistics[ComponentsT]:
     """Expected sufficient statistics of all rows, in memory that does not grow with their number.
 
@@ -91,6 +94,12 @@ def expected_statistics(
         Non-negative weight of each row. A row of weight 0 contributes nothing, whatever it holds.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
 
     Returns
     -------
@@ -117,16 +126,18 @@ def expected_statistics(
     >>> round(float(statistics.log_likelihood), 4), float(statistics.n_rows)
     (-5.9815, 3.0)
     """
-    call = prepare_em_call(x, mixture, sample_weight)
+    call = prepare_em_call(x, mixture, sample_weight, missing=missing, noise=noise)
     options = execution.check_options(block_size, workers)
     statistics = accumulate_statistics(pad_call(call), options)
     raise_for_bad_rows_of(call, statistics, options)
     return statistics
 
 
-def prepare_em_call(x: Any, mixture: Any, sample_weight: Any) -> Call:
+def prepare_em_call(
+    x: Any, mixture: Any, sample_weight: Any, *, missing: bool = False, noise: Any = None
+) -> Call:
     """Pose the arguments of a call whose components can be estimated."""
-    call = prepare_call(x, mixture, sample_weight=sample_weight)
+    call = prepare_call(x, mixture, sample_weight=sample_weight, missing=missing, noise=noise)
     contract.estimable(call.mixture.components)
     return call
 
@@ -144,7 +155,7 @@ def accumulate_in_two_parts(
     flags = (call.zeros, space.lazy, call.masks)
     kernel = ExpectedStatistics(call.k, *flags, pads=call.pads)
     log_likelihood, left, n_rows, counts, *sums = execution.driver_for(call.space).sum_rows(
-        kernel, space, call.rows, mixture, options
+        kernel, space, call.rows, call.seen_mixture, options
     )
     moments = contract.estimable(mixture.components)._moments(*sums)
     return Statistics(mixture, log_likelihood, n_rows, counts, moments), left
@@ -215,7 +226,7 @@ def merge(a: Statistics[ComponentsT], b: Statistics[ComponentsT]) -> Statistics[
         added(a.log_likelihood, b.log_likelihood),
         added(a.n_rows, b.n_rows),
         added(a.counts, b.counts),
-        type(a.moments)(*map(added, a.moments, b.moments)),
+        map_arrays(added, a.moments, b.moments),
     )
 
 
@@ -251,8 +262,7 @@ def arrays_of(name: str, statistics: Statistics) -> dict[str, Array]:
         ("mixture.components", mixture.components),
         ("moments", statistics.moments),
     ):
-        fields: Any = record
-        named |= {f"{name}.{prefix}.{field}": getattr(fields, field) for field in fields._fields}
+        named |= named_arrays(record, f"{name}.{prefix}")
     for field in ("log_likelihood", "n_rows", "counts"):
         named[f"{name}.{field}"] = getattr(statistics, field)
     return named

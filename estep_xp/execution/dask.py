@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
+    from estep_xp.execution.chains import ChainKernel
 
 _FAN_IN = 8  # parts that one task of a tree adds up
 
@@ -99,6 +100,21 @@ class LibraryDriver(Driver):
         )
         return _rebuilt(like, lazy)
 
+    def run_chain(self, kernel: ChainKernel, space: Space, *arrays: Any) -> Any:
+        """One task with all rows in memory: each row depends on all others of its sequence."""
+        import dask
+        import dask.array as da
+
+        like = kernel.results_like(*arrays)
+        leaves = _leaves(like)
+        task = dask.delayed(_run_chain, pure=True, nout=len(leaves))
+        pieces = task(kernel, space.dtype, *arrays)
+        lazy = (
+            da.from_delayed(pieces[i], shape=leaf.shape, dtype=space.dtype)
+            for i, leaf in enumerate(leaves)
+        )
+        return _rebuilt(like, lazy)
+
     def materialize(self, value: Any) -> Any:
         """Compute a record of arrays, all in one go."""
         import dask
@@ -124,6 +140,13 @@ class LibraryDriver(Driver):
 def _applied(function: Callable[..., Any], dtype: Any, arguments: tuple[Any, ...]) -> list[Array]:
     space = namespace.space_of({})._replace(dtype=dtype)
     return _leaves(function(space, *arguments))
+
+
+def _run_chain(kernel: ChainKernel, dtype: Any, log_prob: Array, *arrays: Any) -> list[Array]:
+    from estep_xp import execution
+
+    space = _chunk_space(dtype, (log_prob,))
+    return _leaves(execution.driver_for(space).run_chain(kernel, space, log_prob, *arrays))
 
 
 def _leaves(value: Any) -> list[Array]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.random import HostRandom, generator_of
+from estep_xp.execution.chains import ChainOps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
+    from estep_xp.execution.chains import ChainKernel
+    from estep_xp.execution.chains import TotalKernel as ChainTotalKernel
     from estep_xp.execution.kernel import Kernel, TotalKernel
 
 
@@ -31,6 +34,8 @@ class Driver(abc.ABC):
     library : str
         Name of the array library, as in `Space.library`.
     """
+
+    compiles = False  # a function is made a program, for each shape of its arguments anew
 
     def __init__(self, library: str) -> None:
         self.library = library
@@ -87,6 +92,29 @@ class Driver(abc.ABC):
         Floating-point warnings are off: callers look at the results instead.
         """
         return quietly(function, space.xp, *arrays)
+
+    def run_chain(self, kernel: ChainKernel, space: Space, *arrays: Any) -> Any:
+        """Run a kernel over all rows of sequences, one row after the other."""
+        return quietly(kernel.run, ChainOps(space.xp), *arrays)
+
+    def chain_total(
+        self,
+        kernel: ChainTotalKernel,
+        space: Space,
+        log_prob: Array,
+        parameters: tuple[Array, ...],
+        sequences: Any,
+        weights: Array | None,
+    ) -> tuple[Array, Any]:
+        """Add up a kernel's values of sequences by their weights; None counts each once.
+
+        Returns
+        -------
+        tuple of array, shape (), and arrays, shapes (s,) and (n,), or None
+            The sum, and the kernel's results where they were at hand.
+        """
+        results = self.run_chain(kernel, space, log_prob, *parameters, sequences, weights)
+        return quietly(_weighted_sum, space.xp, results[0], weights), results
 
     def draw(self, function: Callable[..., Any], space: Space, seed: Any, *arrays: Any) -> Any:
         """Call `function(xp, random, *arrays)`, compiled where the library compiles.
@@ -174,3 +202,11 @@ class Driver(abc.ABC):
             "a loop that ends by itself needs numbers, and there are none inside transformations "
             f"of {self.library}; call it outside of them"
         )
+
+
+def _weighted_sum(xp: Any, values: Array, weights: Array | None) -> Array:
+    if weights is None:
+        total: Array = xp.sum(values)
+        return total
+    weighted: Array = xp.sum(xp.where(weights == 0, 0.0 * weights, values * weights))
+    return weighted

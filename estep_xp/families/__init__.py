@@ -1,6 +1,8 @@
 """Component families: what a mixture can be made of, one file a family."""
 
 from estep_xp.families.bernoulli import Bernoulli
+from estep_xp.families.exponential import Exponential
+from estep_xp.families.gamma import Gamma
 from estep_xp.families.gaussian import (
     DiagonalGaussian,
     FullGaussian,
@@ -9,13 +11,19 @@ from estep_xp.families.gaussian import (
     UnivariateGaussian,
 )
 from estep_xp.families.poisson import Poisson
+from estep_xp.families.product import Product
+from estep_xp.families.von_mises import VonMises
 
 __all__ = [
     "Bernoulli",
     "DiagonalGaussian",
+    "Exponential",
     "FullGaussian",
+    "Gamma",
     "Poisson",
+    "Product",
     "SphericalGaussian",
     "TiedGaussian",
     "UnivariateGaussian",
+    "VonMises",
 ]

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from estep_xp.arrays.record_repr import parameters, summarized
-from estep_xp.arrays.summation import sum_pairwise
 from estep_xp.arrays.validation import (
     check_not_empty,
     check_not_flushed,
     check_shape,
     check_values,
 )
+from estep_xp.families.independent_features import IndependentFeatures
 from estep_xp.families.log_prob import log_prob
-from estep_xp.families.row_family import RowFamily
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
@@ -44,7 +43,7 @@ class _Probabilities(NamedTuple):
 
 
 @summarized
-class Bernoulli(RowFamily, _Probabilities):
+class Bernoulli(IndependentFeatures, _Probabilities):
     """Bernoulli components: binary features, independent within a component.
 
     Parameters
@@ -126,7 +125,7 @@ class Bernoulli(RowFamily, _Probabilities):
         k, d = self.probabilities.shape
         return int(k * d)
 
-    def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
+    def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
         p, x = self.probabilities[None, ...], x[:, None, :]
         # Of 0 < p < 1 first, so that no derivative passes through log 0.
         inside = (p > 0) & (p < 1)
@@ -135,8 +134,13 @@ class Bernoulli(RowFamily, _Probabilities):
         others = xp.where(inside, xp.log1p(-safe), xp.where(p == 1, -xp.inf, certain))
         # NaN of 0 / 0 where x is neither: XLA makes any number of exp of a NaN that is a constant.
         neither = (x - x) / xp.where((x == 0) | (x == 1), xp.ones_like(x), 0.0)
-        terms = xp.where(x == 1, logs, others) + neither
-        return sum_pairwise(lambda terms, axis: xp.sum(terms, axis=axis), terms, 2)
+        return xp.where(x == 1, logs, others) + neither
+
+    def _means_of_features(self) -> Array:
+        return self.probabilities
+
+    def _variances_of_features(self) -> Array:
+        return self.probabilities * (1.0 - self.probabilities)
 
     def _statistics_of_rows(
         self, xp: Namespace, x: Array, responsibilities: Array

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.special import log_gamma, x_log_y
-from estep_xp.arrays.summation import sum_pairwise
 from estep_xp.arrays.validation import check_non_negative, check_not_empty
+from estep_xp.families.independent_features import IndependentFeatures
 from estep_xp.families.log_prob import log_prob
-from estep_xp.families.row_family import RowFamily
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
@@ -41,7 +40,7 @@ class _Rates(NamedTuple):
 
 
 @summarized
-class Poisson(RowFamily, _Rates):
+class Poisson(IndependentFeatures, _Rates):
     """Poisson components: counts of events, each component with its rate.
 
     Parameters
@@ -97,7 +96,7 @@ class Poisson(RowFamily, _Rates):
         return log_prob(self, x)
 
     def _shown_fields(self) -> dict[str, Any]:
-        return parameters("kd" if self.rates.ndim == 2 else "k", self._asdict())
+        return parameters("kd" if getattr(self.rates, "ndim", 1) == 2 else "k", self._asdict())
 
     def _checked(self, space: Space) -> Self:
         rates = space.parameter("rates", self.rates)
@@ -122,13 +121,18 @@ class Poisson(RowFamily, _Rates):
         k, *features = self.rates.shape
         return int(k * features[0]) if features else 0
 
-    def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
+    def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
         rates, x = self.rates[None, ...], x[:, None, ...]
         is_count = self._supports(x)
         x = xp.where(is_count, x, 0.0)
         terms = x_log_y(xp, x, rates) - rates - log_gamma(xp, x + 1.0)
-        terms = xp.where(is_count, terms, xp.nan)
-        return terms if terms.ndim == 2 else _sum_features(xp, terms)
+        return xp.where(is_count, terms, xp.nan)
+
+    def _means_of_features(self) -> Array:
+        return self.rates
+
+    def _variances_of_features(self) -> Array:
+        return self.rates
 
     def _statistics_of_rows(
         self, xp: Namespace, x: Array, responsibilities: Array
@@ -183,7 +187,3 @@ class Poisson(RowFamily, _Rates):
 
     def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
         return type(self)(xp.exp(free[0]))
-
-
-def _sum_features(xp: Namespace, terms: Array) -> Array:
-    return sum_pairwise(lambda terms, axis: xp.sum(terms, axis=axis), terms, terms.ndim - 1)

@@ -38,8 +38,8 @@ class RowFamily(Family):
         return log_weights
 
     def _evaluated(self, ops: BlockOps, prepared: Array | None, x: Array) -> Evaluated:
-        log_prob = self._log_prob_of_rows(ops.xp, _rows_first(ops, x))
-        joint = _to_layout(ops, log_prob)
+        log_prob = self._log_prob_of_rows(ops.xp, rows_first(ops, x))
+        joint = to_layout(ops, log_prob)
         if prepared is not None:
             joint = joint + expand_components(prepared, ops.axis)
         return Evaluated(x, joint)
@@ -48,15 +48,16 @@ class RowFamily(Family):
         self, ops: BlockOps, prepared: Any, block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
         del prepared
-        by_row = _to_layout(ops, responsibilities)
-        sums = self._statistics_of_rows(ops.xp, _rows_first(ops, block.x), by_row)
+        by_row = to_layout(ops, responsibilities)
+        sums = self._statistics_of_rows(ops.xp, rows_first(ops, block.x), by_row)
         return tuple(sums)
 
 
-def _rows_first(ops: BlockOps, x: Array) -> Array:
+def rows_first(ops: BlockOps, x: Array) -> Array:
+    """Turn a block's rows to the first axis."""
     return x if ops.axis == 1 else ops.xp.moveaxis(x, -1, 0)
 
 
-def _to_layout(ops: BlockOps, values: Array) -> Array:
+def to_layout(ops: BlockOps, values: Array) -> Array:
     """Turn (n, k) into the layout of a block, or back."""
     return values if ops.axis == 1 else ops.xp.permute_dims(values, (1, 0))

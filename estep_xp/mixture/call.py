@@ -22,6 +22,8 @@ from estep_xp.arrays.validation import (
 )
 from estep_xp.execution import Kernel
 from estep_xp.families import contract
+from estep_xp.families.incomplete import Incomplete
+from estep_xp.families.incomplete_rows import combine, rows_as_given
 from estep_xp.mixture.kernels import LogJoint, LogLikelihood
 from estep_xp.mixture.mixture import Mixture, check_mixture
 from estep_xp.mixture.parameters import check_parameters
@@ -38,6 +40,7 @@ class Call(NamedTuple):
     masks: bool  # some sample weight is
     columns: tuple[Any, ...] = ()  # names of features, if the rows were a data frame
     pads: bool = False  # the last rows are padding, see `pad_call`
+    wrapper: type[Incomplete] | None = None  # rows may lack values, or have errors beside them
 
     @property
     def family(self) -> contract.Family:
@@ -49,6 +52,13 @@ class Call(NamedTuple):
         """Number of components."""
         return int(self.mixture.weights.shape[0])
 
+    @property
+    def seen_mixture(self) -> Mixture[Any]:
+        """The mixture as kernels see it: through what rows lack, if they lack something."""
+        if self.wrapper is None:
+            return self.mixture
+        return self.mixture._replace(components=self.wrapper(self.mixture.components))
+
 
 def prepare_mixture(mixture: Any, *, name: str = "mixture") -> tuple[Space, Mixture[Any]]:
     """Bring a mixture that has no rows beside it to a space of its own, and check it."""
@@ -58,17 +68,28 @@ def prepare_mixture(mixture: Any, *, name: str = "mixture") -> tuple[Space, Mixt
     return space, check_parameters(space, mixture)
 
 
-def prepare_call(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = None) -> Call:
+def prepare_call(
+    x: Any,
+    mixture: Any,
+    *,
+    name: str = "x",
+    sample_weight: Any = None,
+    missing: bool = False,
+    noise: Any = None,
+) -> Call:
     """Bring the arguments of a call to one space and check them."""
     check_mixture(mixture, x)
     weights, components = mixture
     named = {name: x, "weights": weights, **contract.arrays_of(components)}
     if sample_weight is not None:
         named["sample_weight"] = sample_weight
+    if noise is not None:
+        named["noise"] = noise
     space, columns = space_of(named), column_names(x)
     checked = check_parameters(space, mixture)
     x = space.rows(name, x)
     contract.check_rows_shape(name, checked.components, x)
+    x, wrapper = combine(space, checked.components, x, noise, missing=missing)
     rows: tuple[Array, ...] = (x,)
     masks = False
     if sample_weight is not None:
@@ -82,7 +103,8 @@ def prepare_call(x: Any, mixture: Any, *, name: str = "x", sample_weight: Any = 
             )
         rows = (x, sample_weight)
         masks = has_zeros(sample_weight)
-    return Call(space, name, rows, checked, has_zeros(checked.weights), masks, columns)
+    zeros = has_zeros(checked.weights)
+    return Call(space, name, rows, checked, zeros, masks, columns, wrapper=wrapper)
 
 
 def run_kernel(
@@ -91,7 +113,7 @@ def run_kernel(
     """Results of all rows, one array for each of the kernel's `tails`."""
     options = _options(call, block_size, workers)
     return execution.driver_for(call.space).map_rows(
-        kernel, call.space, call.rows, call.mixture, options
+        kernel, call.space, call.rows, call.seen_mixture, options
     )
 
 
@@ -109,7 +131,7 @@ def total_log_likelihood(
 ) -> tuple[Array, Array | None]:
     """Log-likelihood of all rows; and those of rows, if they may tell of bad ones."""
     options = _options(call, block_size, workers)
-    space, mixture, whole = call.space, call.mixture, pad_call(call)
+    space, mixture, whole = call.space, call.seen_mixture, pad_call(call)
     kernel = log_likelihood_kernel(whole)
     total, results = execution.driver_for(space).total(kernel, space, whole.rows, mixture, options)
     if results is None and is_concrete(total) and not math.isfinite(to_host(total)):
@@ -139,9 +161,12 @@ def raise_for_bad_rows(call: Call, results: Array) -> Suspects | None:
         good = ~np.isnan(found.rows) & (found.rows < math.inf)
         found.check(call.name, good, "must not be NaN or +inf", call.columns)
     else:
-        found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
         family = call.family
-        found.check(call.name, family._supports(found.rows), family._support, call.columns)
+        if call.wrapper is not None:
+            found = rows_as_given(found, family, call.wrapper)
+        found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
+        support = family._static_support()
+        found.check(call.name, support._supports(found.rows), support._support, call.columns)
         invalid = found.indices[~(found.results == -math.inf)]
         if len(invalid):
             _raise_for_bad_density(call, int(invalid[0]))

@@ -16,7 +16,7 @@ from estep_xp.mixture.kernels import MostResponsible
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import FloatN, IntN, RowsLike
+    from estep_xp.arrays.shapes import FloatN, IntN, LikeNoise, RowsLike
 
 
 def log_density(
@@ -25,6 +25,8 @@ def log_density(
     *,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> FloatN:
     """Log-density of each observation under a mixture.
 
@@ -39,6 +41,12 @@ def log_density(
         Weights and components.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
 
     Returns
     -------
@@ -62,7 +70,7 @@ def log_density(
     >>> ex.log_density([2.5, 4.0, 5.5], mixture).round(4)
     array([-1.8236, -2.6378, -1.8005])
     """
-    call = prepare_call(x, mixture)
+    call = prepare_call(x, mixture, missing=missing, noise=noise)
     (values,) = run_kernel(call, log_likelihood_kernel(call), block_size, workers)
     warn_of_impossible_rows(call, values)
     return values
@@ -74,6 +82,8 @@ def predict(
     *,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> IntN:
     """Most responsible component of each observation.
 
@@ -87,6 +97,12 @@ def predict(
         Weights and components.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
 
     Returns
     -------
@@ -111,7 +127,7 @@ def predict(
     >>> ex.predict([2.5, 4.0, 5.5], mixture)
     array([0, 1, 1])
     """
-    call = prepare_call(x, mixture)
+    call = prepare_call(x, mixture, missing=missing, noise=noise)
     kernel = MostResponsible(call.k, call.zeros, call.space.lazy)
     (places,) = run_kernel(call, kernel, block_size, workers)
     warn_of_impossible_rows(call, places)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         LikeK,
         LikeN,
         LikeNK,
+        LikeNoise,
         RowsLike,
     )
 
@@ -125,6 +126,8 @@ def e_step(
     *,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> EStep:
     """Responsibilities and log-likelihood of each observation under a mixture.
 
@@ -140,6 +143,12 @@ def e_step(
         Threads over blocks of NumPy rows, the BLAS included; -1 for all processors that this
         process may use. The default is that, too, where there are rows enough (a single one for
         components of a class of your own). Changes no result.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
 
     Returns
     -------
@@ -171,7 +180,7 @@ def e_step(
     >>> step.log_likelihood.round(4)
     array([-1.8236, -2.6378, -1.8005])
     """
-    call = prepare_call(x, mixture)
+    call = prepare_call(x, mixture, missing=missing, noise=noise)
     kernel = Posterior(call.k, call.zeros, call.space.lazy)
     responsibilities, log_likelihood = run_kernel(call, kernel, block_size, workers)
     warn_of_impossible_rows(call, log_likelihood)
@@ -232,6 +241,8 @@ def log_joint(
     *,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> FloatNK:
     """Log of the joint density of each observation and each component.
 
@@ -243,6 +254,12 @@ def log_joint(
         Weights and components.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
 
     Returns
     -------
@@ -261,7 +278,7 @@ def log_joint(
     >>> ex.log_joint([4.0], mixture).round(4)
     array([[-3.7174, -3.0528]])
     """
-    call = prepare_call(x, mixture)
+    call = prepare_call(x, mixture, missing=missing, noise=noise)
     kernel = LogJoint(call.k, call.zeros, call.space.lazy)
     joint, largest = run_kernel(call, kernel, block_size, workers)
     raise_for_bad_rows(call, largest)
@@ -275,6 +292,8 @@ def log_likelihood(
     sample_weight: LikeN | None = None,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> FloatScalar:
     """Total log-likelihood of the observations, differentiable.
 
@@ -289,6 +308,12 @@ def log_likelihood(
         value nor to derivatives, whatever it holds: NaN may mark padding.
     block_size, workers : int, optional
         As for `e_step`.
+    missing : bool, optional
+        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
+        it is bad input.
+    noise : array, shape (n, d) or (n, d, d), optional
+        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
+        for univariate components. Components then describe what was measured, without the errors.
 
     Returns
     -------
@@ -312,7 +337,7 @@ def log_likelihood(
     >>> round(float(ex.log_likelihood([2.5, 4.0, 5.5], mixture)), 4)
     -6.2618
     """
-    call = prepare_call(x, mixture, sample_weight=sample_weight)
+    call = prepare_call(x, mixture, sample_weight=sample_weight, missing=missing, noise=noise)
     total, contributions = total_log_likelihood(call, block_size, workers)
     if contributions is not None:
         warn_of_impossible_rows(call, contributions)

@@ -80,7 +80,8 @@ class LogJoint(MixtureKernel):
         """Evaluate a block."""
         joint = self.evaluate(ops, prepared, rows[0]).log_joint
         if self.lazy:
-            joint = mark_nonfinite_rows(ops, rows[0], joint)
+            x = prepared.family._without_holes(ops, rows[0])
+            joint = mark_nonfinite_rows(ops, x, joint)
         joint = without_dead(joint, prepared.weights, ops.axis)
         return (joint, ops.xp.max(joint, axis=ops.axis)), ()
 

@@ -82,7 +82,9 @@ class MixtureKernel:
         masked: Array | None = None,
     ) -> LogNormalized:
         """An evaluated block, normalised."""
-        mark = nan_where_infinite(ops, block.x) if self.lazy else None
+        mark = None
+        if self.lazy:
+            mark = nan_where_infinite(ops, prepared.family._without_holes(ops, block.x))
         return normalize(ops, block.log_joint, prepared.weights, block.bound, masked, mark)
 
 

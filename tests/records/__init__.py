@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.records import bernoulli, gaussians, poisson
+from tests.records import bernoulli, exponential, gamma, gaussians, poisson, von_mises
 from tests.records.record import (
     Params,
     Problem,
@@ -23,6 +23,9 @@ GAUSSIANS = gaussians.RECORDS
 OTHERS = (
     *poisson.RECORDS,
     bernoulli.RECORD,
+    *exponential.RECORDS,
+    *gamma.RECORDS,
+    von_mises.RECORD,
 )
 POISSON, POISSON_OF_FEATURES, BERNOULLI = *poisson.RECORDS, bernoulli.RECORD
 RECORDS = (*GAUSSIANS, *OTHERS)

@@ -12,6 +12,8 @@ import numpy as np
 from estep_xp.arrays.namespace import is_tracer
 from estep_xp.execution.driver import Driver
 from estep_xp.execution.jax.blocks import sum_rows
+from estep_xp.execution.jax.chains import run_chain
+from estep_xp.execution.jax.chains import total as chain_total
 from estep_xp.execution.jax.gradient import total
 from estep_xp.execution.jax.random import KeyRandom, key_of
 from estep_xp.execution.jax.rows import map_rows
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
+    from estep_xp.execution.chains import ChainKernel
+    from estep_xp.execution.chains import TotalKernel as ChainTotalKernel
     from estep_xp.execution.kernel import Kernel, TotalKernel
 
 
 class LibraryDriver(Driver):
     """Compiled programs, in eager calls too."""
+
+    compiles = True
 
     def map_rows(
         self,
@@ -67,6 +73,24 @@ class LibraryDriver(Driver):
         """Call `function` compiled."""
         del space
         return _compute(function, *arrays)
+
+    def run_chain(self, kernel: ChainKernel, space: Space, *arrays: Any) -> Any:
+        """Run a kernel compiled; rows are scanned."""
+        del space
+        return run_chain(kernel, *arrays)
+
+    def chain_total(
+        self,
+        kernel: ChainTotalKernel,
+        space: Space,
+        log_prob: AnyArray,
+        parameters: tuple[AnyArray, ...],
+        sequences: Any,
+        weights: AnyArray | None,
+    ) -> tuple[AnyArray, Any]:
+        """Add up a kernel's values; value and derivative take one pass forward and backward."""
+        del space
+        return chain_total(kernel, log_prob, parameters, sequences, weights), None
 
     def draw(self, function: Callable[..., Any], space: Space, seed: Any, *arrays: Any) -> Any:
         """Call `function` compiled, with numbers from a key; those of a generator are NumPy's."""

@@ -73,6 +73,7 @@ class Gaussian(EstimatedGaussian):
 
     means: RealKd
 
+    _has_two_forms = True
     _has_expected_log_prob = True
     _starts_from_centres = True
     _is_unconstrainable = True

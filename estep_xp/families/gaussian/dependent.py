@@ -9,9 +9,17 @@ import numpy as np
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_indefinite
 from estep_xp.families.gaussian.base import Gaussian
+from estep_xp.families.gaussian.incomplete import (
+    DependentForm,
+    conditional_dependent,
+    log_joint_dependent,
+    moments_dependent,
+    prepare_dependent,
+)
 from estep_xp.families.gaussian.moments import by_feature, least_pivot, products
 from estep_xp.families.gaussian.parameters import check_factors, check_means, refuse_subnormal
 from estep_xp.families.gaussian.some_features import (
@@ -21,8 +29,10 @@ from estep_xp.families.gaussian.some_features import (
 )
 
 if TYPE_CHECKING:
+    from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.random import Random
     from estep_xp.arrays.shapes import RealFactors, RealKD
+    from estep_xp.families.family import ObservedRows
 
 
 class MeansFactors(NamedTuple):
@@ -39,6 +49,7 @@ class DependentGaussian(Gaussian):
 
     _is_independent = False
     _has_marginals = True
+    _takes_missing = _takes_noise = True
     _triangular_fields = ("precision_cholesky",)
     _second_moment = staticmethod(products)
     _factor_axes: ClassVar[tuple[str, ...]]  # of precision_cholesky: ("d", "d"), with k or without
@@ -93,6 +104,32 @@ class DependentGaussian(Gaussian):
         residuals = values - choose(xp, self.means, known, 1)
         shifts = xp.matmul(residuals[:, None, :], slopes)[:, 0, :]
         return self._with(choose(xp, self.means, others, 1) + shifts, factors)
+
+    def _width_incomplete(self) -> int:
+        d = self.means.shape[1]
+        return int(self.means.shape[0] + 10 * d * d)
+
+    def _placeholder(self, ops: BlockOps) -> Array:
+        return expand_components(self.means[0, :], ops.axis)
+
+    def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> DependentForm:
+        return prepare_dependent(ops, self.means, self.precision_cholesky, log_weights)
+
+    def _log_joint_incomplete(
+        self, ops: BlockOps, prepared: DependentForm, rows: ObservedRows
+    ) -> Array:
+        return log_joint_dependent(ops, prepared, rows)
+
+    def _moments_incomplete(
+        self, ops: BlockOps, prepared: DependentForm, rows: ObservedRows, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        first, second = moments_dependent(ops, prepared, rows, responsibilities)
+        return first, second if "k" in self._factor_axes else ops.xp.sum(second, axis=0)
+
+    def _conditional_moments(
+        self, ops: BlockOps, prepared: DependentForm, rows: ObservedRows
+    ) -> tuple[Array, Array]:
+        return conditional_dependent(ops, prepared, rows)
 
     @staticmethod
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:

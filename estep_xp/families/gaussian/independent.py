@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_bad_value
 from estep_xp.families.gaussian.base import Gaussian
+from estep_xp.families.gaussian.incomplete import (
+    IndependentForm,
+    conditional_dependent,
+    conditional_independent,
+    log_joint_dependent,
+    log_joint_independent,
+    moments_dependent,
+    moments_independent,
+)
 from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, centred_squares
 from estep_xp.families.gaussian.parameters import (
     check_means,
@@ -20,8 +30,10 @@ from estep_xp.families.gaussian.parameters import (
 from estep_xp.families.gaussian.some_features import choose
 
 if TYPE_CHECKING:
+    from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.random import Random
     from estep_xp.arrays.shapes import RealKd, RealVariances
+    from estep_xp.families.family import ObservedRows
 
 
 class MeansVariances(NamedTuple):
@@ -38,6 +50,7 @@ class IndependentGaussian(Gaussian):
 
     _is_independent = True
     _has_marginals = True
+    _takes_missing = _takes_noise = True
     _variances_ndim: ClassVar[int]  # axes of variances, the first ones of means
     variances: RealVariances
 
@@ -87,6 +100,46 @@ class IndependentGaussian(Gaussian):
         new = self._marginal(xp, others)
         # Values that are NaN, which nobody could check under jit, must show.
         return self._with(new.means + 0.0 * xp.sum(values), new.variances)
+
+    def _width_incomplete(self) -> int:
+        return int(8 * self.means.shape[0] * self._n_features())
+
+    def _placeholder(self, ops: BlockOps) -> Array:
+        first = self.means[0, ...]
+        return expand_components(first, ops.axis) if self.means.ndim == 2 else first
+
+    def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> IndependentForm:
+        means = self.means if self.means.ndim == 2 else self.means[:, None]
+        variances = self.variances if self.variances.ndim == 2 else self.variances[:, None]
+        return IndependentForm(means, ops.xp.broadcast_to(variances, means.shape), log_weights)
+
+    def _log_joint_incomplete(
+        self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows
+    ) -> Array:
+        if prepared.is_correlated_by(rows):
+            return log_joint_dependent(ops, prepared.as_dependent(ops), rows)
+        return log_joint_independent(ops, prepared, rows)
+
+    def _moments_incomplete(
+        self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        xp = ops.xp
+        if prepared.is_correlated_by(rows):
+            dependent = prepared.as_dependent(ops)
+            first, products = moments_dependent(ops, dependent, rows, responsibilities)
+            second = xp.linalg.diagonal(products)
+        else:
+            first, second = moments_independent(ops, prepared, rows, responsibilities)
+        if self.means.ndim == 1:
+            return first[:, 0], second[:, 0]
+        return first, second if self.variances.ndim == 2 else xp.sum(second, axis=1)
+
+    def _conditional_moments(
+        self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows
+    ) -> tuple[Array, Array]:
+        if prepared.is_correlated_by(rows):
+            return conditional_dependent(ops, prepared.as_dependent(ops), rows)
+        return conditional_independent(ops, prepared, rows)
 
     @staticmethod
     def _from_covariances(xp: Namespace, covariances: Array) -> Array:

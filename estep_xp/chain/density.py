@@ -1,0 +1,73 @@
+"""Log-likelihoods of sequences, by the forward recursion alone."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from estep_xp import execution
+from estep_xp.arrays.namespace import is_concrete, to_host
+from estep_xp.chain.call import (
+    Call,
+    evaluate_emissions,
+    prepare_call,
+    warn_of_impossible_sequences,
+)
+from estep_xp.chain.kernels import LogLikelihoods
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array
+
+
+def log_density(
+    x: Any, hmm: Any, *, lengths: Any, block_size: int | None, workers: int | None, **seen: Any
+) -> Array:
+    """Log-density of each sequence (s,); `seen` says what rows lack."""
+    call = prepare_call(x, hmm, lengths, **seen)
+    log_prob = evaluate_emissions(call, block_size, workers)
+    values, norms = _run(call, log_prob)
+    warn_of_impossible_sequences(call, values, norms)
+    return values
+
+
+def log_likelihood(
+    x: Any,
+    hmm: Any,
+    *,
+    lengths: Any,
+    sample_weight: Any,
+    block_size: int | None,
+    workers: int | None,
+    **seen: Any,
+) -> Array:
+    """Total log-likelihood () of sequences by their weights; `seen` says what rows lack."""
+    call = prepare_call(x, hmm, lengths, sample_weight=sample_weight, **seen)
+    log_prob = evaluate_emissions(call, block_size, workers)
+    initial, transitions, _ = call.mixture
+    total, results = execution.driver_for(call.space).chain_total(
+        LogLikelihoods(call.positive),
+        call.space,
+        log_prob,
+        (initial, transitions),
+        call.space_sequences(),
+        call.weights,
+    )
+    if results is None and is_concrete(total) and not math.isfinite(to_host(total)):
+        results = _run(call, log_prob)  # which tells which sequence it is
+    if results is not None:
+        warn_of_impossible_sequences(call, *results)
+    return total
+
+
+def _run(call: Call, log_prob: Array) -> tuple[Array, Array]:
+    initial, transitions, _ = call.mixture
+    values, norms = execution.driver_for(call.space).run_chain(
+        LogLikelihoods(call.positive),
+        call.space,
+        log_prob,
+        initial,
+        transitions,
+        call.space_sequences(),
+        call.weights,
+    )
+    return values, norms

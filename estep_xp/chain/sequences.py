@@ -1,0 +1,118 @@
+"""Where the sequences are that lie one after the other in the rows of x."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from estep_xp.arrays.namespace import is_concrete, is_within_reach, library_of, to_host
+from estep_xp.arrays.text import shown
+from estep_xp.arrays.validation import check_shape, raise_bad_value, shape_text
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
+    from estep_xp.arrays.namespace import Space
+
+
+class Sequences(NamedTuple):
+    """n rows in s sequences. Arrays of the space where lengths are traced, else of NumPy."""
+
+    first: AnyArray  # (n,) flags of first rows of sequences
+    last: AnyArray  # (n,) flags of last rows
+    index: AnyArray  # (n,) the sequence of each row
+    starts: AnyArray  # (s,) the first row of each sequence
+    ends: AnyArray  # (s,) the last row of each sequence
+    valid: AnyArray | None = None  # (), whether traced lengths are good; None where they are
+
+    @property
+    def n_sequences(self) -> int:
+        """Number of sequences s."""
+        return int(self.ends.shape[0])
+
+
+def find_sequences(space: Space, lengths: Any, n: float) -> Sequences:
+    """Where sequences of these lengths are among n rows; one sequence by default.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the lengths are no positive integers (s,) that sum to n. Traced ones can't be checked:
+        `valid` says then whether they are good.
+    """
+    if math.isnan(n):
+        raise ValueError("x has chunks of unknown lengths; call x.compute_chunk_sizes() first")
+    n = int(n)
+    if lengths is None:
+        return _of_host(np.asarray([n] if n else [], dtype=np.int64), n)
+    array = _as_integers(lengths)
+    if not is_within_reach(array):
+        return _of_traced(space.xp, array, n)
+    host = to_host(array if is_concrete(array) else array.compute()).astype(np.int64)
+    bad = np.flatnonzero(host < 1)
+    if len(bad):
+        raise_bad_value(
+            "lengths", (int(bad[0]),), host[bad[0]], "lengths must be at least 1, a row a sequence"
+        )
+    if host.sum() != n:
+        raise ValueError(
+            f"lengths sum to {host.sum()} but x has {n} rows; expected the length of each "
+            "sequence, one after the other"
+        )
+    return _of_host(host, n)
+
+
+def refuse_lengths(lengths: Any) -> None:
+    """Raise for lengths beside a mixture, whose rows do not depend on each other."""
+    if lengths is not None:
+        raise TypeError(
+            "lengths are given with a Mixture, whose rows are independent; leave them out, or "
+            "give an HMM"
+        )
+
+
+def _as_integers(lengths: Any) -> AnyArray:
+    """Lengths as an array (s,) of integers."""
+    array: Any = lengths
+    if isinstance(lengths, np.generic) or not library_of(lengths):
+        try:
+            array = np.asarray(lengths)
+        except (TypeError, ValueError):
+            raise TypeError(f"lengths are {shown(lengths)}; expected integers (s,)") from None
+        if array.size == 0 and array.ndim == 1:
+            array = array.astype(np.int64)
+    if array.ndim != 1:
+        raise ValueError(f"lengths has shape {shape_text(tuple(array.shape))}; expected (s,)")
+    check_shape("lengths", array, ("s",))
+    if "int" not in str(array.dtype):
+        raise TypeError(f"lengths has dtype {array.dtype}; lengths must be integers")
+    return array
+
+
+def _of_host(lengths: np.ndarray[Any, Any], n: int) -> Sequences:
+    ends = np.cumsum(lengths) - 1
+    starts = ends - lengths + 1
+    first, last = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    first[starts], last[ends] = True, True
+    index = np.repeat(np.arange(len(lengths)), lengths)
+    return Sequences(first, last, index, starts, ends)
+
+
+def _of_traced(xp: Namespace, lengths: Array, n: int) -> Sequences:
+    """The same of lengths that do not exist yet, whose number alone is known."""
+    s = lengths.shape[0]
+    sums = xp.cumulative_sum(lengths)
+    rows = xp.arange(n, dtype=sums.dtype)
+    index = xp.searchsorted(sums, rows, side="right")
+    # Bad lengths must not lead out of the arrays: their results are made NaN in the end.
+    index = xp.where(index < s, index, s - 1)
+    changes = index[1:] != index[:-1]
+    edge = xp.ones((min(n, 1),), dtype=changes.dtype)
+    first, last = xp.concat([edge, changes]), xp.concat([changes, edge])
+    ends = xp.where(sums > n, n, sums) - 1
+    ends = xp.where(ends < 0, 0, ends)
+    starts = ends - lengths + 1
+    starts = xp.where(starts < 0, 0, starts)
+    valid = xp.all(lengths > 0) & (sums[-1] == n)
+    return Sequences(first, last, index, starts, ends, valid)

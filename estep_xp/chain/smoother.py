@@ -1,0 +1,280 @@
+"""Forward-backward: from log-densities and a chain to posteriors, in the layout of a driver.
+
+Where all transitions are positive, sums are scaled row by row: every state is entered with at least
+the least transition probability a, so what exp loses below its range changes nothing by more than
+that over a. Where some are zero there is no such bound: a state may be kept alive by itself alone
+and be recalled by later evidence. Then everything is in log space.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from estep_xp.chain.parameters import normalize_rows
+from estep_xp.chain.recursion import Logarithmic, Scaled, finite_or_zero, safe_log
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.chain.sequences import Sequences
+    from estep_xp.execution.chains import ChainOps
+
+
+class Chain(NamedTuple):
+    """Rows and their chain in a driver's layout, probabilities normalised."""
+
+    initial: Array  # (k,)
+    transitions: Array  # (k, k), or for each row in the layout
+    first: Array  # flags of rows
+    last: Array
+    sequences: Sequences
+    shift: Array  # of each row's log-densities
+    exponents: Array  # log-densities less the shift; no initial probability is in them
+
+
+class Likelihoods(NamedTuple):
+    """What forward alone says; arrays as users see them."""
+
+    norms: Array  # (n,) of each row: log p(x_t | x_1 .. x_t−1)
+    log_likelihood: Array  # (s,)
+
+    @property
+    def possible(self) -> Array:
+        """Flags (s,) of sequences that are not impossible; NaN, which must be seen, is not."""
+        return ~(self.log_likelihood == -math.inf)
+
+
+class Smoothed(NamedTuple):
+    """What forward-backward says of rows, in the driver's layout."""
+
+    responsibilities: Array  # 0 or NaN in impossible sequences
+    likelihoods: Likelihoods
+    slopes: Array  # of the log-likelihood by transitions: (k, k), or for each row
+    counts: Array  # (k, k) expected transitions
+    initial_slopes: Array  # (s, k) of each sequence's log-likelihood by initial probabilities
+
+
+def least_reliable(xp: Namespace, dtype: Any) -> float:
+    """The least transition probability for which scaled sums lose nothing."""
+    # exp ends at e-745 in double precision, at e-103 in single precision.
+    return 1e-15 if dtype == xp.float64 else 1e-6
+
+
+def lay_out(
+    ops: ChainOps, log_prob: Array, initial: Array, transitions: Array, sequences: Sequences
+) -> Chain:
+    """Bring rows and a chain into the layout, and shift log-densities row by row."""
+    xp = ops.xp
+    first, last = ops.cut(sequences.first, 1.0), ops.cut(sequences.last, 1.0)
+    initial = normalize_rows(xp, initial)
+    if transitions.ndim == 3:
+        # Matrices at first rows are not read, whatever they hold.
+        unread = sequences.first[:, None, None]
+        transitions = xp.where(unread, 1.0, transitions)
+        transitions = ops.cut(normalize_rows(xp, transitions), 1.0)
+    else:
+        transitions = normalize_rows(xp, transitions)
+    values = ops.cut(log_prob, 0.0)
+    # A first row's best state may be out of reach.
+    out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
+    reachable = ops.change(
+        values, first, sequences.starts, lambda rows: rows + _along(xp, out_of_reach, rows)
+    )
+    shift = finite_or_zero(xp, xp.max(reachable, axis=ops.axis))
+    return Chain(initial, transitions, first, last, sequences, shift, values - ops.expand(shift))
+
+
+def _along(xp: Namespace, states: Array, rows: Array) -> Array:
+    """Numbers (k,) of states, to be broadcast against rows in a layout."""
+    return xp.reshape(states, (1, states.shape[0], *(1,) * (rows.ndim - 2)))
+
+
+def is_positive(ops: ChainOps, chain: Chain) -> Array:
+    """Whether all transitions are large enough for scaled sums."""
+    xp, transitions = ops.xp, chain.transitions
+    return xp.min(transitions) >= least_reliable(xp, transitions.dtype)
+
+
+def run_forward(ops: ChainOps, chain: Chain, positive: bool | None) -> Likelihoods:
+    """Log-likelihoods by the forward recursion alone."""
+    norms = _decide(
+        ops,
+        chain,
+        positive,
+        lambda: _scaled_forward(ops, chain)[2],
+        lambda: _log_forward(ops, chain)[2],
+    )
+    return _likelihoods(ops, chain, norms)
+
+
+def smooth(ops: ChainOps, chain: Chain, weights: Array, positive: bool | None) -> Smoothed:
+    """Run forward and backward; `weights` (s,) of sequences count in the sums over rows."""
+    return _decide(
+        ops,
+        chain,
+        positive,
+        lambda: _scaled_smooth(ops, chain, weights),
+        lambda: _log_smooth(ops, chain, weights),
+    )
+
+
+def _likelihoods(ops: ChainOps, chain: Chain, norms: Array) -> Likelihoods:
+    xp, (*_, sequences, _, _) = ops.xp, chain
+    norms = ops.join(norms)
+    sums = ops.sum_sequences(norms, sequences.starts, sequences.index)
+    if sequences.valid is not None:
+        sums = xp.where(sequences.valid, sums, math.nan)
+    return Likelihoods(norms, sums)
+
+
+def _row_weights(
+    ops: ChainOps, chain: Chain, weights: Array, likelihoods: Likelihoods
+) -> tuple[Array, Array]:
+    """Whether rows are of possible sequences, and weights of the transitions into rows."""
+    xp, index = ops.xp, chain.sequences.index
+    possible = xp.take(likelihoods.possible, index, axis=0)
+    rows = xp.where(possible & ~chain.sequences.first, xp.take(weights, index, axis=0), 0.0)
+    return ops.cut(possible, 1.0), ops.cut(rows, 0.0)
+
+
+def _decide(ops: ChainOps, chain: Chain, positive: bool | None, scaled: Any, log: Any) -> Any:
+    if positive is None:
+        return ops.cond(is_positive(ops, chain), scaled, log)
+    return scaled() if positive else log()
+
+
+# --- scaled sums ----------------------------------------------------------------------------------
+
+
+def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array]:
+    """Evidence, messages that enter rows, and the norms of rows."""
+    xp = ops.xp
+    evidence = ops.change(
+        xp.exp(chain.exponents),
+        chain.first,
+        chain.sequences.starts,
+        lambda rows: _times_positive(xp, rows, _along(xp, chain.initial, rows)),
+    )
+    matrices = _transposed(xp, chain.transitions)
+    entered = ops.messages(Scaled(), matrices, evidence, chain.first, evidence)
+    total = xp.sum(entered * evidence, axis=ops.axis)
+    return evidence, entered, chain.shift + safe_log(xp, total)
+
+
+def _times_positive(xp: Namespace, values: Array, factors: Array) -> Array:
+    """Products, 0 where the factor is 0 even if the value is infinite."""
+    return xp.where(factors == 0, 0.0 * factors, values * factors)
+
+
+def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
+    xp, axis = ops.xp, ops.axis
+    evidence, forward, norms = _scaled_forward(ops, chain)
+    likelihoods = _likelihoods(ops, chain, norms)
+    possible, counted = _row_weights(ops, chain, weights, likelihoods)
+    matrices = _following(ops, chain.transitions)
+    backward = ops.messages(Scaled(), matrices, evidence, chain.last, evidence, reverse=True)
+    joint = forward * evidence
+    seen = evidence * backward  # what this row and the later ones say of its state
+    norm = ops.expand(_safe(xp, xp.sum(forward * seen, axis=axis), possible))
+    responsibilities = (forward * backward / norm) * evidence
+    filtered = joint / ops.expand(_safe(xp, xp.sum(joint, axis=axis), possible))
+    right = (seen / norm) * ops.expand(counted)
+    if chain.transitions.ndim == 2:
+        slopes = ops.sum_pairs(filtered, right)
+        counts = chain.transitions * slopes
+    else:
+        before = xp.expand_dims(ops.previous(filtered), axis=2)
+        slopes = before * xp.expand_dims(right, axis=1)
+        counts = ops.sum_rows(chain.transitions * slopes)
+    starts = chain.sequences.starts
+    first = ops.take(backward, starts) / ops.take(norm, starts)
+    initial_slopes = xp.exp(ops.take(chain.exponents, starts)) * first
+    return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes)
+
+
+def _safe(xp: Namespace, norm: Array, possible: Array) -> Array:
+    """Norms to divide by: 1 in impossible sequences."""
+    return xp.where(possible, norm, 1.0)
+
+
+# --- log space ------------------------------------------------------------------------------------
+
+
+def _log_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array, Array]:
+    """Evidence, messages that enter rows, norms of rows, and by what messages are too large."""
+    xp = ops.xp
+    log_initial = safe_log(xp, chain.initial)
+    evidence = ops.change(
+        chain.exponents + 0.0,
+        chain.first,
+        chain.sequences.starts,
+        lambda rows: _plus_finite(xp, rows, _along(xp, log_initial, rows)),
+    )
+    matrices = safe_log(xp, _transposed(xp, chain.transitions))
+    nothing = xp.zeros_like(evidence)
+    entered = ops.messages(Logarithmic(), matrices, evidence, chain.first, nothing)
+    joint = entered + evidence
+    largest = finite_or_zero(xp, xp.max(joint, axis=ops.axis))
+    rest = safe_log(xp, xp.sum(xp.exp(joint - ops.expand(largest)), axis=ops.axis))
+    # Messages leave rows with a largest entry of 1: their sum is that of the row before.
+    excess = xp.where(
+        chain.first | (rest == -math.inf), 0.0, finite_or_zero(xp, ops.previous(rest))
+    )
+    return evidence, entered, chain.shift + largest + (rest - excess), excess
+
+
+def _plus_finite(xp: Namespace, values: Array, terms: Array) -> Array:
+    """Sums, -inf where the term is even if the value is +inf."""
+    return xp.where(terms == -math.inf, terms, values + terms)
+
+
+def _log_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
+    xp = ops.xp
+    evidence, forward, norms, excess = _log_forward(ops, chain)
+    likelihoods = _likelihoods(ops, chain, norms)
+    _, counted = _row_weights(ops, chain, weights, likelihoods)
+    matrices = safe_log(xp, _following(ops, chain.transitions))
+    backward = ops.messages(Logarithmic(), matrices, evidence, chain.last, forward, reverse=True)
+    joint = forward + evidence
+    log_posterior = joint + backward
+    largest = finite_or_zero(xp, xp.max(log_posterior, axis=ops.axis))
+    shares = xp.exp(log_posterior - ops.expand(largest))
+    total = xp.sum(shares, axis=ops.axis)
+    total = xp.where(total == 0, 1.0, total)  # in impossible sequences
+    responsibilities = shares / ops.expand(total)
+    norm = largest + xp.log(total)
+    filtered = joint - ops.expand(_log_sum(ops, joint))
+    right = evidence + backward + ops.expand(excess - norm)
+    right = _plus_finite(xp, right, ops.expand(safe_log(xp, counted)))
+    if chain.transitions.ndim == 2:
+        slopes = ops.sum_exp_pairs(filtered, right)
+        counts = _times_positive(xp, slopes, chain.transitions)
+    else:
+        before = xp.expand_dims(ops.previous(filtered), axis=2)
+        slopes = xp.exp(before + xp.expand_dims(right, axis=1))
+        counts = ops.sum_rows(_times_positive(xp, slopes, chain.transitions))
+    starts = chain.sequences.starts
+    first = ops.take(backward, starts) - ops.take(ops.expand(norm), starts)
+    initial_slopes = xp.exp(ops.take(chain.exponents, starts) + first)
+    return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes)
+
+
+def _log_sum(ops: ChainOps, values: Array) -> Array:
+    """Log-sum-exp over states; 0 in rows of zero density, so that it may be subtracted."""
+    xp = ops.xp
+    largest = finite_or_zero(xp, xp.max(values, axis=ops.axis))
+    total = xp.sum(xp.exp(values - ops.expand(largest)), axis=ops.axis)
+    return finite_or_zero(xp, largest + safe_log(xp, total))
+
+
+def _transposed(xp: Namespace, transitions: Array) -> Array:
+    """Matrices forward: from the row before to each row."""
+    if transitions.ndim == 2:
+        return xp.matrix_transpose(transitions)
+    axes = (0, 2, 1, *range(3, transitions.ndim))
+    return xp.permute_dims(transitions, axes)
+
+
+def _following(ops: ChainOps, transitions: Array) -> Array:
+    """Matrices backward: a row is entered from the next one, by the next one's matrix."""
+    return transitions if transitions.ndim == 2 else ops.following(transitions)

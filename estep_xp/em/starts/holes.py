@@ -1,0 +1,105 @@
+"""Rows for a start in the place of rows that lack values: each hole takes a neighbour's value.
+
+The neighbour is the row nearest in the features that both rows have, among those that have this
+one. So clusters stay apart, and features vary as they do; means in holes would draw all to the
+middle. EM, which knows of the holes, does the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estep_xp.arrays.namespace import to_host
+from estep_xp.em.starts.rows import choose_rows
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.namespace import Space
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+    Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_BLOCK = 256  # rows whose distances from all others are at hand
+_QUIET = 0.25  # share of a feature's values, those of least noise, by which noise is judged
+
+
+def complete_rows(
+    space: Space,
+    rows: tuple[Array, ...],
+    errors: tuple[Array, ...],
+    k: int,
+    random: np.random.Generator,
+) -> tuple[Array, ...]:
+    """Rows (x,) or (x, sample_weight) without holes: some of the rows, where there are many.
+
+    `errors` are those of the rows, or nothing. What is noise for the most part is a hole, too.
+    """
+    x, weight = rows if len(rows) == 2 else (rows[0], None)
+    if space.lazy:
+        return _fill_with_means(space, x, weight), *rows[1:]
+    mass = None if weight is None else to_host(weight)
+    chosen = choose_rows(x.shape[0], mass, k, random)
+    host = to_host(x).astype(np.float64)
+    table = host[chosen].reshape(len(chosen), -1)
+    hidden = np.isnan(table)
+    if np.isinf(table).any():  # which is reported for the rows as they were given
+        return space.parameter("x", np.where(np.isnan(host), 0.0, host)), *rows[1:]
+    if errors:
+        hidden |= _find_noisy(table, to_host(errors[0])[chosen].astype(np.float64))
+    if not hidden.any():
+        return rows
+    some = ~hidden.all(axis=1)
+    if some.sum() >= k:
+        table, hidden, chosen = table[some], hidden[some], chosen[some]
+    filled = _fill_holes(table, hidden).reshape(-1, *host.shape[1:])
+    own = () if mass is None else (space.parameter("sample_weight", mass[chosen]),)
+    return space.parameter("x", filled), *own
+
+
+def _fill_holes(x: Floats, hidden: Flags) -> Floats:
+    """Rows (n, d) without holes; those with nothing at all take the value of any row."""
+    seen = ~hidden
+    n_seen = np.maximum(seen.sum(axis=0), 1)
+    table = np.where(seen, x, 0.0)
+    means = table.sum(axis=0) / n_seen
+    centred = np.where(seen, table - means, 0.0)
+    deviations = np.sqrt((centred**2).sum(axis=0) / n_seen)
+    z = centred / np.where(deviations > 0, deviations, 1.0)
+    filled = np.where(seen, x, means)
+    flags = seen.astype(np.float64)
+    holes = np.flatnonzero(hidden.any(axis=1))
+    for start in range(0, len(holes), _BLOCK):
+        rows = holes[start : start + _BLOCK]
+        distances = (z[rows] ** 2) @ flags.T - 2.0 * z[rows] @ z.T + flags[rows] @ (z**2).T
+        # Of two rows at random a feature differs by 2 squared deviations.
+        distances -= 2.0 * (flags[rows] @ flags.T)
+        for j in np.flatnonzero(hidden[rows].any(axis=0) & seen.any(axis=0)):
+            nearest = np.where(seen[:, j], distances, np.inf).argmin(axis=1)
+            filled[rows, j] = np.where(hidden[rows, j], x[nearest, j], filled[rows, j])
+    return filled
+
+
+def _find_noisy(x: Floats, noise: Floats) -> Flags:
+    """Entries (n, d) whose error varies more than the quietest of their feature do."""
+    variances = np.diagonal(noise, axis1=1, axis2=2) if noise.ndim == 3 else noise.reshape(x.shape)
+    known = np.where(np.isnan(x), np.inf, variances)
+    quiet = known <= np.quantile(known, _QUIET, axis=0)
+    quiet &= np.isfinite(known)
+    columns = zip(x.T, quiet.T, strict=True)
+    total = np.array([values[some].var() if some.any() else 0.0 for values, some in columns])
+    noisy: Flags = ~quiet & (variances > total)
+    return noisy
+
+
+def _fill_with_means(space: Space, x: Array, weight: Array | None) -> Array:
+    """Rows with means in their holes, where no value can be looked at yet."""
+    xp = space.xp
+    seen = ~xp.isnan(x)
+    counted = seen
+    if weight is not None:
+        counted = seen & (weight > 0 if x.ndim == 1 else (weight > 0)[:, None])
+    n_seen = xp.sum(xp.astype(counted, space.dtype), axis=0)
+    means = xp.sum(xp.where(counted, x, 0.0), axis=0) / xp.where(n_seen > 0, n_seen, 1.0)
+    return xp.where(seen, x, means)

@@ -1,0 +1,182 @@
+"""How recursions from row to row are driven: what a chain's formulas ask of a driver."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Array, Namespace
+
+
+class Recursion(Protocol):
+    """One step of a message from row to row; a positive factor of a message says nothing."""
+
+    @property
+    def one(self) -> float:
+        """An entry of the message that enters a row at a reset."""
+        ...
+
+    @property
+    def zero(self) -> float:
+        """Beside it, off the diagonal of the matrix that changes no message."""
+        ...
+
+    def step(
+        self,
+        xp: Namespace,
+        joint: Any,
+        matrix: Any,
+        evidence: Any,
+        reset: Any,
+        reference: Any,
+        axes: tuple[int, ...] = (0,),
+    ) -> tuple[Any, Any]:
+        """Go on by a row: the message that leaves it, and the one that has entered it."""
+        ...
+
+    def apply(self, xp: Namespace, matrix: Any, joint: Any) -> Any:
+        """Send a message through a matrix."""
+        ...
+
+
+class ChainKernel(Protocol):
+    """A computation on the rows of sequences. Hashable: what it is compiled for."""
+
+    def run(self, ops: ChainOps, *arrays: Any) -> Any:
+        """Compute nested tuples of arrays of log-densities (n, k), and what else it takes."""
+        ...
+
+    def results_like(self, *arrays: Any) -> Any:
+        """Stand-ins of the shapes of what `run` computes, without computing it."""
+        ...
+
+
+class TotalKernel(ChainKernel, Protocol):
+    """Values of sequences (s,), whose weighted total has derivatives by another kernel's sums."""
+
+    def run(self, ops: ChainOps, *arrays: Any) -> tuple[Any, Any]:
+        """Compute the values (s,), and numbers (n,) that tell more of them."""
+        ...
+
+    def normalize(self, xp: Namespace, *parameters: Any) -> tuple[Any, ...]:
+        """Parameters made to sum to 1; their derivatives go through this."""
+        ...
+
+    def derivatives(self, ops: ChainOps, *arrays: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Values (s,), and derivatives of the total by log-densities and normalised parameters."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChainOps:
+    """Layout of the rows of chains in a driver, and what goes from row to row.
+
+    This class uses the standard alone, row after row in a plain loop. Its layout is that of users:
+    rows first, then components, axis 1; numbers of rows are (n,). Drivers subclass it, and may cut
+    rows into blocks that lie side by side, (rows of a block, k, blocks) and (rows, blocks).
+    """
+
+    xp: Namespace
+
+    axis = 1  # of components
+
+    def cut(self, rows: Array, fill: float) -> Array:
+        """Rows (n, ...) in this layout; `fill` is what rows hold that are appended to them."""
+        del fill
+        return rows
+
+    def join(self, values: Array) -> Array:
+        """Rows (n, ...) of values in this layout."""
+        return values
+
+    def expand(self, values: Array) -> Array:
+        """Numbers of rows, to be broadcast against rows."""
+        return self.xp.expand_dims(values, axis=self.axis)
+
+    def previous(self, values: Array) -> Array:
+        """For each row the values of the row before; those of the first row are its own."""
+        return self.xp.concat([values[:1, ...], values[:-1, ...]], axis=0)
+
+    def following(self, values: Array) -> Array:
+        """For each row the values of the row after; those of the last row are its own."""
+        return self.xp.concat([values[1:, ...], values[-1:, ...]], axis=0)
+
+    def take(self, values: Array, rows: Any) -> Array:
+        """Values of some rows (s, ...) by their numbers (s,)."""
+        return self.xp.take(values, rows, axis=0)
+
+    def change(
+        self, values: Array, flags: Array, rows: Any, function: Callable[[Array], Array]
+    ) -> Array:
+        """`function(values)` in the flagged rows, whose numbers are `rows`; may overwrite them."""
+        del rows
+        return self.xp.where(self.expand(flags), function(values), values)
+
+    def messages(
+        self,
+        recursion: Recursion,
+        matrices: Array,
+        evidence: Array,
+        resets: Array,
+        reference: Array,
+        *,
+        reverse: bool = False,
+    ) -> Array:
+        """The message that enters each row, from the first to the last or in reverse.
+
+        `matrices` are (k, k), or one for each row, by which messages enter it.
+        """
+        xp = self.xp
+        n = evidence.shape[0]
+        if n == 0:
+            return evidence
+        joint = evidence[0, ...] * 0.0
+        entered: list[Any] = []
+        for i in range(n):
+            t = n - 1 - i if reverse else i
+            matrix = matrices if matrices.ndim == 2 else matrices[t, ...]
+            joint, message = recursion.step(
+                xp, joint, matrix, evidence[t, ...], resets[t, ...], reference[t, ...]
+            )
+            entered.append(message)
+        return xp.stack(entered[::-1] if reverse else entered)
+
+    def sum_pairs(self, left: Array, right: Array) -> Array:
+        """Sum (k, k) over rows t of left_t−1(i) right_t(j)."""
+        return self.xp.matrix_transpose(left[:-1, ...]) @ right[1:, ...]
+
+    def sum_exp_pairs(self, left: Array, right: Array) -> Array:
+        """Sum (k, k) over rows t of exp(left_t−1(i) + right_t(j)), a factor of which may be inf."""
+        xp = self.xp
+        before = self.previous(left)
+        rows = [
+            self.sum_rows(xp.exp(before[:, i : i + 1, ...] + right)) for i in range(left.shape[1])
+        ]
+        return xp.stack(rows)
+
+    def sum_rows(self, values: Array) -> Array:
+        """Sum (k, ...) over all rows."""
+        return self.xp.sum(values, axis=0)
+
+    def sum_sequences(self, values: Array, starts: Any, index: Array) -> Array:
+        """Sums (s,) over the rows of each sequence, given first rows and each row's sequence."""
+        del index
+        xp = self.xp
+        bounds = [*(int(start) for start in starts), values.shape[0]]
+        sums = [xp.sum(values[a:b]) for a, b in itertools.pairwise(bounds)]
+        return xp.stack(sums) if sums else values
+
+    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """Return what one of two functions returns."""
+        return if_true() if bool(flag) else if_false()
+
+
+def stand_in(*shape: int) -> Any:
+    """Array of a shape that takes no memory."""
+    return np.broadcast_to(np.zeros(()), shape)

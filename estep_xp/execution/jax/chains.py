@@ -1,0 +1,145 @@
+"""Recursions from row to row in JAX: scans, of which every transformation knows."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from estep_xp.execution.chains import ChainKernel, ChainOps, Recursion, TotalKernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import AnyArray
+
+
+@dataclass(frozen=True)
+class JaxChainOps(ChainOps):
+    """The layout of users, and `lax.scan`."""
+
+    def messages(
+        self,
+        recursion: Recursion,
+        matrices: AnyArray,
+        evidence: AnyArray,
+        resets: AnyArray,
+        reference: AnyArray,
+        *,
+        reverse: bool = False,
+    ) -> AnyArray:
+        """Scan the rows; matrices of their own ride along."""
+        varying = matrices.ndim == 3
+
+        def step(joint: AnyArray, row: tuple[Any, ...]) -> tuple[AnyArray, AnyArray]:
+            evidence, reset, reference, *matrix = row
+            return recursion.step(
+                jnp, joint, matrix[0] if varying else matrices, evidence, reset, reference
+            )
+
+        rows = (evidence, resets, reference, *((matrices,) if varying else ()))
+        joint = jnp.zeros(evidence.shape[1:], evidence.dtype)
+        entered: AnyArray = jax.lax.scan(step, joint, rows, reverse=reverse)[1]
+        return entered
+
+    def sum_exp_pairs(self, left: AnyArray, right: AnyArray) -> AnyArray:
+        """Sum of exponentials, fused into one loop."""
+        before = self.previous(left)
+        return jnp.sum(jnp.exp(before[:, :, None] + right[:, None, :]), axis=0)
+
+    def sum_sequences(self, values: AnyArray, starts: Any, index: AnyArray) -> AnyArray:
+        """Sums by sequence, in two parts, the larger of which is exact in any order.
+
+        A running sum of 1e5 rows would lose a digit or two.
+        """
+        finite = jnp.isfinite(values)
+        terms = jnp.where(finite, values, 0.0)
+        most = jax.lax.stop_gradient(jnp.max(jnp.abs(terms), initial=0.0)) * (values.shape[0] + 2)
+        # Numbers so large round to multiples of a unit, of which n add up without rounding.
+        unit = 1.5 * jnp.exp2(jnp.ceil(jnp.log2(jnp.where(most > 0, most, 1.0))) + 1.0)
+        high = (terms + unit) - unit
+        parts = (high, terms - high, jnp.where(finite, 0.0, values))
+        sums = (
+            jax.ops.segment_sum(part, index, starts.shape[0], indices_are_sorted=True)
+            for part in parts
+        )
+        total, *rest = sums
+        for part in rest:
+            total = total + part
+        return total
+
+    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """Decide when the compiled program runs."""
+        return jax.lax.cond(flag, if_true, if_false)
+
+
+OPS = JaxChainOps(jnp)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run_chain(kernel: ChainKernel, *arrays: Any) -> Any:
+    """Run a kernel compiled."""
+    with jax.default_matmul_precision("highest"):
+        return kernel.run(OPS, *arrays)
+
+
+def total(
+    kernel: TotalKernel,
+    log_prob: AnyArray,
+    parameters: tuple[AnyArray, ...],
+    sequences: Any,
+    weights: AnyArray | None,
+) -> AnyArray:
+    """Add up a kernel's values of sequences; the derivative takes one pass of its own kernel."""
+    result: AnyArray = _compiled_total(kernel, log_prob, parameters, sequences, weights)
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled_total(
+    kernel: TotalKernel,
+    log_prob: AnyArray,
+    parameters: tuple[AnyArray, ...],
+    sequences: Any,
+    weights: AnyArray | None,
+) -> AnyArray:
+    with jax.default_matmul_precision("highest"):
+        return _total(kernel, log_prob, kernel.normalize(jnp, *parameters), sequences, weights)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _total(
+    kernel: TotalKernel,
+    log_prob: AnyArray,
+    parameters: tuple[AnyArray, ...],
+    sequences: Any,
+    weights: AnyArray | None,
+) -> AnyArray:
+    values, _ = kernel.run(OPS, log_prob, *parameters, sequences, weights)
+    return _weighted(values, weights)
+
+
+@_total.defjvp
+def _total_jvp(
+    kernel: TotalKernel, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[AnyArray, AnyArray]:
+    log_prob, parameters, sequences, weights = primals
+    by_log_prob, by_parameters, _, by_weights = tangents
+    values, slopes = kernel.derivatives(OPS, log_prob, *parameters, sequences, weights)
+    terms = [
+        jnp.sum(slope * tangent)
+        for slope, tangent in zip(slopes, (by_log_prob, *by_parameters), strict=True)
+    ]
+    if weights is not None:
+        masked = jnp.where(weights == 0, 0.0, values)
+        terms.append(jnp.sum(masked * by_weights))
+    return _weighted(values, weights), functools.reduce(jnp.add, terms)
+
+
+def _weighted(values: AnyArray, weights: AnyArray | None) -> AnyArray:
+    if weights is None:
+        return jnp.sum(values)
+    return jnp.sum(jnp.where(weights == 0, 0.0 * weights, values * weights))

@@ -1,0 +1,165 @@
+"""Rows of a call that may lack values, or have errors of their own: arguments and checks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estep_xp.arrays.namespace import is_concrete, is_on_host, is_tracer, to_host
+from estep_xp.arrays.quiet import quietly
+from estep_xp.arrays.validation import Suspects, check_shape, check_values, shape_text
+from estep_xp.families import contract
+from estep_xp.families.incomplete import Incomplete, wrapper_for
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array, Components
+    from estep_xp.arrays.namespace import Space
+
+_BLOCK = 1 << 16  # rows that are looked at in one go
+_LEAST_EIGENVALUE = 1e-6  # of a correlation matrix of errors that rounding may have made negative
+
+
+def combine(
+    space: Space, components: Components, x: Array, noise: Any, *, missing: bool
+) -> tuple[Array, type[Incomplete] | None]:
+    """Rows with their errors beside them as more features, and the wrapper that reads such rows.
+
+    None for the wrapper where all is known of all rows: then nothing differs from any other call.
+    """
+    if not missing and noise is None:
+        return x, None
+    family = contract.family_of(components)
+    kind = type(components) if isinstance(components, contract.Family) else type(family)
+    errors = check_incomplete(space, kind, x, noise, missing=missing)
+    if errors:
+        return _beside(space, x, errors[0]), wrapper_for(missing=missing, noise=True)
+    # Values that do not exist yet may be NaN.
+    return x, wrapper_for(missing=not is_concrete(x) or _has_nan(space, x), noise=False)
+
+
+def check_incomplete(
+    space: Space, family: Any, x: Array, noise: Any, *, missing: bool
+) -> tuple[Array, ...]:
+    """Raise unless a family, class or components, takes such rows; return their errors, if any."""
+    name = getattr(family, "__name__", type(family).__name__)
+    if missing and not family._takes_missing:
+        raise TypeError(
+            "missing=True needs a family of which features can be integrated out, such as "
+            f"FullGaussian, not {name}; fill or drop the rows with NaN"
+        )
+    if noise is None:
+        return ()
+    if not family._takes_noise:
+        raise TypeError(f"noise is for Gaussian families, not {name}; leave it out")
+    return (_check_noise(space, noise, x, missing=missing),)
+
+
+def rows_as_given(found: Suspects, family: contract.Family, wrapper: type[Incomplete]) -> Suspects:
+    """Suspect rows without their errors, and with zeros for what may be missing."""
+    rows = found.rows
+    if wrapper.has_noise:
+        shape = family._rows_shape() or ("n",)
+        rows = rows[:, 0] if len(shape) == 1 else rows[:, : shape[1]]
+    if wrapper.allows_missing:
+        rows = np.where(np.isnan(rows), 0.0, rows)
+    return found._replace(rows=rows)
+
+
+def _has_nan(space: Space, x: Array) -> bool:
+    """Whether an entry is NaN, block by block: x may be a file larger than the memory."""
+    xp, array = (np, to_host(x)) if is_on_host(x) else (space.xp, x)
+    if isinstance(array, np.ndarray) and array.dtype.kind != "f":
+        return False
+    n = array.shape[0]
+    blocks = (array[i : min(i + _BLOCK, n), ...] for i in range(0, n, _BLOCK))
+    return any(bool(xp.any(xp.isnan(block))) for block in blocks)
+
+
+def _beside(space: Space, x: Array, noise: Array) -> Array:
+    xp, n = space.xp, x.shape[0]
+    x = space.parameter("x", x)  # in the dtype of the call
+    if x.ndim == 1:
+        return xp.stack([x, noise], axis=1)
+    return xp.concat([x, xp.reshape(noise, (n, math.prod(noise.shape[1:])))], axis=1)
+
+
+def _check_noise(space: Space, noise: Any, x: Array, *, missing: bool) -> Array:
+    """Errors of rows: variances, shaped like x, or covariances (n, d, d)."""
+    noise = space.rows("noise", noise)
+    noise = space.parameter("noise", noise)
+    shape = tuple(x.shape)
+    expected = shape if noise.ndim == len(shape) else (*shape, shape[-1])
+    if len(shape) == 1 or noise.ndim not in (2, 3):
+        expected = shape
+    why = ": variances of the errors of x" + (
+        f", or covariances {shape_text((*shape, shape[-1]))}" if len(shape) == 2 else ""
+    )
+    check_shape("noise", noise, expected, why)
+    if is_concrete(x) and missing and is_concrete(noise):
+        # Errors of what was not observed are not read, and may be NaN.
+        hidden = np.isnan(to_host(x))
+        good = _are_usable(to_host(noise), hidden)
+    elif noise.ndim == len(shape) or not is_concrete(noise):
+        return _check_variances(space, noise, allow_nan=missing)
+    else:
+        good = _are_usable(to_host(noise), np.zeros(shape, dtype=bool))
+    if not good.all():
+        _raise_for_noise(to_host(noise), int(np.flatnonzero(~good)[0]))
+    return noise
+
+
+def _check_variances(space: Space, noise: Array, *, allow_nan: bool) -> Array:
+    """Variances, or covariances whose values do not exist yet."""
+
+    def test(_: Any, a: Any) -> Any:
+        good = (a >= 0) & (a < math.inf)
+        return good | (a != a) if allow_nan else good
+
+    if noise.ndim < 3:
+        return check_values(space, "noise", noise, test, "noise must be non-negative and finite")
+    xp = space.xp
+    if not is_tracer(noise):
+        return noise
+    symmetric = xp.all(noise == xp.matrix_transpose(noise), axis=(1, 2))
+    good = symmetric & xp.all(xp.linalg.diagonal(noise) >= 0, axis=1)
+    return noise + xp.where(good, 0.0, math.nan)[:, None, None]
+
+
+def _are_usable(noise: np.ndarray[Any, Any], hidden: np.ndarray[Any, Any]) -> Any:
+    """Flags (n,) of rows whose errors have variances, or covariances, where x was observed."""
+    if noise.ndim == hidden.ndim:
+        good = quietly(lambda: hidden | ((noise >= 0) & (noise < np.inf)))
+        return good if good.ndim == 1 else good.all(axis=1)
+    out = np.empty(len(noise), dtype=bool)
+    for start in range(0, len(noise), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        out[rows] = quietly(_are_covariances, noise[rows], hidden[rows])
+    return out
+
+
+def _are_covariances(noise: np.ndarray[Any, Any], hidden: np.ndarray[Any, Any]) -> Any:
+    """Flags (n,) of matrices that are symmetric and not indefinite, hidden features left out."""
+    noise = np.where(hidden[:, :, None] | hidden[:, None, :], 0.0, noise)
+    variances = np.diagonal(noise, axis1=1, axis2=2)
+    good: Any = np.isfinite(noise).all(axis=(1, 2)) & (variances >= 0).all(axis=1)
+    tolerance = float(np.sqrt(np.finfo(noise.dtype).eps))
+    scale = 1.0 / np.sqrt(np.where(good[:, None] & (variances > 0), variances, 1.0))
+    scaled = np.where(good[:, None, None], noise, 0.0) * scale[:, :, None] * scale[:, None, :]
+    good &= (abs(scaled - scaled.transpose(0, 2, 1)) <= tolerance).all(axis=(1, 2))
+    good &= (abs(scaled) <= 1 + tolerance).all(axis=(1, 2))
+    shifted = scaled[good] + max(_LEAST_EIGENVALUE, tolerance) * np.eye(noise.shape[1])
+    try:
+        np.linalg.cholesky(shifted)
+    except np.linalg.LinAlgError:
+        good[good] = np.linalg.eigvalsh(shifted).min(axis=1) > 0
+    return good
+
+
+def _raise_for_noise(noise: np.ndarray[Any, Any], row: int) -> None:
+    kind = "variances, non-negative and finite"
+    if noise.ndim == 3:
+        kind = "a covariance: finite, symmetric and not indefinite"
+    shown = np.array2string(noise[row], threshold=16, precision=4).replace("\n", "")
+    raise ValueError(f"noise[{row}] is {shown}; noise must hold {kind}")

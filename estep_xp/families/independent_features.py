@@ -1,0 +1,93 @@
+"""Families whose features are independent, and whose statistics are sums of the features.
+
+Then a feature that was not observed adds nothing to the density, and to the sums what is expected
+of it.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING
+
+from estep_xp.arrays.block import expand_components
+from estep_xp.arrays.linalg import diagonal_matrix
+from estep_xp.arrays.summation import sum_pairwise
+from estep_xp.families.row_family import RowFamily, rows_first, to_layout
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.families.family import ObservedRows
+
+
+class IndependentFeatures(RowFamily):
+    """A family that answers for the features of rows, (n, d), one by one; or for rows (n,)."""
+
+    __slots__ = ()
+
+    _takes_missing = True
+
+    @abc.abstractmethod
+    def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
+        """Log-densities (n, k, d) of features, or (n, k) of rows (n,)."""
+
+    @abc.abstractmethod
+    def _means_of_features(self) -> Array:
+        """Return the mean (k, d) or (k,) of each feature."""
+
+    @abc.abstractmethod
+    def _variances_of_features(self) -> Array:
+        """Return the variance of each feature, shaped like the means."""
+
+    def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
+        return _sum_features(xp, self._log_prob_of_features(xp, x))
+
+    def _width_incomplete(self) -> int:
+        return 0  # as much as complete rows
+
+    def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> Array | None:
+        return self._prepare(ops, log_weights)
+
+    def _log_joint_incomplete(
+        self, ops: BlockOps, prepared: Array | None, rows: ObservedRows
+    ) -> Array:
+        xp = ops.xp
+        x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
+        terms = xp.where(seen[:, None, ...], self._log_prob_of_features(xp, x), 0.0)
+        joint = to_layout(ops, _sum_features(xp, terms))
+        return joint if prepared is None else joint + expand_components(prepared, ops.axis)
+
+    def _moments_incomplete(
+        self,
+        ops: BlockOps,
+        prepared: Array | None,
+        rows: ObservedRows,
+        responsibilities: Array,
+    ) -> tuple[Array, ...]:
+        del prepared
+        xp = ops.xp
+        x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
+        shares = to_layout(ops, responsibilities)
+        (sums,) = self._statistics_of_rows(xp, xp.where(seen, x, 0.0), shares)
+        hidden = xp.astype(~seen, x.dtype)
+        unseen = xp.matmul(xp.permute_dims(shares, (1, 0)), hidden)
+        return (sums + unseen * self._means_of_features(),)
+
+    def _conditional_moments(
+        self, ops: BlockOps, prepared: Array | None, rows: ObservedRows
+    ) -> tuple[Array, Array]:
+        del prepared
+        xp = ops.xp
+        x, seen = (rows_first(ops, array)[:, None, ...] for array in (rows.x, rows.seen))
+        means, variances = self._means_of_features(), self._variances_of_features()
+        means = xp.where(seen, x, means[None, ...])
+        variances = xp.where(seen, 0.0, variances[None, ...])
+        if means.ndim == 2:  # of rows (n,)
+            means, variances = means[:, :, None], variances[:, :, None]
+        return means, diagonal_matrix(xp, variances)
+
+
+def _sum_features(xp: Namespace, terms: Array) -> Array:
+    if terms.ndim == 2:
+        return terms
+    return sum_pairwise(lambda terms, axis: xp.sum(terms, axis=axis), terms, 2)

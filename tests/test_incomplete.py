@@ -1,0 +1,127 @@
+"""Rows that lack values, or have errors: against marginalisation at 50 digits, on each library."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import estep_xp as ex
+from tests import marginal_oracle as oracle
+
+FAMILIES = ("FullGaussian", "TiedGaussian", "DiagonalGaussian", "SphericalGaussian")
+KINDS = ("none", "variances", "covariances")
+D, K = 3, 2
+
+
+def components(name, k=K, d=D, seed=0, spread=1.0):
+    """Arrays of a family at random, in float64."""
+    random = np.random.default_rng([seed, d])
+    means = random.normal(size=(k, d))
+    factors = np.triu(random.normal(size=(k, d, d)) * spread)
+    factors += np.eye(d) * (
+        1.0 + random.uniform(size=(k, 1, d)) - np.diagonal(factors, 0, 1, 2)[:, None]
+    )
+    variances = random.uniform(0.3, 3.0, (k, d))
+    return {
+        "FullGaussian": (means, factors),
+        "TiedGaussian": (means, factors[0]),
+        "DiagonalGaussian": (means, variances),
+        "SphericalGaussian": (means, variances[:, 0]),
+    }[name]
+
+
+def patterns(d, copies=2, seed=1):
+    """Rows (n, d) with every pattern of holes."""
+    seen = np.array(list(itertools.product([True, False], repeat=d)) * copies)
+    x = np.random.default_rng([seed, d]).normal(size=seen.shape) * 1.5
+    return np.where(seen, x, np.nan)
+
+
+def errors(kind, n, d):
+    """Variances or covariances of errors of n rows, some of them zero; None of none."""
+    random = np.random.default_rng([5, d])
+    if kind == "none":
+        return None
+    if kind == "variances":
+        return random.uniform(0.0, 2.0, (n, d)) * (random.random((n, d)) < 0.8)
+    factors = random.normal(size=(n, d, d))
+    factors[::3, :, 0] = 0.0  # singular
+    return factors @ factors.transpose(0, 2, 1)
+
+
+def matrices(noise):
+    """Errors as matrices (n, d, d)."""
+    if noise is None or noise.ndim == 3:
+        return noise
+    return noise[:, :, None] * np.eye(noise.shape[1])
+
+
+def prepared(backend, name, dtype, kind, d=D, x=None):
+    """Rows, mixture and keywords for a backend, and what the oracle knows of them."""
+    x = patterns(d) if x is None else x
+    x, noise = x.astype(dtype), errors(kind, len(x), d)
+    noise = noise if noise is None else noise.astype(dtype)
+    fields = [field.astype(dtype) for field in components(name, d=d)]
+    weights = np.array([0.4, 0.6], dtype=dtype)
+    family = getattr(ex, name)
+    native = ex.Mixture(
+        backend.asarray(weights, dtype), family(*(backend.asarray(a, dtype) for a in fields))
+    )
+    host = family(*(field.astype(np.float64) for field in fields))
+    covariances = oracle.covariances_of_components(host)
+    wide = None if noise is None else matrices(noise.astype(np.float64))
+    reference = oracle.known(x.astype(np.float64), weights, host.means, covariances, wide)
+    keywords = {"missing": True}
+    if noise is not None:
+        keywords["noise"] = backend.data(noise, dtype)
+    return backend.data(x, dtype), native, keywords, host, reference
+
+
+def close(backend, result, reference, dtype, scale=40.0):
+    """Assert that a result is within some eps of the reference and of the largest number."""
+    reference = np.asarray(reference, dtype=np.float64)
+    eps = np.finfo(dtype).eps
+    backend.assert_like(result, dtype)
+    np.testing.assert_allclose(
+        backend.to_numpy(result),
+        reference,
+        rtol=scale * eps,
+        atol=scale * eps * np.abs(reference).max(),
+    )
+
+
+@pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "torch", "dask")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_e_step_and_statistics(backend, name, dtype, kind):
+    check_e_step_and_statistics(backend, name, dtype, kind)
+
+
+@pytest.mark.backends("jax", "jax_jit")  # compiles for each of these: few are enough
+@pytest.mark.one_program("kind")
+@pytest.mark.parametrize("kind", KINDS)
+def test_e_step_and_statistics_in_jax(backend, kind):
+    name = {"none": "TiedGaussian", "variances": "FullGaussian", "covariances": "DiagonalGaussian"}
+    check_e_step_and_statistics(backend, name[kind], "float32", kind)
+
+
+@pytest.mark.backends("jax_jit")
+@pytest.mark.parametrize("name", ["FullGaussian", "DiagonalGaussian"])
+def test_missing_values_under_jit(backend, name):
+    check_e_step_and_statistics(backend, name, "float64", "none")
+
+
+def check_e_step_and_statistics(backend, name, dtype, kind):
+    x, mixture, keywords, host, reference = prepared(backend, name, dtype, kind)
+    step = backend.call(ex.e_step, x, mixture, **keywords)
+    close(backend, step.log_likelihood, reference.log_density, dtype)
+    close(backend, step.responsibilities, reference.responsibilities, dtype, 400.0)
+    statistics = backend.call(ex.expected_statistics, x, mixture, **keywords)
+    counts, first, second = reference.sums(host.means)
+    close(backend, statistics.log_likelihood, reference.log_density.sum(), dtype)
+    close(backend, statistics.counts, counts, dtype, 100.0)
+    close(backend, statistics.moments.first, first, dtype, 400.0)
+    close(backend, statistics.moments.second, oracle.reduced(host, second), dtype, 400.0)
