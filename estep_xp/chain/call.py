@@ -21,7 +21,7 @@ from estep_xp.chain.sequences import Sequences, find_sequences
 from estep_xp.chain.smoother import least_reliable
 from estep_xp.families import contract
 from estep_xp.families.incomplete import Incomplete
-from estep_xp.families.incomplete_rows import combine, rows_as_given
+from estep_xp.families.incomplete_rows import combine, raise_for_bad_values
 
 
 class Call(NamedTuple):
@@ -57,7 +57,7 @@ class Call(NamedTuple):
         space = self.space
 
         def brought(array: Any) -> Any:
-            if array is None or not isinstance(array, np.ndarray) or space.library == "numpy":
+            if not isinstance(array, np.ndarray):
                 return array
             return space.xp.asarray(array, device=space.device)
 
@@ -115,7 +115,7 @@ def _without_masked(space: Space, x: Array, weights: Array, sequences: Sequences
         if not masked.any() or masked.all():
             return x
         first: Any = int(np.argmin(masked))
-        masked = masked if space.library == "numpy" else xp.asarray(masked, device=space.device)
+        masked = xp.asarray(masked, device=space.device)
     else:
         masked = xp.take(weights, xp.asarray(index), axis=0) == 0
         first = xp.argmin(xp.astype(masked, xp.int32))
@@ -136,7 +136,11 @@ def is_positive(space: Space, transitions: Array, sequences: Sequences) -> bool 
 
 
 def evaluate_emissions(
-    call: Call, block_size: int | None = None, workers: int | None = None
+    call: Call,
+    block_size: int | None = None,
+    workers: int | None = None,
+    *,
+    by_row: bool = False,
 ) -> Array:
     """Log-densities (n, k) of all rows; raises for bad rows where values exist."""
     space, components = call.space, call.mixture.components
@@ -146,17 +150,13 @@ def evaluate_emissions(
     options = execution.check_options(block_size, workers)
     if options.workers is None and not call.family._is_builtin:
         options = options._replace(workers=1)  # code by others may not expect several threads
-    kernel = Emissions(call.k, space.lazy)
+    kernel = Emissions(call.k, space.lazy, by_row)
     parameters = (call.seen_components, 0.0 * call.mixture.initial)
     driver = execution.driver_for(space)
     values, largest = driver.map_rows(kernel, space, (call.rows[0],), parameters, options)
     found = suspects(space, call.rows[0], largest)
     if found is not None:
-        family = call.family
-        if call.wrapper is not None:
-            found = rows_as_given(found, family, call.wrapper)
-        found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
-        found.check(call.name, family._supports(found.rows), family._support, call.columns)
+        raise_for_bad_values(found, call.name, call.family, call.wrapper, call.columns)
         found._replace(rows=found.results).check(
             "components.log_prob(x)",
             found.results == -math.inf,

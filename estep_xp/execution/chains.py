@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from estep_xp.arrays.namespace import numpy_namespace
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -96,6 +98,11 @@ class ChainOps:
 
     axis = 1  # of components
 
+    @property
+    def values_visible(self) -> bool:
+        """Whether arrays are NumPy's, whose values may decide how to compute."""
+        return self.xp is numpy_namespace
+
     def cut(self, rows: Array, fill: float) -> Array:
         """Rows (n, ...) in this layout; `fill` is what rows hold that are appended to them."""
         del fill
@@ -174,6 +181,21 @@ class ChainOps:
         """
         del over
         return function(*rows)
+
+    def scan(
+        self,
+        step: Callable[[Any, tuple[Any, ...]], tuple[Any, Any]],
+        state: Any,
+        rows: tuple[Array, ...],
+        *,
+        reverse: bool = False,
+    ) -> Any:
+        """Results (n, ...) of `state, result = step(state, row)`, from row to row."""
+        n = rows[0].shape[0]
+        results: list[Any] = [None] * n
+        for t in reversed(range(n)) if reverse else range(n):
+            state, results[t] = step(state, tuple(array[t, ...] for array in rows))
+        return self.xp.stack(results)
 
     def sum_pairs(self, left: Array, right: Array) -> Array:
         """Sum (k, k) over rows t of left_t−1(i) right_t(j)."""
