@@ -8,21 +8,28 @@ Statistics of rows
     expected_statistics, merge, m_step, recenter, scale
 What to do with a mixture
     sample, marginal, condition, impute, n_parameters, aic, bic, icl
+Chains
+    filtered, decode, forecast
 Files
     save, load, feature_names
 Records
-    Mixture, HMM, EStep, ChainEStep, EMResult, Statistics, Sample, Selection, Imputed
+    Mixture, HMM, EStep, ChainEStep, Filtered, Decoded, EMResult, Statistics, ChainStatistics,
+    Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, Exponential, Gamma, VonMises, Product (columns of several kinds), and classes of your
-    own
+    Bernoulli, Exponential, Gamma, VonMises, StudentT, FactorAnalyzer, Product (columns of several
+    kinds), and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
 
+from estep_xp.chain.decode import Decoded, decode
 from estep_xp.chain.estep import ChainEStep, chain_posterior
+from estep_xp.chain.filtered import Filtered, filtered
+from estep_xp.chain.forecast import forecast
 from estep_xp.chain.hmm import HMM
 from estep_xp.em.adjust import recenter, scale
+from estep_xp.em.chain_statistics import ChainStatistics
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.estimate import estimate
 from estep_xp.em.fit import fit
@@ -36,35 +43,42 @@ from estep_xp.families import (
     Bernoulli,
     DiagonalGaussian,
     Exponential,
+    FactorAnalyzer,
     FullGaussian,
     Gamma,
     Poisson,
     Product,
     SphericalGaussian,
+    StudentT,
     TiedGaussian,
     UnivariateGaussian,
     VonMises,
 )
 from estep_xp.files.save import feature_names, load, save
-from estep_xp.mixture.density import predict
 from estep_xp.mixture.estep import EStep, log_joint, posterior
 from estep_xp.mixture.features import condition, marginal
 from estep_xp.mixture.impute import Imputed, impute
 from estep_xp.mixture.mixture import Mixture
-from estep_xp.mixture.sample import Sample, sample
+from estep_xp.mixture.sample import Sample
 from estep_xp.verbs.estep import e_step, log_density, log_likelihood
+from estep_xp.verbs.predict import predict
+from estep_xp.verbs.sample import sample
 
 __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Bernoulli",
     "ChainEStep",
+    "ChainStatistics",
     "CollapseWarning",
     "ConvergenceWarning",
+    "Decoded",
     "DiagonalGaussian",
     "EMResult",
     "EStep",
     "Exponential",
+    "FactorAnalyzer",
+    "Filtered",
     "FullGaussian",
     "Gamma",
     "HMM",
@@ -76,6 +90,7 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Selection",
     "SphericalGaussian",
     "Statistics",
+    "StudentT",
     "TiedGaussian",
     "UnivariateGaussian",
     "VonMises",
@@ -83,11 +98,14 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "bic",
     "chain_posterior",
     "condition",
+    "decode",
     "e_step",
     "estimate",
     "expected_statistics",
     "feature_names",
+    "filtered",
     "fit",
+    "forecast",
     "icl",
     "impute",
     "initialize",

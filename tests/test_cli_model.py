@@ -71,7 +71,7 @@ def test_format_version_and_byte_order_mark_are_optional(tmp_path):
 
 
 BAD_MODELS = [
-    ({"format": "other"}, ': format: is "other"; must be estep_xp.mixture'),
+    ({"format": "other"}, ': format: is "other"; must be one of estep_xp.mixture'),
     ({"version": 2}, ": version: is 2; must be 1"),
     ({"version": "1"}, ': version: is "1"; must be 1'),
     ({"family": "fool"}, ': family: is "fool"; must be one of univariate, spherical, diagonal'),

@@ -114,8 +114,8 @@ def test_missing_values_under_jit(backend, name):
     check_e_step_and_statistics(backend, name, "float64", "none")
 
 
-def check_e_step_and_statistics(backend, name, dtype, kind):
-    x, mixture, keywords, host, reference = prepared(backend, name, dtype, kind)
+def check_e_step_and_statistics(backend, name, dtype, kind, x=None):
+    x, mixture, keywords, host, reference = prepared(backend, name, dtype, kind, x=x)
     step = backend.call(ex.e_step, x, mixture, **keywords)
     close(backend, step.log_likelihood, reference.log_density, dtype)
     close(backend, step.responsibilities, reference.responsibilities, dtype, 400.0)
@@ -125,3 +125,31 @@ def check_e_step_and_statistics(backend, name, dtype, kind):
     close(backend, statistics.counts, counts, dtype, 100.0)
     close(backend, statistics.moments.first, first, dtype, 400.0)
     close(backend, statistics.moments.second, oracle.reduced(host, second), dtype, 400.0)
+
+
+@pytest.mark.backends("numpy")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("spread", [1.0, 300.0])  # products of features are exact, or cancel
+@pytest.mark.parametrize("name", ["FullGaussian", "TiedGaussian"])
+def test_rows_by_pattern(backend, name, spread, dtype):
+    """Many rows are sorted by pattern; whatever their order, results are those of single rows."""
+    x = patterns(D, copies=20)  # more rows than are evaluated one by one
+    x = np.where(np.arange(len(x))[:, None] % 2, x, x * spread)
+    check_e_step_and_statistics(backend, name, dtype, "none", x)
+
+
+def test_rows_in_blocks_come_back_in_order():
+    x = np.concatenate([patterns(D, copies=300, seed=seed) for seed in (1, 2)])
+    random = np.random.default_rng(0)
+    x, weights = random.permutation(x), random.uniform(0.0, 2.0, len(x))
+    mixture = ex.Mixture([0.4, 0.6], ex.FullGaussian(*components("FullGaussian")))
+    step = ex.e_step(x, mixture, missing=True, block_size=700, workers=2)
+    some = slice(1000, 1030)
+    alone = ex.e_step(x[some], mixture, missing=True)
+    np.testing.assert_allclose(step.responsibilities[some], alone.responsibilities, rtol=1e-11)
+    np.testing.assert_allclose(step.log_likelihood[some], alone.log_likelihood, atol=1e-12)
+    total = ex.log_likelihood(x, mixture, missing=True, sample_weight=weights)
+    np.testing.assert_allclose(total, weights @ step.log_likelihood, rtol=1e-12)
+    x[1234, 1] = np.inf
+    with pytest.raises(ValueError, match=r"x\[1234, 1\] is inf; x must be finite"):
+        ex.e_step(x, mixture, missing=True)

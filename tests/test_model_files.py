@@ -171,7 +171,7 @@ BAD_MODELS = [
             np.arange(9.0), ex.initialize(np.arange(9.0), 1, ex.UnivariateGaussian, seed=0)
         ),
         TypeError,
-        r"model is an EMResult; expected an estep_xp.Mixture; did you mean .mixture\?",
+        r"model is an EMResult; expected an estep_xp.Mixture or HMM; did you mean .mixture\?",
     ),
     (
         lambda: ex.Mixture([1.0], Laplace(np.zeros(1))),
@@ -283,7 +283,7 @@ HOSTILE = {
     "known": (a_file(family="x"), "tied, full, bernoulli, exponential, gamma, poisson, von_mises"),
     "dtype": (a_file(dtype="int8"), 'dtype: is "int8"; must be one of float64, float32'),
     "version": (a_file(version=2), "version: is 2; must be 1"),
-    "format": (a_file(format="estep_xp.hmm"), 'format: is "estep_xp.hmm"; must be estep_xp.mixtu'),
+    "format": (a_file(format="chain"), 'format: is "chain"; must be one of estep_xp.mixture, est'),
     "names": (a_file(feature_names=["a"]), "feature_names: has length 1; must have length 2"),
 }
 

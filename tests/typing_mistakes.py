@@ -21,7 +21,7 @@ def ask_for_what_a_family_has_not(unknown: ex.Mixture) -> None:
 
 def mix_families_up(statistics: ex.Statistics[ex.UnivariateGaussian]) -> None:
     wrong: ex.Mixture[ex.FullGaussian] = ex.m_step(statistics)  # type: ignore[arg-type]
-    ex.m_step(mixture)  # type: ignore[arg-type]
+    ex.m_step(mixture)  # type: ignore[call-overload]
     ex.fit(mixture.components, x)  # type: ignore[arg-type]
     del wrong
 

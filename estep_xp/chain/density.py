@@ -25,7 +25,7 @@ def log_density(
     """Log-density of each sequence (s,); `seen` says what rows lack."""
     call = prepare_call(x, hmm, lengths, **seen)
     log_prob = evaluate_emissions(call, block_size, workers)
-    values, norms = _run(call, log_prob)
+    values, norms = run_log_likelihoods(call, log_prob)
     warn_of_impossible_sequences(call, values, norms)
     return values
 
@@ -53,13 +53,14 @@ def log_likelihood(
         call.weights,
     )
     if results is None and is_concrete(total) and not math.isfinite(to_host(total)):
-        results = _run(call, log_prob)  # which tells which sequence it is
+        results = run_log_likelihoods(call, log_prob)  # which tells which sequence it is
     if results is not None:
         warn_of_impossible_sequences(call, *results)
     return total
 
 
-def _run(call: Call, log_prob: Array) -> tuple[Array, Array]:
+def run_log_likelihoods(call: Call, log_prob: Array) -> tuple[Array, Array]:
+    """Log-likelihoods (s,) of sequences, and the norms (n,) of rows."""
     initial, transitions, _ = call.mixture
     values, norms = execution.driver_for(call.space).run_chain(
         LogLikelihoods(call.positive),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from estep_xp.families import contract
@@ -19,6 +19,7 @@ class Emissions:
 
     k: int
     lazy: bool  # results can't be checked: bad rows must show
+    by_row: bool = False  # no row's density may know of others, nor by which form it is computed
 
     @property
     def tails(self) -> tuple[tuple[int, ...], ...]:
@@ -37,12 +38,14 @@ class Emissions:
     def prepare(self, ops: BlockOps, parameters: Any) -> Any:
         """Prepare the components, of which (components, zeros (k,)) are the parameters."""
         components, zeros = parameters
+        ops = replace(ops, many_rows=False) if self.by_row else ops
         family = contract.family_of(components)
         return family, family._prepare(ops, zeros)
 
     def block(self, ops: BlockOps, prepared: Any, *rows: Array) -> BlockResults:
         """Evaluate a block."""
         family, shared = prepared
+        ops = replace(ops, many_rows=False) if self.by_row else ops
         values = family._evaluated(ops, shared, rows[0]).log_joint
         if self.lazy:
             values = contract.mark_nonfinite_rows(ops, rows[0], values)

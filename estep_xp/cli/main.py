@@ -213,6 +213,7 @@ def run(
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
     with translate_read_errors(model_path):
         description = ModelFile(model_path, waits=True)
+        description.require_mixture()
     d, k, names = description.n_features, description.n_components, description.feature_names
     with ExitStack() as stack:
         source = open_data(source_path, array, stack, dialect=dialect, features=names or ())

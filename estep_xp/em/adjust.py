@@ -8,17 +8,23 @@ from typing import Any
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.namespace import Space, is_tracer, namespace_of, space_of
-from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import check_number, check_shape
-from estep_xp.em.statistics import Statistics, arrays_of, check_statistics
+from estep_xp.chain.hmm import HMM
+from estep_xp.em.statistics import (
+    Statistics,
+    StatisticsT,
+    arrays_of,
+    check_statistics,
+    combine_sums,
+)
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture, check_mixture
 from estep_xp.mixture.parameters import check_parameters
 
 
 @quiet
-def scale(statistics: Statistics[ComponentsT], factor: float) -> Statistics[ComponentsT]:
+def scale(statistics: StatisticsT, factor: float) -> StatisticsT:
     """Every sum times a factor: to forget old rows, or to weigh a batch.
 
     Parameters
@@ -55,14 +61,7 @@ def scale(statistics: Statistics[ComponentsT], factor: float) -> Statistics[Comp
     def scaled(array: Array) -> Array:
         return array * number
 
-    mixture, log_likelihood, n_rows, counts, moments = statistics
-    return Statistics(
-        mixture,
-        scaled(log_likelihood),
-        scaled(n_rows),
-        scaled(counts),
-        map_arrays(scaled, moments),
-    )
+    return combine_sums(scaled, statistics)
 
 
 def recenter(
@@ -105,8 +104,14 @@ def recenter(
     4.0
     """
     check_statistics("statistics", statistics)
+    old: Any = statistics.mixture
+    new: Any = mixture
+    if isinstance(old, HMM):
+        raise TypeError(
+            "statistics are of an HMM, which recenter does not take; take them anew under the "
+            "other model"
+        )
     check_mixture(mixture)
-    old, new = statistics.mixture, mixture
     if type(old.components) is not type(new.components):
         raise TypeError(
             f"statistics are of {type(old.components).__name__} but mixture of "

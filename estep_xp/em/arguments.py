@@ -53,9 +53,11 @@ def class_of(family: Any) -> Any:
     return family if isinstance(family, type) else type(family)
 
 
-def check_template(family: Any, k: int) -> None:
+def check_template(family: Any, k: int, *, for_start: bool = False) -> None:
     """Raise unless components of the wished shapes are as many as are wished."""
     if isinstance(family, type):
+        return
+    if for_start and contract.family_of(family)._starts_any_number():
         return
     found = contract.estimable(family)._n_components()
     if found is not None and found != k:

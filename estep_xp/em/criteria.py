@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.quiet import quiet
+from estep_xp.chain.hmm import HMM
+from estep_xp.chain.model import n_parameters as n_parameters_of_chain
+from estep_xp.chain.model import n_rows as n_rows_of_chain
 from estep_xp.families import contract
 from estep_xp.mixture.call import Call, prepare_call, prepare_mixture, run_kernel
-from estep_xp.mixture.estep import log_likelihood
 from estep_xp.mixture.kernels import Entropy
 from estep_xp.mixture.mixture import Mixture, check_mixture
+from estep_xp.verbs.estep import log_likelihood
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import FloatScalar, LikeN, RowsLike
+    from estep_xp.arrays.shapes import FloatScalar, LikeN, LikeS, RowsLike
 
 
-def n_parameters(model: Mixture) -> int:
+def n_parameters(model: Mixture[Any] | HMM[Any]) -> int:
     """Number of parameters of a model that may be chosen freely.
 
     Parameters
     ----------
-    model : Mixture
-        Weights and components.
+    model : Mixture or HMM
+        Weights and components; or a chain of states, with one matrix of transitions, and a
+        component of each.
 
     Returns
     -------
     int
-        Those of the components, and k - 1 weights, since weights sum to 1.
+        Those of the components, and k - 1 weights, since weights sum to 1; of an HMM as many
+        initial probabilities and transitions as are not 0, but for one in each row.
 
     Raises
     ------
@@ -43,22 +48,33 @@ def n_parameters(model: Mixture) -> int:
     >>> ex.n_parameters(ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5])))
     5
     """
+    if isinstance(model, HMM):
+        count: int = n_parameters_of_chain(model)
+        return count
     _, (weights, components) = prepare_mixture(model, name="model")
     return int(weights.shape[0]) - 1 + contract.family_of(components)._n_parameters()
 
 
 @quiet
-def aic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
+def aic(
+    x: RowsLike,
+    model: Mixture[Any] | HMM[Any],
+    *,
+    sample_weight: LikeN | LikeS | None = None,
+    lengths: LikeS | None = None,
+) -> FloatScalar:
     """Akaike's information criterion of a model on observations; lower is better.
 
     Parameters
     ----------
     x : array, shape (n, d)
         Observations, one a row; shape (n,) for univariate components.
-    model : Mixture
-        Weights and components.
-    sample_weight : array, shape (n,), optional
-        Non-negative weight of each row.
+    model : Mixture or HMM
+        Weights and components; or a chain of states, and a component of each.
+    sample_weight : array, shape (n,) or (s,), optional
+        Non-negative weight of each row; with an HMM of each sequence.
+    lengths : array of int, shape (s,), optional
+        Only with an HMM: the length of each sequence in `x`, as for `e_step`.
 
     Returns
     -------
@@ -77,23 +93,32 @@ def aic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     >>> round(float(ex.aic([1.0, 2.5, 7.0, 5.5], mixture)), 4)
     25.7535
     """
-    check_mixture(model, x, name="model")
-    total = log_likelihood(x, model, sample_weight=sample_weight)
+    _check_model(model, x)
+    total = log_likelihood(x, model, sample_weight=sample_weight, lengths=lengths)
     return 2.0 * n_parameters(model) - 2.0 * total
 
 
 @quiet
-def bic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
+def bic(
+    x: RowsLike,
+    model: Mixture[Any] | HMM[Any],
+    *,
+    sample_weight: LikeN | LikeS | None = None,
+    lengths: LikeS | None = None,
+) -> FloatScalar:
     """Bayesian information criterion of a model on observations; lower is better.
 
     Parameters
     ----------
     x : array, shape (n, d)
         Observations, one a row; shape (n,) for univariate components.
-    model : Mixture
-        Weights and components.
-    sample_weight : array, shape (n,), optional
-        Non-negative weight of each row; their sum is the number of rows.
+    model : Mixture or HMM
+        Weights and components; or a chain of states, and a component of each.
+    sample_weight : array, shape (n,) or (s,), optional
+        Non-negative weight of each row, or with an HMM of each sequence; the number n of rows is
+        counted by it.
+    lengths : array of int, shape (s,), optional
+        Only with an HMM: the length of each sequence in `x`, as for `e_step`.
 
     Returns
     -------
@@ -112,9 +137,12 @@ def bic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     >>> round(float(ex.bic([1.0, 2.5, 7.0, 5.5], mixture)), 4)
     22.685
     """
-    check_mixture(model, x, name="model")
-    total = log_likelihood(x, model, sample_weight=sample_weight)
-    n = _n_rows(prepare_call(x, model, sample_weight=sample_weight), total)
+    _check_model(model, x)
+    total = log_likelihood(x, model, sample_weight=sample_weight, lengths=lengths)
+    if isinstance(model, HMM):
+        n = n_rows_of_chain(x, model, lengths, sample_weight, total)
+    else:
+        n = _n_rows(prepare_call(x, model, sample_weight=sample_weight), total)
     return n_parameters(model) * namespace_of(total).log(n) - 2.0 * total
 
 
@@ -155,6 +183,11 @@ def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     (entropies,) = run_kernel(call, kernel, None, None)
     total = execution.driver_for(call.space).sum_values(entropies)
     return bic(x, model, sample_weight=sample_weight) + 2.0 * total
+
+
+def _check_model(model: Any, x: Any) -> None:
+    if not isinstance(model, HMM):
+        check_mixture(model, x, name="model")
 
 
 def _n_rows(call: Call, like: Array) -> Array:

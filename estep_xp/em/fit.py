@@ -12,27 +12,29 @@ from estep_xp.arrays.array_types import ComponentsT
 from estep_xp.arrays.namespace import is_concrete, to_host
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_number, check_whole
+from estep_xp.chain.call import Call as ChainCall
+from estep_xp.chain.hmm import HMM
 from estep_xp.em.fit_warnings import Diagnosis
 from estep_xp.em.initialize import initialize
 from estep_xp.em.iteration import Iteration, best_of
-from estep_xp.em.m_step import check_floor
+from estep_xp.em.m_step import check_floor, check_prior_counts
 from estep_xp.em.progress import progress_bar
 from estep_xp.em.result import EMResult
-from estep_xp.em.statistics import prepare_em_call
+from estep_xp.em.statistics import AnyCall, prepare_em_call
 from estep_xp.mixture.call import Call
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
+    from estep_xp.arrays.shapes import LikeN, LikeNoise, LikeS, RowsLike
 
 
 def fit(
     x: RowsLike,
-    mixture: Mixture[ComponentsT],
+    mixture: Mixture[ComponentsT] | HMM[ComponentsT],
     *,
-    sample_weight: LikeN | None = None,
+    sample_weight: LikeN | LikeS | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
     variance_floor: float | None = None,
@@ -45,17 +47,20 @@ def fit(
     workers: int | None = None,
     missing: bool = False,
     noise: LikeNoise | None = None,
+    lengths: LikeS | None = None,
+    prior_counts: float = 0.0,
 ) -> EMResult[ComponentsT]:
-    """Fit a mixture by expectation-maximisation.
+    """Fit a mixture, or a hidden Markov model, by expectation-maximisation.
 
     Parameters
     ----------
     x : array, shape (n, d)
         Observations, one a row; shape (n,) for univariate components. At least one.
-    mixture : Mixture
+    mixture : Mixture or HMM
         Where to start, for example from `initialize`; of one of the package's families.
-    sample_weight : array, shape (n,), optional
+    sample_weight : array, shape (n,) or (s,), optional
         Non-negative weight of each row: 2 counts a row twice, 0 leaves it out whatever it holds.
+        With an HMM of each sequence.
     tol : float, optional
         Stop when the log-likelihood per (weighted) row changes by less than this in an iteration;
         scikit-learn's rule. Where rounding alone may change it by more, which single precision does
@@ -85,6 +90,10 @@ def fit(
     noise : array, shape (n, d) or (n, d, d), optional
         Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
         for univariate components. Components then describe what was measured, without the errors.
+    lengths : array of int, shape (s,), optional
+        Only with an HMM: the length of each sequence in `x`, as for `e_step`.
+    prior_counts : float, optional
+        Only with an HMM, see `m_step`.
 
     Returns
     -------
@@ -137,6 +146,8 @@ def fit(
         workers,
         missing,
         noise,
+        lengths,
+        prior_counts,
     )
     result, diagnosis = fitted(x, mixture, sample_weight, options)
     if diagnosis.warning is not None:
@@ -159,14 +170,16 @@ class Options(NamedTuple):
     workers: int | None = None
     missing: bool = False
     noise: Any = None
+    lengths: Any = None
+    prior_counts: Any = 0.0
 
 
 def fitted(
-    x: Any, mixture: Mixture, sample_weight: Any, options: Options
+    x: Any, mixture: Any, sample_weight: Any, options: Options
 ) -> tuple[EMResult[Any], Diagnosis]:
     """What `fit` returns, and what it warns of."""
     seen = {"missing": options.missing, "noise": options.noise}
-    call = prepare_em_call(x, mixture, sample_weight, **seen)
+    call = prepare_em_call(x, mixture, sample_weight, lengths=options.lengths, **seen)
     _check_rows_given(call)
     em = Iteration(
         execution.check_options(options.block_size, options.workers),
@@ -174,6 +187,7 @@ def fitted(
         check_whole("max_iter", options.max_iter, 0),
         check_floor(options.variance_floor),
         bool(options.accelerate),
+        prior_counts=check_prior_counts(options.prior_counts, call.mixture),
     )
     if em.accelerate and not call.family._is_unconstrainable:
         raise TypeError(
@@ -184,11 +198,9 @@ def fitted(
     if not (callback is None or callable(callback)):
         raise TypeError(f"callback is {shown(callback)}; callback must be callable or None")
     seed = check_whole("seed", options.seed, 0, most=math.inf)
-    starts = [call]
-    for i in range(1, check_whole("n_init", options.n_init, 1)):
-        k, family = call.k, call.mixture.components
-        start = initialize(x, k, family, seed=seed + i, sample_weight=sample_weight, **seen)
-        starts.append(prepare_em_call(x, start, sample_weight, **seen))
+    n_init = check_whole("n_init", options.n_init, 1)
+    others = (_another_start(call, x, sample_weight, seed + i, options) for i in range(1, n_init))
+    starts = [call, *others]
     with ExitStack() as stack:
         callbacks = [] if callback is None else [callback]
         if options.progress:
@@ -196,9 +208,29 @@ def fitted(
         return best_of(em, starts, callbacks)
 
 
-def _check_rows_given(call: Call) -> None:
+def _another_start(
+    call: AnyCall, x: Any, sample_weight: Any, seed: int, options: Options
+) -> AnyCall:
+    """The same call from a start that `initialize` gives."""
+    seen: Any = {"missing": options.missing, "noise": options.noise}
+    k, family = call.k, call.mixture.components
+    if isinstance(call, Call):
+        start = initialize(x, k, family, seed=seed, sample_weight=sample_weight, **seen)
+        return prepare_em_call(x, start, sample_weight, **seen)
+    # Sequences of weight 0 hold good rows by now, where there is nothing beside rows.
+    rows = call.rows[0] if call.wrapper is None else x
+    start = initialize(rows, k, family, seed=seed, **seen)
+    return call._replace(mixture=call.mixture._replace(components=start.components))
+
+
+def _check_rows_given(call: AnyCall) -> None:
     """Raise unless there is a row, as far as that can be told."""
     if call.rows[0].shape[0] == 0:
         raise ValueError(f"{call.name} has no rows; fit needs at least one")
-    if len(call.rows) == 2 and is_concrete(call.rows[1]) and not to_host(call.rows[1]).any():
-        raise ValueError("sample_weight sums to 0; at least one row must have a positive weight")
+    weights = (call.weights,) if isinstance(call, ChainCall) else call.rows[1:]
+    for weight in weights:
+        if weight is not None and is_concrete(weight) and not to_host(weight).any():
+            what = "sequence" if isinstance(call, ChainCall) else "row"
+            raise ValueError(
+                f"sample_weight sums to 0; at least one {what} must have a positive weight"
+            )

@@ -9,11 +9,12 @@ import numpy as np
 from estep_xp.arrays.namespace import numpy_namespace, to_host
 from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quietly
+from estep_xp.chain.hmm import HMM
 from estep_xp.families.contract import family_of
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray
-from estep_xp.mixture.mixture import Mixture
+    from estep_xp.em.statistics import Statistics
 
 # Share of a variance that the floor makes up, from which on nothing but the floor holds it up. One
 # that was given may be meant to be as wide as components are.
@@ -69,6 +70,7 @@ class Collapse(NamedTuple):
     components: list[int]  # a variance of which is no more than the floor
     features: list[int]  # that vary within no component
     lost: list[int]  # components that have lost their rows
+    is_chain: bool = False  # components are states
 
     def text(self) -> str:
         """What is to be said of it; nothing if all is well."""
@@ -83,7 +85,9 @@ class Collapse(NamedTuple):
                 f"{_named('component', self.components, 'has', 'have')} collapsed: a variance is "
                 "no more than the floor, as of rows that are equal, too few, or on a line"
             )
-        if self.lost:
+        if self.lost and self.is_chain:
+            texts.append(f"{_named('state', self.lost, 'is', 'are')} never visited")
+        elif self.lost:
             texts.append(
                 f"{_named('component', self.lost, 'has', 'have')} lost all rows: weight 0 is left"
             )
@@ -99,16 +103,20 @@ class Diagnosis(NamedTuple):
     warning: RuntimeWarning | None = None
 
 
-def find_collapse(start: Mixture, end: Mixture, floor: AnyArray, *, given: bool) -> Collapse:
-    """What has collapsed between the start and the end of a fit.
+def find_collapse(start: Any, end: Statistics, floor: AnyArray, *, given: bool) -> Collapse:
+    """What has collapsed between the start and the end of a fit, given the last statistics.
 
     `floor` is that of the variances at the end: one number, or one a feature; `given` by the user.
     """
     limit = _COLLAPSED_ON_GIVEN if given else _COLLAPSED
-    weights = to_host(end.weights)
-    components: Any = end.components
+    components: Any = end.mixture.components
     components = map_arrays(to_host, components)
-    nonempty = weights > 0
+    is_chain = isinstance(start, HMM)
+    if is_chain:
+        counts = to_host(end.counts)
+        nonempty = counts > float(np.finfo(counts.dtype).eps) ** 2 * counts.sum()
+    else:
+        nonempty = to_host(end.mixture.weights) > 0
     largest, shares = quietly(family_of(components)._floor_shares, numpy_namespace, to_host(floor))
     collapsed = largest >= limit
     flat = np.zeros(0, dtype=bool)
@@ -117,8 +125,11 @@ def find_collapse(start: Mixture, end: Mixture, floor: AnyArray, *, given: bool)
         flat = low[nonempty].all(axis=0)
         if flat.any():
             collapsed = low[:, ~flat].any(axis=1)
-    lost = ~nonempty & (to_host(start.weights) > 0)
-    return Collapse(*(np.flatnonzero(one).tolist() for one in (collapsed & nonempty, flat, lost)))
+    lost = ~nonempty if is_chain else ~nonempty & (to_host(start.weights) > 0)
+    components, features, empty = (
+        np.flatnonzero(one).tolist() for one in (collapsed & nonempty, flat, lost)
+    )
+    return Collapse(components, features, empty, is_chain)
 
 
 def unfinished_text(n_iter: int, change: float, tol: float) -> str:

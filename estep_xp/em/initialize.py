@@ -70,7 +70,8 @@ def initialize(
     family : type or components
         The class of the components, for example `FullGaussian`. Of a class of your own, one with a
         class method ``start(x, responsibilities)``, or components of the wished shapes as a
-        template.
+        template, as `Product` and `FactorAnalyzer` need, whose template may have any number of
+        components.
     seed : int or sequence of int, optional
         Seed of the random choice, for ``numpy.random.default_rng``: the same choice in every
         library, as far as its rounding allows.
@@ -138,7 +139,7 @@ def initialize(
         raise ValueError(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
         )
-    check_template(family, k)
+    check_template(family, k, for_start=True)
     if contract.starts_from_centres(family):
         family = class_of(family)
     mixture: Any

@@ -28,14 +28,15 @@ from estep_xp.em.m_step import default_floor, run_m_step
 from estep_xp.em.result import EMResult
 from estep_xp.em.squarem import squarem_step
 from estep_xp.em.statistics import (
-    Statistics,
+    AnyCall,
+    AnyStatistics,
     accumulate_in_two_parts,
     arrays_of,
+    pad_em_call,
     raise_for_bad_rows_of,
 )
 from estep_xp.em.stopping import Convergence, Objective, Rule
-from estep_xp.mixture.call import Call, pad_call
-from estep_xp.mixture.mixture import Mixture
+from estep_xp.mixture.call import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +50,8 @@ _GOOD_MEANS = 2
 class _State(NamedTuple):
     """The state of a fit: a pytree, which a compiled loop carries."""
 
-    previous: Mixture
-    statistics: Statistics[Any]  # under the current mixture
+    previous: Any  # the model before the current one
+    statistics: Any  # under the current mixture
     compensation: Array  # what rounding the total log-likelihood has lost
     n_iter: Any
     convergence: Convergence
@@ -75,33 +76,34 @@ class Iteration(NamedTuple):
     accelerate: bool
     space: Space | None = None  # that of the statistics, where it is the same in all iterations
     known_floor: Any = None  # the default floor, once it has been computed from good means
+    prior_counts: Any = 0.0  # of a chain
 
-    def space_of(self, statistics: Statistics) -> Space:
+    def space_of(self, statistics: AnyStatistics) -> Space:
         """Return the space of statistics."""
         return _space(statistics) if self.space is None else self.space
 
-    def take_statistics(self, call: Call, mixture: Mixture) -> tuple[Statistics, Array]:
+    def take_statistics(self, call: AnyCall, mixture: Any) -> tuple[Any, Array]:
         """Run the E-step. Bad rows show as a non-finite log-likelihood; nothing raises."""
-        call = call._replace(mixture=mixture, zeros=has_zeros(mixture.weights))
+        call = call._replace(mixture=mixture)
+        if isinstance(call, Call):
+            call = call._replace(zeros=has_zeros(mixture.weights))
         driver = execution.driver_for(call.space)
-        sums: tuple[Statistics, Array] = driver.materialize(
-            accumulate_in_two_parts(call, self.options)
-        )
+        sums: tuple[Any, Array] = driver.materialize(accumulate_in_two_parts(call, self.options))
         return sums
 
-    def start(self, call: Call) -> _State:
+    def start(self, call: AnyCall) -> _State:
         """Run the E-step at the starting mixture."""
         statistics, compensation = self.take_statistics(call, call.mixture)
         return self._state_after(call, None, statistics, compensation)
 
     @quiet
-    def step(self, call: Call, state: _State) -> _State:
+    def step(self, call: AnyCall, state: _State) -> _State:
         """Run one iteration: an M-step, and the E-step at the new mixture."""
         step = self._accelerated if self.accelerate else self._plain
         return self._state_after(call, state, *step(call, state))
 
     def _state_after(
-        self, call: Call, before: _State | None, statistics: Statistics, compensation: Array
+        self, call: AnyCall, before: _State | None, statistics: AnyStatistics, compensation: Array
     ) -> _State:
         """Build the state after an E-step; `before` is None at the start."""
         eps = float(call.space.xp.finfo(call.space.dtype).eps)
@@ -120,7 +122,7 @@ class Iteration(NamedTuple):
             before.statistics.mixture, statistics, compensation, before.n_iter + 1, convergence
         )
 
-    def variance_floor(self, statistics: Statistics) -> Any:
+    def variance_floor(self, statistics: AnyStatistics) -> Any:
         """Return the variance floor, by default the one that follows from the rows."""
         floor = self.floor if self.known_floor is None else self.known_floor
         if floor is not None:
@@ -130,34 +132,37 @@ class Iteration(NamedTuple):
         driver = execution.driver_for(space)
         return driver.compute(default_floor, space, components, statistics.counts, moments)
 
-    def _plain(self, call: Call, state: _State) -> tuple[Statistics, Array]:
+    def _plain(self, call: AnyCall, state: _State) -> tuple[Any, Array]:
         old = state.statistics
-        new = run_m_step(self.space_of(old), old, self.floor, self.known_floor)
+        new = self._maximize(self.space_of(old), old, self.known_floor)
         return self.take_statistics(call, new)
 
-    def _accelerated(self, call: Call, state: _State) -> tuple[Statistics, Array]:
+    def _maximize(self, space: Space, statistics: AnyStatistics, known_floor: Any) -> Any:
+        return run_m_step(space, statistics, self.floor, known_floor, self.prior_counts)
+
+    def _accelerated(self, call: AnyCall, state: _State) -> tuple[Any, Array]:
         """Run SQUAREM on every second step, plain EM where extrapolation gains nothing."""
         old = state.statistics
         space, floor = self.space_of(old), self.variance_floor(old)
         driver = execution.driver_for(space)
-        mixtures = (state.previous, old.mixture, run_m_step(space, old, floor))
+        mixtures = (state.previous, old.mixture, self._maximize(space, old, floor))
         extrapolated, usable = driver.compute(squarem_step, space, *mixtures, floor)
 
-        def at_plain() -> tuple[Statistics, Array]:
+        def at_plain() -> tuple[Any, Array]:
             return self.take_statistics(call, mixtures[-1])
 
-        def at_extrapolated() -> tuple[Statistics, Array]:
+        def at_extrapolated() -> tuple[Any, Array]:
             statistics, compensation = self.take_statistics(call, extrapolated)
             # A gain below tol would end the fit, where plain EM may still gain more.
             rise = Objective(statistics.log_likelihood, compensation).minus(state.objective)
             risen = rise >= self.tol * old.n_rows
-            better: tuple[Statistics, Array] = driver.cond(
+            better: tuple[Any, Array] = driver.cond(
                 risen, lambda: (statistics, compensation), at_plain
             )
             return better
 
         is_second = state.n_iter % 2 == 1
-        sums: tuple[Statistics, Array] = driver.cond(usable & is_second, at_extrapolated, at_plain)
+        sums: tuple[Any, Array] = driver.cond(usable & is_second, at_extrapolated, at_plain)
         return sums
 
 
@@ -165,18 +170,18 @@ class _Outcome(NamedTuple):
     """The fit from one start."""
 
     result: EMResult[Any]
-    start: Mixture
+    start: Any
     end: _State
 
 
 def best_of(
-    em: Iteration, starts: list[Call], callbacks: list[Callable[[EMResult[Any]], Any]]
+    em: Iteration, starts: list[AnyCall], callbacks: list[Callable[[EMResult[Any]], Any]]
 ) -> tuple[EMResult[Any], Diagnosis]:
     """Fit from each start; return the fit with the highest log-likelihood, the first at a tie."""
     outcomes: list[_Outcome] = []
     stopped = False
     for call in starts:
-        whole = pad_call(call)
+        whole = pad_em_call(call)
         first = em.start(whole)
         space = _space(first.statistics)
         eager = not (space.lazy or is_tracer(em.tol) or is_tracer(em.floor))
@@ -218,8 +223,8 @@ def _diagnose(em: Iteration, outcome: _Outcome, *, stopped: bool) -> Diagnosis:
     elif not (result.converged or stopped):
         text = unfinished_text(n_iter, abs(float(convergence.rise)), em.tol)
     floor = em.variance_floor(end.statistics)
-    collapse = find_collapse(start, result.mixture, floor, given=em.floor is not None)
-    if any(collapse):
+    collapse = find_collapse(start, end.statistics, floor, given=em.floor is not None)
+    if any(collapse[:3]):
         said = "; ".join(filter(None, (collapse.text(), text)))
         return Diagnosis(collapse, CollapseWarning(said))
     return Diagnosis(collapse, ConvergenceWarning(text) if text else None)
@@ -227,8 +232,8 @@ def _diagnose(em: Iteration, outcome: _Outcome, *, stopped: bool) -> Diagnosis:
 
 def _run_eager(
     em: Iteration,
-    call: Call,
-    whole: Call,
+    call: AnyCall,
+    whole: AnyCall,
     state: _State,
     callbacks: list[Callable[[EMResult[Any]], Any]],
 ) -> tuple[_Outcome, bool]:
@@ -263,7 +268,7 @@ def _run_eager(
 
 
 def _run_traced(
-    em: Iteration, call: Call, state: _State, callbacks: list[Callable[[EMResult[Any]], Any]]
+    em: Iteration, call: AnyCall, state: _State, callbacks: list[Callable[[EMResult[Any]], Any]]
 ) -> _Outcome:
     """Run EM as a loop inside a compiled program."""
     if callbacks:
@@ -308,11 +313,11 @@ def _choose(flag: bool, one: float, other: float) -> float:
     return one if flag else other
 
 
-def _space(statistics: Statistics) -> Space:
+def _space(statistics: AnyStatistics) -> Space:
     return space_of(arrays_of("statistics", statistics))
 
 
-def _check_weight_of_rows(call: Call, statistics: Statistics) -> None:
+def _check_weight_of_rows(call: AnyCall, statistics: AnyStatistics) -> None:
     """Raise unless there is a row, now that also lazy ones have been counted."""
     n_rows = float(to_host(statistics.n_rows))
     if math.isnan(n_rows):

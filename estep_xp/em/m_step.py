@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -12,31 +12,55 @@ from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
 from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.validation import check_not_flushed, check_number, raise_bad_value
-from estep_xp.em.statistics import Statistics, arrays_of, check_statistics
+from estep_xp.chain.hmm import HMM
+from estep_xp.chain.statistics import maximize_probabilities
+from estep_xp.em.chain_statistics import ChainStatistics
+from estep_xp.em.statistics import AnyStatistics, Statistics, arrays_of, check_statistics
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
 
 
+@overload
 def m_step(
-    statistics: Statistics[ComponentsT], *, variance_floor: float | None = None
-) -> Mixture[ComponentsT]:
+    statistics: Statistics[ComponentsT],
+    *,
+    variance_floor: float | None = None,
+    prior_counts: float = 0.0,
+) -> Mixture[ComponentsT]: ...
+@overload
+def m_step(
+    statistics: ChainStatistics[ComponentsT],
+    *,
+    variance_floor: float | None = None,
+    prior_counts: float = 0.0,
+) -> HMM[ComponentsT]: ...
+def m_step(
+    statistics: AnyStatistics,
+    *,
+    variance_floor: float | None = None,
+    prior_counts: float = 0.0,
+) -> Mixture[Any] | HMM[Any]:
     """The mixture that the statistics make most likely.
 
     Parameters
     ----------
-    statistics : Statistics
+    statistics : Statistics or ChainStatistics
         Of at least one row.
     variance_floor : float, optional
         Added to the variances, or to the diagonals of covariance matrices: keeps components from
         collapsing onto single rows. In squared units of x; scikit-learn's ``reg_covar``. The
         default is 1e-6 times the variance of each feature over all (weighted) rows, added to that
         feature's; for spherical components the mean over the features. So it has the units of x.
+    prior_counts : float, optional
+        Only of an HMM: added to the expected counts of initial states and of transitions, where
+        these are possible at all: a probability of 0 stays 0. A Dirichlet prior with parameters
+        one larger.
 
     Returns
     -------
-    Mixture
+    Mixture or HMM
         Of the same family. A component that has lost all rows keeps its parameters and gets the
-        weight 0.
+        weight 0; a state that is never left keeps its row of transitions.
 
     Raises
     ------
@@ -62,11 +86,12 @@ def m_step(
     """
     check_statistics("statistics", statistics)
     floor = check_floor(variance_floor)
+    prior = check_prior_counts(prior_counts, statistics.mixture)
     space = space_of(arrays_of("statistics", statistics))
     if not space.lazy:
         _check_sums(space, statistics)
-    mixture: Mixture[ComponentsT] = execution.driver_for(space).call_lazily(
-        run_m_step, space, (statistics, floor), statistics.mixture
+    mixture: Mixture[Any] | HMM[Any] = execution.driver_for(space).call_lazily(
+        run_m_step, space, (statistics, floor, None, prior), statistics.mixture
     )
     return mixture
 
@@ -76,22 +101,46 @@ def check_floor(variance_floor: Any) -> Any:
     return None if variance_floor is None else check_number("variance_floor", variance_floor)
 
 
+def check_prior_counts(prior_counts: Any, model: Any) -> Any:
+    """Prior counts as a non-negative number; a mixture has none."""
+    number = check_number("prior_counts", prior_counts)
+    if isinstance(model, HMM):
+        if model.transitions.ndim == 3:
+            raise ValueError(
+                "transitions has shape (n, k, k), one matrix for each row; expected (k, k) where "
+                "they are to be estimated"
+            )
+    elif not (isinstance(number, float) and number == 0.0):
+        raise TypeError("prior_counts are for an HMM; leave them out")
+    return number
+
+
 def run_m_step(
-    space: Space, statistics: Statistics, floor: Any, known_floor: Any = None
-) -> Mixture:
+    space: Space,
+    statistics: AnyStatistics,
+    floor: Any,
+    known_floor: Any = None,
+    prior_counts: Any = 0.0,
+) -> Any:
     """Run the M-step on statistics that are good; the default floor may be known already."""
     components: Any = statistics.mixture.components
     contract.estimable(components)
     arguments = (components, statistics.counts, statistics.moments, floor)
     used = floor if known_floor is None else known_floor
+    formula: Any = m_step_formula
+    chain: tuple[Any, ...] = ()
+    if isinstance(statistics, ChainStatistics):
+        formula = m_step_of_chain
+        initial, transitions, _ = statistics.mixture
+        chain = (initial, transitions, statistics.initial, statistics.transitions, prior_counts)
     try:
-        new: Mixture = execution.driver_for(space).compute(
-            m_step_formula, space, *arguments[:-1], used
+        new: Any = execution.driver_for(space).compute(
+            formula, space, *arguments[:-1], used, *chain
         )
     except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
         _raise_if_degenerate(space, arguments)
         raise
-    if is_concrete(new.weights) and not _is_usable(new.components):
+    if is_concrete(new[0]) and not _is_usable(new.components):
         _raise_if_degenerate(space, arguments)
     return new
 
@@ -109,6 +158,26 @@ def m_step_formula(
     weights, counts, lost = _shares(xp, counts)
     family = contract.family_of(components)
     return Mixture(weights, family._maximized(xp, counts, lost, moments, floor))
+
+
+def m_step_of_chain(
+    xp: Namespace,
+    components: Any,
+    counts: Array,
+    moments: Any,
+    floor: Any,
+    initial: Array,
+    transitions: Array,
+    initial_counts: Array,
+    transition_counts: Array,
+    prior_counts: Any,
+) -> HMM[Any]:
+    """The mathematics of the M-step of a chain, which raises nothing of its own."""
+    return HMM(
+        maximize_probabilities(xp, initial, initial_counts, prior_counts),
+        maximize_probabilities(xp, transitions, transition_counts, prior_counts),
+        m_step_formula(xp, components, counts, moments, floor).components,
+    )
 
 
 def default_floor(xp: Namespace, components: Any, counts: Array, moments: Any) -> Array:
@@ -147,7 +216,7 @@ def _raise_if_degenerate(space: Space, arguments: tuple[Any, ...]) -> None:
         quietly(family._raise_if_degenerate, space, counts, lost, moments, floor)
 
 
-def _check_sums(space: Space, statistics: Statistics) -> None:
+def _check_sums(space: Space, statistics: AnyStatistics) -> None:
     """Raise for the first number of concrete statistics that can't be one."""
     for name, array in arrays_of("statistics", statistics).items():
         host = to_host(array)

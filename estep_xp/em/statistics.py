@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+import operator
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -14,6 +15,12 @@ from estep_xp.arrays.nested import map_arrays, named_arrays
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized
 from estep_xp.arrays.validation import check_array, shape_text
+from estep_xp.chain import call as chain_call
+from estep_xp.chain.call import Call as ChainCall
+from estep_xp.chain.hmm import HMM
+from estep_xp.chain.sequences import refuse_lengths
+from estep_xp.chain.statistics import raise_for_impossible_sequences, take_sums
+from estep_xp.em.chain_statistics import ChainStatistics
 from estep_xp.families import contract
 from estep_xp.families.hints import described
 from estep_xp.mixture.call import (
@@ -28,7 +35,16 @@ from estep_xp.mixture.kernels import ExpectedStatistics
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import FloatK, FloatScalar, LikeN, LikeNoise, RowsLike
+    from collections.abc import Callable
+
+    from estep_xp.arrays.shapes import (
+        FloatK,
+        FloatScalar,
+        LikeN,
+        LikeNoise,
+        LikeS,
+        RowsLike,
+    )
 
 
 @summarized
@@ -71,16 +87,46 @@ class Statistics(NamedTuple, Generic[ComponentsT]):
         return sizes("k", "counts", self.counts) | numbers | {"mixture": self.mixture}
 
 
+AnyCall: TypeAlias = Call | ChainCall
+AnyStatistics: TypeAlias = Statistics[Any] | ChainStatistics[Any]
+StatisticsT = TypeVar("StatisticsT", bound=AnyStatistics)
+
+
+@overload
 def expected_statistics(
     x: RowsLike,
     mixture: Mixture[ComponentsT],
     *,
-    sample_weight: LikeN | None = None,
+    sample_weight: LikeN | LikeS | None = None,
     block_size: int | None = None,
     workers: int | None = None,
     missing: bool = False,
     noise: LikeNoise | None = None,
-) -> Statistics[ComponentsT]:
+    lengths: LikeS | None = None,
+) -> Statistics[ComponentsT]: ...
+@overload
+def expected_statistics(
+    x: RowsLike,
+    mixture: HMM[ComponentsT],
+    *,
+    sample_weight: LikeN | LikeS | None = None,
+    block_size: int | None = None,
+    workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
+    lengths: LikeS | None = None,
+) -> ChainStatistics[ComponentsT]: ...
+def expected_statistics(
+    x: RowsLike,
+    mixture: Mixture[Any] | HMM[Any],
+    *,
+    sample_weight: LikeN | LikeS | None = None,
+    block_size: int | None = None,
+    workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
+    lengths: LikeS | None = None,
+) -> AnyStatistics:
     """Expected sufficient statistics of all rows, in memory that does not grow with their number.
 
     Parameters
@@ -88,10 +134,11 @@ def expected_statistics(
     x : array, shape (n, d)
         Observations, one a row; shape (n,) for univariate components. Read block by block: it may
         be a ``numpy.memmap`` larger than memory.
-    mixture : Mixture
-        Weights, and components of one of the package's families.
-    sample_weight : array, shape (n,), optional
-        Non-negative weight of each row. A row of weight 0 contributes nothing, whatever it holds.
+    mixture : Mixture or HMM
+        Weights, or a chain, and components of one of the package's families.
+    sample_weight : array, shape (n,) or (s,), optional
+        Non-negative weight of each row; with an HMM of each sequence. What has weight 0 contributes
+        nothing, whatever it holds.
     block_size, workers : int, optional
         As for `e_step`.
     missing : bool, optional
@@ -100,10 +147,12 @@ def expected_statistics(
     noise : array, shape (n, d) or (n, d, d), optional
         Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
         for univariate components. Components then describe what was measured, without the errors.
+    lengths : array of int, shape (s,), optional
+        Only with an HMM: the length of each sequence in `x`, as for `e_step`.
 
     Returns
     -------
-    Statistics
+    Statistics or ChainStatistics
         Centred on the means of `mixture`. No rows give zeros, which add nothing.
 
     Raises
@@ -126,42 +175,63 @@ def expected_statistics(
     >>> round(float(statistics.log_likelihood), 4), float(statistics.n_rows)
     (-5.9815, 3.0)
     """
-    call = prepare_em_call(x, mixture, sample_weight, missing=missing, noise=noise)
+    seen: Any = {"missing": missing, "noise": noise}
+    call = prepare_em_call(x, mixture, sample_weight, lengths=lengths, **seen)
     options = execution.check_options(block_size, workers)
-    statistics = accumulate_statistics(pad_call(call), options)
+    statistics = accumulate_statistics(pad_em_call(call), options)
     raise_for_bad_rows_of(call, statistics, options)
     return statistics
 
 
 def prepare_em_call(
-    x: Any, mixture: Any, sample_weight: Any, *, missing: bool = False, noise: Any = None
-) -> Call:
+    x: Any,
+    mixture: Any,
+    sample_weight: Any,
+    *,
+    missing: bool = False,
+    noise: Any = None,
+    lengths: Any = None,
+) -> AnyCall:
     """Pose the arguments of a call whose components can be estimated."""
-    call = prepare_call(x, mixture, sample_weight=sample_weight, missing=missing, noise=noise)
+    call: AnyCall
+    seen: Any = {"missing": missing, "noise": noise}
+    if isinstance(mixture, HMM):
+        call = chain_call.prepare_call(x, mixture, lengths, sample_weight=sample_weight, **seen)
+    else:
+        refuse_lengths(lengths)
+        call = prepare_call(x, mixture, sample_weight=sample_weight, **seen)
     contract.estimable(call.mixture.components)
     return call
 
 
-def accumulate_statistics(call: Call, options: execution.Options) -> Statistics[Any]:
+def pad_em_call(call: AnyCall) -> Any:
+    """The same call with padded rows, if the library gains by it; rows of a chain are ordered."""
+    return call if isinstance(call, ChainCall) else pad_call(call)
+
+
+def accumulate_statistics(call: AnyCall, options: execution.Options) -> Any:
     """Take the statistics of a call, whatever its rows are."""
     return accumulate_in_two_parts(call, options)[0]
 
 
-def accumulate_in_two_parts(
-    call: Call, options: execution.Options
-) -> tuple[Statistics[Any], Array]:
+def accumulate_in_two_parts(call: AnyCall, options: execution.Options) -> tuple[Any, Array]:
     """Statistics of a call, and what rounding has left of their log-likelihood."""
+    if isinstance(call, ChainCall):
+        total, *sums = take_sums(call, options)
+        return ChainStatistics(call.mixture, total, *sums), call.space.xp.zeros_like(total)
     space, mixture = call.space, call.mixture
     flags = (call.zeros, space.lazy, call.masks)
     kernel = ExpectedStatistics(call.k, *flags, pads=call.pads)
     log_likelihood, left, n_rows, counts, *sums = execution.driver_for(call.space).sum_rows(
-        kernel, space, call.rows, call.seen_mixture, options
+        kernel, space, call.seen_rows, call.seen_mixture, options
     )
     moments = contract.estimable(mixture.components)._moments(*sums)
     return Statistics(mixture, log_likelihood, n_rows, counts, moments), left
 
 
-def raise_for_bad_rows_of(call: Call, statistics: Statistics, options: execution.Options) -> None:
+def raise_for_bad_rows_of(
+    call: AnyCall, statistics: AnyStatistics, options: execution.Options
+) -> None:
     """Raise for a bad row, if the sum over all tells that there is one."""
     total = statistics.log_likelihood
     if not is_concrete(total) or math.isfinite(to_host(total)):
@@ -171,6 +241,9 @@ def raise_for_bad_rows_of(call: Call, statistics: Statistics, options: execution
             f"the log-likelihood is {to_host(total)!s}: among the rows of {call.name} with all "
             "processes is one that is not finite, or has zero density under every component"
         )
+    if isinstance(call, ChainCall):
+        raise_for_impossible_sequences(call)
+        return
     # Only now a pass that keeps a number for each row.
     call = call._replace(space=call.space._replace(lazy=False))
     (contributions,) = run_kernel(
@@ -180,12 +253,12 @@ def raise_for_bad_rows_of(call: Call, statistics: Statistics, options: execution
 
 
 @quiet
-def merge(a: Statistics[ComponentsT], b: Statistics[ComponentsT]) -> Statistics[ComponentsT]:
+def merge(a: StatisticsT, b: StatisticsT) -> StatisticsT:
     """Statistics of the rows of both: blocks, devices and machines reduce with it.
 
     Parameters
     ----------
-    a, b : Statistics
+    a, b : Statistics or ChainStatistics
         Of different rows, under the same mixture.
 
     Returns
@@ -209,6 +282,11 @@ def merge(a: Statistics[ComponentsT], b: Statistics[ComponentsT]) -> Statistics[
     """
     for name, one in (("a", a), ("b", b)):
         check_statistics(name, one)
+    if type(a.mixture) is not type(b.mixture):
+        raise TypeError(
+            f"a is of {described(a.mixture)} but b of {described(b.mixture)}; merge statistics of "
+            "one model"
+        )
     family, other = type(a.mixture.components), type(b.mixture.components)
     if family is not other:
         raise TypeError(
@@ -221,54 +299,69 @@ def merge(a: Statistics[ComponentsT], b: Statistics[ComponentsT]) -> Statistics[
     def added(one: Array, other: Array) -> Array:
         return one + other if same is None else space.xp.where(same, one + other, math.nan)
 
-    return Statistics(
-        a.mixture,
-        added(a.log_likelihood, b.log_likelihood),
-        added(a.n_rows, b.n_rows),
-        added(a.counts, b.counts),
-        map_arrays(added, a.moments, b.moments),
-    )
+    return combine_sums(added, a, b)
+
+
+def combine_sums(
+    function: Callable[..., Array], first: StatisticsT, *others: StatisticsT
+) -> StatisticsT:
+    """Statistics of the first's model, whose sums are `function` of all their sums."""
+    mixture, *fields = first
+    new: list[Any] = []
+    field: Any
+    for place, field in enumerate(fields, start=1):
+        values: Any = (field, *(other[place] for other in others))
+        new.append(None if field is None else map_arrays(function, *values))
+    of: Any = type(first)
+    combined: StatisticsT = of(mixture, *new)
+    return combined
 
 
 def check_statistics(name: str, value: Any) -> None:
     """Raise unless `value` is a record of statistics."""
-    if not isinstance(value, Statistics):
+    if not isinstance(value, (Statistics, ChainStatistics)):
         raise TypeError(
             f"{name} is {described(value)}; expected an estep_xp.Statistics, such as "
             "expected_statistics(x, mixture) gives"
         )
-    mixture, *scalars, counts, moments = value
-    if not isinstance(mixture, Mixture):
+    mixture: Any = value.mixture
+    kind = Mixture if isinstance(value, Statistics) else HMM
+    if not isinstance(mixture, kind):
         raise TypeError(
-            f"{name}.mixture is a {type(mixture).__name__}; expected an estep_xp.Mixture"
+            f"{name}.mixture is a {type(mixture).__name__}; expected an estep_xp.{kind.__name__}"
         )
     family = contract.estimable(mixture.components)
-    family._check_moments(f"{name}.moments", moments)
-    k = family._n_components() or int(mixture.weights.shape[0])
-    for field, array, shape in (
-        ("log_likelihood", scalars[0], ()),
-        ("n_rows", scalars[1], ()),
-        ("counts", counts, (k,)),
-        ("mixture.weights", mixture.weights, (k,)),
-    ):
-        check_array(f"{name}.{field}", array, shape)
+    family._check_moments(f"{name}.moments", value.moments)
+    k = family._n_components() or int(mixture[0].shape[0])
+    expected: dict[str, Any] = {"log_likelihood": (), "n_rows": (), "counts": (k,)}
+    if isinstance(mixture, HMM):
+        expected |= {"initial": (k,), "transitions": (k, k), "mixture.initial": (k,)}
+    else:
+        expected |= {"mixture.weights": (k,)}
+    for field, shape in expected.items():
+        check_array(f"{name}.{field}", operator.attrgetter(field)(value), shape)
 
 
-def arrays_of(name: str, statistics: Statistics) -> dict[str, Array]:
+def arrays_of(name: str, statistics: AnyStatistics) -> dict[str, Array]:
     """Arrays of statistics by the names under which a user finds them."""
-    mixture = statistics.mixture
-    named = {f"{name}.mixture.weights": mixture.weights}
+    mixture: Any = statistics.mixture
+    fields: tuple[str, ...] = ("log_likelihood", "n_rows", "counts")
+    named = {}
+    for field in mixture._fields[:-1]:  # probabilities, before the components
+        named[f"{name}.mixture.{field}"] = getattr(mixture, field)
+    if isinstance(mixture, HMM):
+        fields = (*fields, "initial", "transitions")
     for prefix, record in (
         ("mixture.components", mixture.components),
         ("moments", statistics.moments),
     ):
         named |= named_arrays(record, f"{name}.{prefix}")
-    for field in ("log_likelihood", "n_rows", "counts"):
+    for field in fields:
         named[f"{name}.{field}"] = getattr(statistics, field)
     return named
 
 
-def _same(space: Space, a: Statistics, b: Statistics) -> Array | None:
+def _same(space: Space, a: AnyStatistics, b: AnyStatistics) -> Array | None:
     """Whether two mixtures are equal, where that can't be seen yet; None where they are."""
     names = [name for name in arrays_of("", a) if name.startswith(".mixture.")]
     ours, theirs = arrays_of("", a), arrays_of("", b)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from estep_xp.arrays.namespace import numpy_namespace
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,6 +44,10 @@ class Recursion(Protocol):
 
     def apply(self, xp: Namespace, matrix: Any, joint: Any) -> Any:
         """Send a message through a matrix."""
+        ...
+
+    def rescale(self, xp: Namespace, joint: Any, reference: Any, axes: tuple[int, ...]) -> Any:
+        """The message by a factor that keeps its numbers in range."""
         ...
 
 
@@ -85,6 +91,11 @@ class ChainOps:
     xp: Namespace
 
     axis = 1  # of components
+
+    @property
+    def values_visible(self) -> bool:
+        """Whether arrays are NumPy's, whose values may decide how to compute."""
+        return self.xp is numpy_namespace
 
     def cut(self, rows: Array, fill: float) -> Array:
         """Rows (n, ...) in this layout; `fill` is what rows hold that are appended to them."""
@@ -146,6 +157,21 @@ class ChainOps:
             )
             entered.append(message)
         return xp.stack(entered[::-1] if reverse else entered)
+
+    def scan(
+        self,
+        step: Callable[[Any, tuple[Any, ...]], tuple[Any, Any]],
+        state: Any,
+        rows: tuple[Array, ...],
+        *,
+        reverse: bool = False,
+    ) -> Any:
+        """Results (n, ...) of `state, result = step(state, row)`, from row to row."""
+        n = rows[0].shape[0]
+        results: list[Any] = [None] * n
+        for t in reversed(range(n)) if reverse else range(n):
+            state, results[t] = step(state, tuple(array[t, ...] for array in rows))
+        return self.xp.stack(results)
 
     def sum_pairs(self, left: Array, right: Array) -> Array:
         """Sum (k, k) over rows t of left_t−1(i) right_t(j)."""

@@ -110,7 +110,7 @@ class LibraryDriver(Driver):
         task = dask.delayed(_run_chain, pure=True, nout=len(leaves))
         pieces = task(kernel, space.dtype, *arrays)
         lazy = (
-            da.from_delayed(pieces[i], shape=leaf.shape, dtype=space.dtype)
+            da.from_delayed(pieces[i], shape=leaf.shape, dtype=_dtype_of(leaf, space))
             for i, leaf in enumerate(leaves)
         )
         return _rebuilt(like, lazy)
@@ -140,6 +140,11 @@ class LibraryDriver(Driver):
 def _applied(function: Callable[..., Any], dtype: Any, arguments: tuple[Any, ...]) -> list[Array]:
     space = namespace.space_of({})._replace(dtype=dtype)
     return _leaves(function(space, *arguments))
+
+
+def _dtype_of(leaf: Array, space: Space) -> Any:
+    """The dtype of what a stand-in stands for: integers', or that of the space."""
+    return leaf.dtype if leaf.dtype == np.int64 else space.dtype
 
 
 def _run_chain(kernel: ChainKernel, dtype: Any, log_prob: Array, *arrays: Any) -> list[Array]:

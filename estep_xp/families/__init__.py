@@ -5,8 +5,10 @@ from estep_xp.families.exponential import Exponential
 from estep_xp.families.gamma import Gamma
 from estep_xp.families.gaussian import (
     DiagonalGaussian,
+    FactorAnalyzer,
     FullGaussian,
     SphericalGaussian,
+    StudentT,
     TiedGaussian,
     UnivariateGaussian,
 )
@@ -18,11 +20,13 @@ __all__ = [
     "Bernoulli",
     "DiagonalGaussian",
     "Exponential",
+    "FactorAnalyzer",
     "FullGaussian",
     "Gamma",
     "Poisson",
     "Product",
     "SphericalGaussian",
+    "StudentT",
     "TiedGaussian",
     "UnivariateGaussian",
     "VonMises",

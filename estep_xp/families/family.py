@@ -142,22 +142,32 @@ class Family(abc.ABC):
         del ops
         return 0.0
 
-    def _width_incomplete(self) -> int:
-        """Scratch elements per incomplete row."""
+    def _row_order(self, x: Array) -> AnyArray | None:
+        """Return an order of NumPy rows with holes in which blocks take less time, or None."""
+        del x
+        return None
+
+    def _width_incomplete(self, ops: BlockOps) -> int:
+        """Scratch elements per incomplete row, beyond those of a complete one."""
         raise NotImplementedError
 
     def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> Any:
         """Compute what all incomplete rows share."""
         raise NotImplementedError
 
-    def _log_joint_incomplete(self, ops: BlockOps, prepared: Any, rows: ObservedRows) -> Array:
-        """Log-joints of what was observed, in the layout of `ops`."""
+    def _evaluate_incomplete(
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows
+    ) -> tuple[Array, Any]:
+        """Log-joints of what was observed, in the layout of `ops`, and the form for moments."""
         raise NotImplementedError
 
     def _moments_incomplete(
-        self, ops: BlockOps, prepared: Any, rows: ObservedRows, responsibilities: Array
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows, form: Any, responsibilities: Array
     ) -> tuple[Array, ...]:
-        """Return expectations of what `_moments_block` returns, given what was observed."""
+        """Return expectations of what `_moments_block` returns, given what was observed.
+
+        `form` is that of the evaluation, or None.
+        """
         raise NotImplementedError
 
     def _conditional_moments(
@@ -272,6 +282,10 @@ class Family(abc.ABC):
         Only families that need a template are asked.
         """
         raise NotImplementedError
+
+    def _starts_any_number(self) -> bool:
+        """Whether a start like these may have another number of components."""
+        return False
 
     def _start_parts(self) -> tuple[tuple[Any, Any], ...]:
         """Return parts to start one by one, each a class or a template, and their columns."""

@@ -144,9 +144,9 @@ class Gamma(PositiveFeatures, _ShapesRates):
         return GammaStatistics(*(sum_by_component(xp, responsibilities, term) for term in terms))
 
     def _moments_incomplete(
-        self, ops: BlockOps, prepared: Any, rows: ObservedRows, responsibilities: Array
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows, form: Any, responsibilities: Array
     ) -> tuple[Array, ...]:
-        del prepared
+        del prepared, form
         xp = ops.xp
         x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
         shares, seen = to_layout(ops, responsibilities), seen[:, None, ...]

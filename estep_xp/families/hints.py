@@ -15,7 +15,7 @@ def described(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIO' else 'a'} {name}"
+    return f"{'an' if name[0] in 'AEIO' or name == 'HMM' else 'a'} {name}"
 
 
 def family_named(text: Any) -> str:

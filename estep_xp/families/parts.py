@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.namespace import namespace_of
+from estep_xp.arrays.record_repr import summarized
 from estep_xp.families import contract
 from estep_xp.families.family import Family
 
@@ -13,6 +14,22 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
+
+
+@summarized
+class ProductStatistics(NamedTuple):
+    """Sums of each part.
+
+    Parameters
+    ----------
+    parts : tuple of NamedTuples
+        What the statistics of each part are.
+    """
+
+    parts: tuple[Any, ...]
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return {f"parts[{i}]": part for i, part in enumerate(self.parts)}
 
 
 class Columns(NamedTuple):

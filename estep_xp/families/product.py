@@ -17,6 +17,7 @@ from estep_xp.families.log_prob import log_prob
 from estep_xp.families.parts import (
     Columns,
     ColumnSupport,
+    ProductStatistics,
     check_part,
     given_parts,
     group_features,
@@ -37,22 +38,6 @@ if TYPE_CHECKING:
 # How many sums a class of parts gives. Drivers add up plain arrays, and a compiled program does not
 # call the parts again.
 _COUNTS: dict[type, int] = {}
-
-
-@summarized
-class ProductStatistics(NamedTuple):
-    """Sums of each part.
-
-    Parameters
-    ----------
-    parts : tuple of NamedTuples
-        What the statistics of each part are.
-    """
-
-    parts: tuple[Any, ...]
-
-    def _shown_fields(self) -> dict[str, Any]:
-        return {f"parts[{i}]": part for i, part in enumerate(self.parts)}
 
 
 class _Parts(NamedTuple):
@@ -363,6 +348,12 @@ class Product(Family, _Parts):
         return tuple(
             (start_of(part), columns)
             for part, columns in zip(self.parts, self._columns(), strict=True)
+        )
+
+    def _starts_any_number(self) -> bool:
+        starts = (part for part, _ in self._start_parts())
+        return all(
+            isinstance(one, type) or contract.family_of(one)._starts_any_number() for one in starts
         )
 
     def _move(self, xp: Namespace, counts: Array, lost: Array, moments: ProductStatistics) -> Self:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from estep_xp.chain.hmm import HMM
+from estep_xp.chain.model import prepare_model
 from estep_xp.families import contract
 from estep_xp.files.components import describe_components, read_components, sizes_of
 from estep_xp.files.errors import InputError
@@ -54,8 +56,29 @@ def _check_mixture(mixture: Mixture) -> Mixture:
     return prepare_mixture(mixture)[1]
 
 
+def _read_chain(record: JsonObject, components: Any, dtype: Dtype) -> HMM:
+    k = contract.family_of(components)._n_components()
+    initial = record.shape("initial") if k is None else (k,)
+    shape = record.shape("transitions")
+    if len(shape) != 3:  # one matrix, or what is said to be none
+        shape = (initial[0], initial[0])
+    return HMM(
+        record.array("initial", initial, _not_negative, dtype),
+        record.array("transitions", shape, _not_negative, dtype),
+        components,
+    )
+
+
+def _check_chain(hmm: HMM) -> HMM:
+    varies = len(hmm.transitions.shape) == 3
+    return prepare_model(hmm, hmm.transitions.shape[0] if varies else None)[1]
+
+
 # The first is meant where a file does not say its format.
-STRUCTURES = (Structure("estep_xp.mixture", Mixture, _read_mixture, _check_mixture),)
+STRUCTURES = (
+    Structure("estep_xp.mixture", Mixture, _read_mixture, _check_mixture),
+    Structure("estep_xp.hmm", HMM, _read_chain, _check_chain),
+)
 
 
 class ModelFile:
@@ -91,6 +114,15 @@ class ModelFile:
         self.n_components, self.n_features = sizes
         self.feature_names = record.names("feature_names", self.n_features)
 
+    def require_mixture(self) -> None:
+        """Raise InputError if the model is none whose rows are independent."""
+        if self._structure.record is not Mixture:
+            raise InputError(
+                f"{self._record.place}: format",
+                f"is {self._structure.name}, whose rows depend on each other; run takes mixtures. "
+                "In Python, estep_xp.load reads the model, e_step and decode apply it",
+            )
+
     def read(self) -> Any:
         """Return the model, on NumPy arrays; InputError if its numbers are not those of one."""
         if self._model is None:
@@ -116,7 +148,7 @@ def encode_model(model: Any, feature_names: Sequence[str] | None) -> bytes:
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture or HMM
         Checked, and on NumPy arrays of one dtype.
     feature_names : sequence of str or None
         The names of the columns of its data, where these have names.

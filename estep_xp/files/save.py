@@ -21,7 +21,7 @@ from estep_xp.files.model import STRUCTURES, ModelFile, encode_model
 def save(
     path: str | os.PathLike[str], model: Any, *, feature_names: Iterable[str] | None = None
 ) -> None:
-    """Write a mixture to a file, from which `load` reads it back bit for bit.
+    """Write a model to a file, from which `load` reads it back bit for bit.
 
     The file is JSON, the MODEL.json of the command line, whatever its name ends in. It is written
     whole or not at all: until it is whole, an existing file stays as it was; then it is replaced.
@@ -30,8 +30,8 @@ def save(
     ----------
     path : str or os.PathLike
         The file.
-    model : Mixture
-        A mixture of the package's families, on arrays of any library whose numbers exist: not
+    model : Mixture or HMM
+        A model of the package's families, on arrays of any library whose numbers exist: not
         under ``jit``. Dask arrays are computed.
     feature_names : sequence of str, optional
         Names of the columns of its data, one a feature and all different, such as
@@ -45,7 +45,7 @@ def save(
     Raises
     ------
     TypeError
-        If this is no mixture, or one of components that no file describes: of a class of your own.
+        If this is no model, or one of components that no file describes: of a class of your own.
     ValueError
         If parameters or names have a wrong shape or value, as in `e_step`.
     OSError
@@ -53,10 +53,10 @@ def save(
 
     Notes
     -----
-    Weights are written as they are given, not normalised. Single precision is kept; numbers of
-    several dtypes get the one in which a call would compute. For `FullGaussian` and `TiedGaussian`
-    covariances stand beside precision_cholesky, for people and other programs to read, unless a
-    64-bit float cannot hold them.
+    Weights and probabilities are written as they are given, not normalised. Single precision is
+    kept; numbers of several dtypes get the one in which a call would compute. For `FullGaussian`
+    and `TiedGaussian` covariances stand beside precision_cholesky, for people and other programs to
+    read, unless a 64-bit float cannot hold them.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read a mixture from a file that `save`, the command line or a person has written.
+    """Read a model from a file that `save`, the command line or a person has written.
 
     Parameters
     ----------
@@ -97,13 +97,13 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    Mixture
-        The mixture, on NumPy arrays.
+    Mixture or HMM
+        The model, on NumPy arrays.
 
     Raises
     ------
     ValueError
-        If the file holds no mixture: the message names the value that is wrong.
+        If the file holds no model: the message names the value that is wrong.
     OSError
         If it cannot be read, FileNotFoundError where there is no such file, say.
 
@@ -136,7 +136,7 @@ def feature_names(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
     Raises
     ------
     ValueError
-        If the file holds no mixture.
+        If the file holds no model.
     OSError
         If it cannot be read.
 
@@ -171,7 +171,7 @@ def _on_host(model: Any) -> Any:
     structure = next((one for one in STRUCTURES if one.record is type(model)), None)
     if structure is None:
         hint = hint_for_mixture(model)
-        raise TypeError(f"model is {described(model)}; expected an estep_xp.Mixture{hint}")
+        raise TypeError(f"model is {described(model)}; expected an estep_xp.Mixture or HMM{hint}")
     components = model.components
     if name_of_family(components) is None:
         known = ", ".join(family.__name__ for family in FAMILIES.values())

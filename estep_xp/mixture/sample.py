@@ -46,41 +46,8 @@ class Sample(NamedTuple):
         return sizes(names, "x", self.x)
 
 
-def sample(model: Mixture, n: int, *, seed: Any = 0) -> Sample:
-    """Rows drawn at random from a model.
-
-    Parameters
-    ----------
-    model : Mixture
-        Weights and components. A class of your own needs a method ``sample(random, labels)`` that
-        draws one row for each label, ``random`` being a NumPy generator, or a key under JAX.
-    n : int
-        Number of rows.
-    seed : int, sequence of int, numpy.random.Generator or JAX key, optional
-        The same rows for the same seed. An integer stands for ``jax.random.key(seed)`` where the
-        model's arrays are JAX's, and for ``numpy.random.default_rng(seed)`` elsewhere.
-
-    Returns
-    -------
-    Sample
-        ``x`` (n, d) or (n,) in random order, and ``labels`` (n,): arrays like the model's, and
-        differentiable by its means and covariances.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument has a wrong shape, dtype or value, or the family can't be sampled.
-
-    Examples
-    --------
-    >>> import estep_xp as ex
-    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
-    >>> drawn = ex.sample(mixture, 1000, seed=0)
-    >>> drawn.x.shape, drawn.labels[:5]
-    ((1000,), array([1, 0, 0, 0, 1]))
-    >>> drawn.x[drawn.labels == 0].mean().round(1)
-    np.float64(2.0)
-    """
+def sample(model: Mixture, n: int, *, seed: Any) -> Sample:
+    """Rows drawn at random from a mixture."""
     space, mixture = prepare_mixture(model, name="model")
     n = check_whole("n", n, 0)
     contract.sampleable(mixture.components)

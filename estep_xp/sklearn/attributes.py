@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from estep_xp.arrays.namespace import library_of, space_of, to_host
+from estep_xp.arrays.namespace import library_of, namespace_of, space_of, to_host
 from estep_xp.mixture.mixture import Mixture
 from estep_xp.sklearn.covariance_types import CovarianceType
 
@@ -29,11 +29,16 @@ class Kept(NamedTuple):
 def set_attributes(estimator: Any, kind: CovarianceType, mixture: Mixture[Any]) -> Kept:
     """Set the attributes that scikit-learn has to those of a mixture."""
     components = mixture.components
-    estimator.weights_ = mixture.weights
-    estimator.means_ = components.means
-    estimator.covariances_ = components.covariances
-    estimator.precisions_ = components.precisions
-    estimator.precisions_cholesky_ = kind.factors(components)
+    arrays = (
+        mixture.weights,
+        components.means,
+        kind.factors(components),
+        components.covariances,
+        components.precisions,
+    )
+    for name, array in zip(NAMES, arrays, strict=True):
+        # A copy: a user may change it in place.
+        setattr(estimator, name, namespace_of(array).asarray(array, copy=True))
     values = {name: np.array(to_host(getattr(estimator, name))) for name in NAMES}
     return Kept(mixture, values)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from estep_xp import execution
-from estep_xp.arrays.namespace import to_host
+from estep_xp.arrays.namespace import Space, to_host
 from estep_xp.arrays.quiet import quiet
 from estep_xp.em.iteration import Iteration
 from estep_xp.em.m_step import run_m_step
@@ -47,11 +47,13 @@ def run_em(
     watch: Callable[[int, float], None],
 ) -> Trial:
     """Iterate until the bound changes by less than `tol`; it is `bound` at the beginning."""
-    whole, mixture, statistics = pad_call(call), call.mixture, None
+    whole, mixture, space = pad_call(call), call.mixture, None
+    statistics: Statistics[Any] | None = None
     bounds: list[float] = []
     for n_iter in range(1, max_iter + 1):
         statistics, new = e_step(call, whole, mixture)
-        mixture = maximize(statistics, floor)
+        space = space or _EM.space_of(statistics)  # the same in all iterations
+        mixture = maximize(space, statistics, floor)
         bounds.append(new)
         change, bound = new - bound, new
         watch(n_iter, change)
@@ -60,21 +62,23 @@ def run_em(
     return Trial(mixture, statistics, bounds, converged=False)
 
 
+# Only to run one half of an iteration: no rule of stopping, no floor.
+_EM = Iteration(execution.Options(None, None), 0.0, 0, None, accelerate=False)
+
+
 @quiet
 def e_step(call: Call, whole: Call, mixture: Mixture[Any]) -> tuple[Statistics[Any], float]:
     """Statistics of the rows under a mixture, and their log-likelihood per (weighted) row."""
-    em = Iteration(execution.Options(None, None), 0.0, 0, None, accelerate=False)
-    statistics, lost = em.take_statistics(whole, mixture)
-    raise_for_bad_rows_of(call._replace(mixture=mixture), statistics, em.options)
+    statistics, lost = _EM.take_statistics(whole, mixture)
+    raise_for_bad_rows_of(call._replace(mixture=mixture), statistics, _EM.options)
     total = float(to_host(statistics.log_likelihood)) + float(to_host(lost))
     return statistics, total / float(to_host(statistics.n_rows))
 
 
-def maximize(statistics: Statistics[Any], floor: float) -> Mixture[Any]:
+def maximize(space: Space | None, statistics: Statistics[Any], floor: float) -> Mixture[Any]:
     """Run the M-step; a covariance that is not positive definite is told in familiar words."""
-    em = Iteration(execution.Options(None, None), 0.0, 0, floor, accelerate=False)
     with ill_defined():
-        return run_m_step(em.space_of(statistics), statistics, floor)
+        return run_m_step(space or _EM.space_of(statistics), statistics, floor)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from estep_xp.arrays.namespace import namespace_of, to_host
 from estep_xp.arrays.validation import check_number
 from estep_xp.em.adjust import recenter, scale
-from estep_xp.em.statistics import Statistics, merge, prepare_em_call
-from estep_xp.mixture.call import pad_call
+from estep_xp.em.statistics import Statistics, merge
+from estep_xp.mixture.call import pad_call, prepare_call
 from estep_xp.mixture.mixture import Mixture
 from estep_xp.sklearn.em import e_step, maximize
 
@@ -17,16 +17,30 @@ from estep_xp.sklearn.em import e_step, maximize
 _EXPONENT = 0.6
 
 
+class Progress(NamedTuple):
+    """How far a stream has come."""
+
+    statistics: Statistics[Any] | None = None  # of the rows so far, whatever their scale
+    n_batches: int = 0
+    n_rows: float = 0.0  # weighted, of all batches
+
+    def share(self, n_rows: float) -> float:
+        """The share that the next batch, of so many rows, takes of the statistics.
+
+        A batch smaller than the others takes less by as much: else the rows of a short last batch,
+        pass after pass, would count more than others.
+        """
+        t = self.n_batches + 1
+        mean = (self.n_rows + n_rows) / t
+        return min(1.0, float(t**-_EXPONENT) * n_rows / mean)
+
+
 class Step(NamedTuple):
-    """The state after a batch."""
+    """What a batch has led to."""
 
     mixture: Mixture[Any]
-    statistics: Statistics[Any]  # per row
-
-    @property
-    def lower_bound(self) -> float:
-        """The log-likelihood per row, a running mean over batches."""
-        return float(to_host(self.statistics.log_likelihood / self.statistics.n_rows))
+    progress: Progress
+    lower_bound: float  # log-likelihood per row, a running mean over batches
 
 
 def check_share(value: Any) -> float:
@@ -37,32 +51,33 @@ def check_share(value: Any) -> float:
     return share
 
 
-def decreasing_share(t: int) -> float:
-    """The share that the batch of number t = 1, 2, ... takes of the statistics."""
-    return float(t**-_EXPONENT)
-
-
 def step(
     x: Any,
     mixture: Mixture[Any],
     sample_weight: Any,
-    before: Statistics[Any] | None,
-    share: float,
+    before: Progress,
+    share: float | None,
     floor: float,
 ) -> Step:
     """Take a batch in: S becomes (1 - share) S + share s / n, and an M-step follows.
 
-    Cappé and Moulines (2009), eq. 13. `before` is S, taken under any mixture and of any number of
-    rows; None at the first batch, of which all is taken.
+    Cappé and Moulines (2009), eq. 13. S may have been taken under any mixture; of the first batch
+    all is taken. Without a `share` it decreases.
     """
-    call = prepare_em_call(x, mixture, sample_weight)
+    call = prepare_call(x, mixture, sample_weight=sample_weight)
     batch, _ = e_step(call, pad_call(call), call.mixture)
-    if before is None:
-        statistics = scale(batch, 1.0 / _n_rows(batch))
+    old, n_rows = before.statistics, _n_rows(batch)
+    if old is None:
+        statistics = scale(batch, 1.0 / n_rows)
     else:
-        old = scale(recenter(before, call.mixture), (1.0 - share) / _n_rows(before))
-        statistics = merge(old, scale(batch, share / _n_rows(batch)))
-    return Step(maximize(statistics, floor), statistics)
+        share = before.share(n_rows) if share is None else share
+        kept = scale(recenter(old, call.mixture), (1.0 - share) / _n_rows(old))
+        statistics = merge(kept, scale(batch, share / n_rows))
+    return Step(
+        maximize(None, statistics, floor),
+        Progress(statistics, before.n_batches + 1, before.n_rows + n_rows),
+        float(to_host(statistics.log_likelihood)) / _n_rows(statistics),
+    )
 
 
 def join_rows(parts: tuple[tuple[Any, Any], ...]) -> tuple[Any, Any]:

@@ -45,6 +45,17 @@ class JaxChainOps(ChainOps):
         entered: AnyArray = jax.lax.scan(step, joint, rows, reverse=reverse)[1]
         return entered
 
+    def scan(
+        self,
+        step: Callable[[Any, tuple[Any, ...]], tuple[Any, Any]],
+        state: Any,
+        rows: tuple[AnyArray, ...],
+        *,
+        reverse: bool = False,
+    ) -> Any:
+        """Results of `state, result = step(state, row)`, by `lax.scan`."""
+        return jax.lax.scan(step, state, rows, reverse=reverse)[1]
+
     def sum_exp_pairs(self, left: AnyArray, right: AnyArray) -> AnyArray:
         """Sum of exponentials, fused into one loop."""
         before = self.previous(left)

@@ -17,6 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.block import expand_components, loop_components
+from estep_xp.families.gaussian.dependent_form import DependentForm, prepare_dependent
+from estep_xp.families.gaussian.noisy_rows import Chunks, evaluate_noisy, moments_noisy
+from estep_xp.families.gaussian.patterns import (
+    LEAST_ROWS,
+    PatternForm,
+    evaluate_patterns,
+    moments_of_patterns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,15 +36,6 @@ if TYPE_CHECKING:
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
-class DependentForm(NamedTuple):
-    """Components whose features depend on each other, made ready for incomplete rows."""
-
-    means: Array  # (k, d)
-    factors: Array  # (k, d, d): precision Cholesky factors
-    covariances: Array  # (k, d, d)
-    constants: Array  # (k,): log w + log |P|
-
-
 class Conditional(NamedTuple):
     """What one component knows of incomplete rows."""
 
@@ -45,17 +44,20 @@ class Conditional(NamedTuple):
     covariances: Array  # (n, d, d): that of v given x
 
 
-def prepare_dependent(
-    ops: BlockOps, means: Array, factors: Array, log_weights: Array | None
-) -> DependentForm:
-    """Prepare components with precision Cholesky factors (k, d, d), or (d, d) of all."""
-    xp = ops.xp
-    k, d = means.shape
-    factors = xp.broadcast_to(xp.triu(factors), (k, d, d))
-    constants = ops.sum(xp.log(xp.linalg.diagonal(factors)), 1)
-    if log_weights is not None:
-        constants = constants + log_weights
-    return DependentForm(means, factors, linalg.covariances_of(xp, factors), constants)
+def evaluate_dependent(
+    ops: BlockOps, form: DependentForm, rows: ObservedRows
+) -> tuple[Array, PatternForm | Chunks | None]:
+    """Log-joints of a block, in its layout, and what is kept for moments."""
+    if not _are_many(ops, rows):
+        return log_joint_dependent(ops, form, rows), None
+    if rows.noise is not None:
+        return evaluate_noisy(ops, form, rows)
+    return evaluate_patterns(ops, form, rows)
+
+
+def _are_many(ops: BlockOps, rows: ObservedRows) -> bool:
+    """Whether there are rows enough to work on all of them at once."""
+    return ops.values_visible and rows.x.shape[1] >= LEAST_ROWS
 
 
 def log_joint_dependent(ops: BlockOps, form: DependentForm, rows: ObservedRows) -> Array:
@@ -71,9 +73,23 @@ def log_joint_dependent(ops: BlockOps, form: DependentForm, rows: ObservedRows) 
 
 
 def moments_dependent(
-    ops: BlockOps, form: DependentForm, rows: ObservedRows, responsibilities: Array
+    ops: BlockOps,
+    form: DependentForm,
+    rows: ObservedRows,
+    kept: PatternForm | Chunks | None,
+    responsibilities: Array,
 ) -> tuple[Array, Array]:
     """Expected first (k, d) and second moments (k, d, d) of v − μ."""
+    if isinstance(kept, list):
+        return moments_noisy(ops, form, kept, responsibilities)
+    if kept is None:
+        return _moments_by_rows(ops, form, rows, responsibilities)
+    return moments_of_patterns(ops, form, kept, rows, responsibilities)
+
+
+def _moments_by_rows(
+    ops: BlockOps, form: DependentForm, rows: ObservedRows, responsibilities: Array
+) -> tuple[Array, Array]:
     xp = ops.xp
     x, seen, noise = rows_first(ops, rows)
     shares = responsibilities if ops.axis == 0 else xp.permute_dims(responsibilities, (1, 0))

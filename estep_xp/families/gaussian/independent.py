@@ -15,7 +15,7 @@ from estep_xp.families.gaussian.incomplete import (
     IndependentForm,
     conditional_dependent,
     conditional_independent,
-    log_joint_dependent,
+    evaluate_dependent,
     log_joint_independent,
     moments_dependent,
     moments_independent,
@@ -101,7 +101,8 @@ class IndependentGaussian(Gaussian):
         # Values that are NaN, which nobody could check under jit, must show.
         return self._with(new.means + 0.0 * xp.sum(values), new.variances)
 
-    def _width_incomplete(self) -> int:
+    def _width_incomplete(self, ops: BlockOps) -> int:
+        del ops
         return int(8 * self.means.shape[0] * self._n_features())
 
     def _placeholder(self, ops: BlockOps) -> Array:
@@ -113,20 +114,25 @@ class IndependentGaussian(Gaussian):
         variances = self.variances if self.variances.ndim == 2 else self.variances[:, None]
         return IndependentForm(means, ops.xp.broadcast_to(variances, means.shape), log_weights)
 
-    def _log_joint_incomplete(
+    def _evaluate_incomplete(
         self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows
-    ) -> Array:
+    ) -> tuple[Array, Any]:
         if prepared.is_correlated_by(rows):
-            return log_joint_dependent(ops, prepared.as_dependent(ops), rows)
-        return log_joint_independent(ops, prepared, rows)
+            return evaluate_dependent(ops, prepared.as_dependent(ops), rows)
+        return log_joint_independent(ops, prepared, rows), None
 
     def _moments_incomplete(
-        self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows, responsibilities: Array
+        self,
+        ops: BlockOps,
+        prepared: IndependentForm,
+        rows: ObservedRows,
+        form: Any,
+        responsibilities: Array,
     ) -> tuple[Array, ...]:
         xp = ops.xp
         if prepared.is_correlated_by(rows):
             dependent = prepared.as_dependent(ops)
-            first, products = moments_dependent(ops, dependent, rows, responsibilities)
+            first, products = moments_dependent(ops, dependent, rows, form, responsibilities)
             second = xp.linalg.diagonal(products)
         else:
             first, second = moments_independent(ops, prepared, rows, responsibilities)

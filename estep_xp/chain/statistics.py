@@ -1,0 +1,129 @@
+"""Sums over the rows of sequences, from which a chain and its components are estimated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from estep_xp import execution
+from estep_xp.arrays.quiet import quiet
+from estep_xp.chain.call import Call, evaluate_emissions, impossible_text
+from estep_xp.chain.density import run_log_likelihoods
+from estep_xp.chain.kernels import SmoothedRows
+from estep_xp.families import contract
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.execution.kernel import BlockResults
+
+
+class ChainSums(NamedTuple):
+    """What EM needs to know of sequences."""
+
+    log_likelihood: Array  # () by the weights of sequences
+    n_rows: Array  # () likewise
+    counts: Array  # (k,)
+    moments: Any
+    initial: Array  # (k,)
+    transitions: Array  # (k, k)
+
+
+@quiet
+def take_sums(call: Call, options: execution.Options) -> ChainSums:
+    """Run forward-backward and sum up. Impossible sequences show as a sum that is not finite."""
+    space, weights = call.space, call.weights
+    xp, driver = space.xp, execution.driver_for(space)
+    log_prob = evaluate_emissions(call, options.block_size, options.workers)
+    initial, transitions, _ = call.mixture
+    sequences = call.space_sequences()
+    results, _ = driver.run_chain(
+        SmoothedRows(call.positive), space, log_prob, initial, transitions, sequences, weights
+    )
+    shares = results.responsibilities
+    values = results.log_likelihood
+    if weights is None:
+        total = xp.sum(values)
+        n_rows = xp.zeros_like(total) + float(log_prob.shape[0])
+    else:
+        masses = xp.take(weights, sequences.index, axis=0)
+        shares = xp.where((masses == 0)[:, None], 0.0, shares) * masses[:, None]
+        n_rows = xp.sum(masses)
+        total = xp.sum(xp.where(weights == 0, 0.0 * weights, values * weights))
+    kernel = Moments(call.k, evaluates=call.wrapper is not None)
+    parameters = (call.seen_components, 0.0 * initial)
+    _, _, counts, *moments = driver.sum_rows(
+        kernel, space, (call.rows[0], shares), parameters, options
+    )
+    record = contract.estimable(call.mixture.components)._moments(*moments)
+    return ChainSums(total, n_rows, counts, record, results.initial, results.transitions)
+
+
+def raise_for_impossible_sequences(call: Call) -> None:
+    """Raise for the first sequence that no sum may hold."""
+    call = call._replace(space=call.space._replace(lazy=False))
+    log_prob = evaluate_emissions(call)
+    text = impossible_text(call, *run_log_likelihoods(call, log_prob))
+    if text:
+        raise ValueError(
+            f"{text}; drop such sequences, give them sample_weight 0, or start from other "
+            "transitions or wider components"
+        )
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Kernel: N_k and the family's moments of rows (x, shares)."""
+
+    k: int
+    evaluates: bool  # the family must evaluate rows anew, which lack values or have errors
+
+    @property
+    def tails(self) -> tuple[tuple[int, ...], ...]:
+        """Nothing for single rows."""
+        return ()
+
+    @property
+    def breadth(self) -> int:
+        """Elements per row of the widest results."""
+        return self.k
+
+    def width(self, ops: BlockOps, parameters: Any) -> int:
+        """Scratch elements per row, beyond the row itself."""
+        return self.k + contract.family_of(parameters[0])._width(ops)
+
+    def prepare(self, ops: BlockOps, parameters: Any) -> tuple[Any, Any]:
+        """Prepare the components, of which (components, zeros (k,)) are the parameters."""
+        components, zeros = parameters
+        family = contract.family_of(components)
+        return family, family._prepare(ops, zeros)
+
+    def block(self, ops: BlockOps, prepared: tuple[Any, Any], *rows: Array) -> BlockResults:
+        """Sum over a block of rows."""
+        x, shares = rows
+        family, shared = prepared
+        counts = ops.xp.sum(shares, axis=1 - ops.axis)
+        block = contract.Evaluated(x, shares)
+        if self.evaluates:
+            block = family._evaluated(ops, shared, x)
+        elif family._is_builtin is False:
+            family.k = self.k
+        moments = family._moments_block(ops, shared, block, shares)
+        # A sum in two parts comes first.
+        nothing = ops.sum_rows(0.0 * ops.xp.sum(shares, axis=ops.axis))
+        return (), (*nothing, counts, *moments)
+
+
+def maximize_probabilities(xp: Any, old: Array, counts: Array, prior_counts: Any) -> Array:
+    """Probabilities along the last axis, from expected counts; zeros of the old ones stay.
+
+    Where there is nothing to count, as in the row of a state that is never left, the old stay.
+    """
+    allowed = old > 0
+    added = xp.where(allowed, counts + prior_counts, 0.0)
+    total = xp.sum(added, axis=-1, keepdims=True)
+    least = float(xp.finfo(counts.dtype).eps) ** 2 * xp.sum(counts)
+    empty = total <= least
+    bad = total != total
+    new = added / xp.where(empty, 1.0, total)
+    return xp.where(empty & ~bad, old, new)
