@@ -17,8 +17,8 @@ Records
     Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, Categorical, Exponential, Gamma, VonMises, StudentT, FactorAnalyzer,
-    Product (columns of several kinds), and classes of your own
+    Bernoulli, Categorical, Exponential, Gamma, VonMises, StudentT, FactorAnalyzer, Product (columns
+    of several kinds), and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int, Real
 RealK: TypeAlias = Real[Any, "k"]
 RealKd: TypeAlias = Real[Any, "k *d"]
 RealKD: TypeAlias = Real[Any, "k d"]
-RealKM: TypeAlias = Real[Any, "k m"]  # m kinds
 RealKDQ: TypeAlias = Real[Any, "k d q"]  # of q factors
+RealKM: TypeAlias = Real[Any, "k m"]  # m kinds
 RealVariances: TypeAlias = RealKd | RealK  # of each feature, or one for all of them
 RealFactors: TypeAlias = Real[Any, "k d d"] | Real[Any, "d d"]  # of each component, or one for all
 RealTransitions: TypeAlias = Real[Any, "k k"] | Real[Any, "n k k"]  # for all rows, or for each
