@@ -265,6 +265,37 @@ def test_sample_and_file(backend, tmp_path):
         np.testing.assert_array_equal(one, backend.to_numpy(other))
 
 
+@pytest.mark.backends("numpy", "array_api_strict", "jax", "dask")
+def test_rows_with_holes(backend):
+    case = Case.of((FULL, POISSON, BERNOULLI), n=30)
+    seen = np.random.default_rng(0).random(case.x.shape) < 0.6
+    x = np.where(seen, case.x, np.nan)
+    mixture = case.mixture(backend)
+    plain = ex.Mixture(case.weights, case.template())
+    expected = np.zeros(30)
+    for i, row in enumerate(x):
+        known = np.flatnonzero(seen[i]).tolist()
+        if known:
+            expected[i] = ex.log_density(row[None, known], ex.marginal(plain, known))[0]
+    found = backend.call(lambda x, m: ex.log_density(x, m, missing=True), backend.data(x), mixture)
+    np.testing.assert_allclose(backend.to_numpy(found), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_holes_are_filled_and_em_never_falls():
+    x, _ = _table()
+    mixture = ex.fit(x, ex.initialize(x, 2, _template())).mixture
+    hidden = np.random.default_rng(1).random(x.shape) < 0.3
+    result = ex.fit(np.where(hidden, np.nan, x), mixture, missing=True, tol=1e-8)
+    assert (np.diff(result.history) > -1e-9).all()
+    filled = ex.impute(np.where(hidden, np.nan, x), mixture)
+    np.testing.assert_array_equal(filled.mean[~hidden], x[~hidden])
+    assert np.isfinite(filled.mean).all()
+    assert filled.covariance.shape == (400, 4, 4)
+    parts = (Laplace(np.zeros(2), np.ones(2)), ex.Bernoulli([[0.5], [0.5]]))
+    with pytest.raises(TypeError, match=r"missing=True needs a family .* not Product"):
+        ex.log_density(x[:, [0, 2]], ex.Mixture([1, 1], ex.Product(parts)), missing=True)
+
+
 @pytest.mark.parametrize(
     ("parts", "error", "message"),
     [

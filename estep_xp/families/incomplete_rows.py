@@ -33,7 +33,7 @@ def combine(
     if not missing and noise is None:
         return x, None
     family = contract.family_of(components)
-    kind = type(components) if isinstance(components, contract.Family) else type(family)
+    kind = components if isinstance(components, contract.Family) else type(family)
     errors = check_incomplete(space, kind, x, noise, missing=missing)
     if errors:
         return _beside(space, x, errors[0]), wrapper_for(missing=missing, noise=True)

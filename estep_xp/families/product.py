@@ -24,6 +24,7 @@ from estep_xp.families.parts import (
     n_components_of,
     start_of,
 )
+from estep_xp.families.parts_with_holes import PartsWithHoles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ class _Parts(NamedTuple):
 
 
 @summarized
-class Product(Family, _Parts):
+class Product(PartsWithHoles, _Parts):
     """Components of several kinds side by side, independent within a component.
 
     Parameters
@@ -136,6 +137,7 @@ class Product(Family, _Parts):
     _has_full_support = property(lambda self: self._all("_has_full_support"))
     _is_unconstrainable = property(lambda self: self._all("_is_unconstrainable"))
     _is_recenterable = property(lambda self: self._all("_is_recenterable"))
+    _takes_missing = property(lambda self: self._all("_takes_missing"))
     _has_two_forms = property(lambda self: any(f._has_two_forms for f in self._families()))
     _has_marginals = True
 
@@ -217,8 +219,6 @@ class Product(Family, _Parts):
         )
         joint = add_pairwise([one.log_joint for one in form], operator.add)
         return Evaluated(x, joint, sum(one.bound for one in form), form)
-
-    # --- estimation ------------------------------------------------------------------------------
 
     def _missing_method(self) -> str | None:
         for i, family in enumerate(self._families()):
