@@ -78,7 +78,7 @@ def lay_out(
     # A first row's best state may be out of reach.
     out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
     reachable = ops.change(
-        values, first, sequences.starts, lambda rows: rows + _along(xp, out_of_reach, rows)
+        values + 0.0, first, sequences.starts, lambda rows: rows + _along(xp, out_of_reach, rows)
     )
     shift = finite_or_zero(xp, xp.max(reachable, axis=ops.axis))
     return Chain(initial, transitions, first, last, sequences, shift, values - ops.expand(shift))

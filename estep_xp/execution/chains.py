@@ -46,6 +46,10 @@ class Recursion(Protocol):
         """Send a message through a matrix."""
         ...
 
+    def rescale(self, xp: Namespace, joint: Any, reference: Any, axes: tuple[int, ...]) -> Any:
+        """The message by a factor that keeps its numbers in range."""
+        ...
+
 
 class ChainKernel(Protocol):
     """A computation on the rows of sequences. Hashable: what it is compiled for."""

@@ -16,6 +16,7 @@ from estep_xp.execution.call_options import available_threads
 from estep_xp.execution.driver import Driver
 from estep_xp.execution.kernel import Kernel
 from estep_xp.execution.numpy.blas import OneThread, on_one_thread
+from estep_xp.execution.numpy.chains import ops_for
 from estep_xp.execution.numpy.ops import NumpyOps, Quotient
 from estep_xp.execution.numpy.threads import in_order
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
+    from estep_xp.execution.chains import ChainKernel
 
 # Most elements in the results of a block, and in these and its scratch arrays. Smaller blocks would
 # stay in a core's own cache; but each NumPy call releases and reacquires the GIL, so with smaller
@@ -104,6 +106,12 @@ class LibraryDriver(Driver):
             sums = quietly(_add_terms, space, sums, terms)
         values = quietly(values_of_sums, space.xp, sums)
         return tuple(value[()] for value in values)  # scalars, as NumPy's own sums are
+
+    def run_chain(self, kernel: ChainKernel, space: Space, *arrays: Any) -> Any:
+        """Run a kernel over blocks that lie side by side."""
+        n, k = arrays[0].shape
+        _keep_freed_memory()
+        return quietly(kernel.run, ops_for(space.xp, n, k), *arrays)
 
     def call_on_one_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call `function`, the BLAS held to one thread."""

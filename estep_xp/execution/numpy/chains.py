@@ -1,0 +1,229 @@
+"""Recursions from row to row on NumPy: blocks of rows side by side, one step for all of them.
+
+A step on one row costs a few calls of NumPy, whatever little there is to compute. So the rows are
+cut into some hundred blocks, (rows of a block, k, blocks) in memory, and a step goes on by a row in
+each. Where a block starts follows from where the one before it ends, which is not known yet:
+
+1. It is guessed, by steps over the last rows before the block from nothing: chains forget. All
+   blocks are run, and the guesses are compared with the ends. The first block is right; if all
+   agree, all are. Otherwise the ends are the next guess.
+2. If that does not end, each block is run on all k messages that say one state for certain: a
+   matrix, k times the work, by which a loop over blocks finds their starts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from estep_xp.execution.chains import ChainOps, Recursion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import AnyArray, Namespace
+
+_FEW_ROWS = 256  # that are not worth blocks
+_WARM_UP = 64  # rows from which the start of a block is guessed
+_SWEEPS = 2  # runs over all blocks before the guesses are given up
+_AGREE = 32  # multiple of the rounding error by which a guess may differ
+
+# Rows of a block for each square root of their number. With more of them, calls cost more than they
+# compute; with fewer, what a step works on leaves the cache.
+_SHARE, _MANY_STATES, _SHARE_OF_MANY = 1.0, 8, 0.5
+
+
+def ops_for(xp: Namespace, n: int, k: int) -> NumpyChainOps:
+    """The layout of n rows and k states."""
+    if n <= _FEW_ROWS:
+        return NumpyChainOps(xp, n, max(n, 1))
+    share = _SHARE_OF_MANY if k > _MANY_STATES else _SHARE
+    return NumpyChainOps(xp, n, max(2 * _WARM_UP, math.ceil(share * math.sqrt(n))))
+
+
+@dataclass(frozen=True)
+class NumpyChainOps(ChainOps):
+    """The layout (rows of a block, k, blocks); numbers of rows are (rows of a block, blocks)."""
+
+    n: int
+    length: int  # rows of a block
+
+    def cut(self, rows: AnyArray, fill: float) -> AnyArray:
+        """Rows (n, ...) block beside block; `fill` stands in rows appended to the last."""
+        length, n_full = self.length, self.n // self.length
+        n_blocks = max(1, -(-self.n // length))
+        blocks = np.empty((min(length, self.n), *rows.shape[1:], n_blocks), rows.dtype)
+        whole = rows[: n_full * length].reshape(n_full, length, *rows.shape[1:])
+        if n_full:
+            blocks[..., :n_full] = np.moveaxis(whole, 0, -1)
+        rest = self.n - n_full * length
+        if rest:
+            blocks[:rest, ..., -1] = rows[n_full * length :]
+            blocks[rest:, ..., -1] = fill
+        return blocks
+
+    def join(self, values: AnyArray) -> AnyArray:
+        """Rows (n, ...) in their order."""
+        turned = np.moveaxis(values, -1, 0)
+        return turned.reshape(-1, *values.shape[1:-1])[: self.n]
+
+    def previous(self, values: AnyArray) -> AnyArray:
+        """Values one row before, the last of the block before for a block's first."""
+        shifted = np.empty_like(values)
+        shifted[1:] = values[:-1]
+        shifted[:1, ..., 1:] = values[-1:, ..., :-1]
+        shifted[:1, ..., :1] = values[:1, ..., :1]
+        return shifted
+
+    def following(self, values: AnyArray) -> AnyArray:
+        """Values one row after."""
+        shifted = np.empty_like(values)
+        shifted[:-1] = values[1:]
+        shifted[-1:, ..., :-1] = values[:1, ..., 1:]
+        shifted[-1:, ..., -1:] = values[-1:, ..., -1:]
+        return shifted
+
+    def take(self, values: AnyArray, rows: AnyArray) -> AnyArray:
+        """Values (s, ...) of some rows."""
+        return values[rows % self.length, ..., rows // self.length]
+
+    def change(
+        self,
+        values: AnyArray,
+        flags: AnyArray,
+        rows: AnyArray,
+        function: Callable[[AnyArray], AnyArray],
+    ) -> AnyArray:
+        """Overwrite some rows by a function of them."""
+        del flags
+        values[rows % self.length, ..., rows // self.length] = function(self.take(values, rows))
+        return values
+
+    def messages(
+        self,
+        recursion: Recursion,
+        matrices: AnyArray,
+        evidence: AnyArray,
+        resets: AnyArray,
+        reference: AnyArray,
+        *,
+        reverse: bool = False,
+    ) -> AnyArray:
+        """Messages of all blocks, by guesses that are checked or by matrices."""
+        run = _Run(self.xp, recursion, matrices, evidence, resets, reference, reverse)
+        entered = np.empty_like(evidence)
+        blocks = evidence.shape[-1]
+        starts = np.full(evidence.shape[1:], recursion.one, evidence.dtype)
+        if blocks == 1:
+            run.go(starts, entered)
+            return entered
+        starts = run.shift(run.go(starts, last=_WARM_UP))
+        for _ in range(_SWEEPS):
+            ends = run.shift(run.go(starts, entered))
+            if _agree(starts, ends):
+                return entered
+            starts = ends
+        run.go(run.find_starts(), entered)
+        return entered
+
+    def sum_pairs(self, left: AnyArray, right: AnyArray) -> AnyArray:
+        """Sum over rows of outer products, one product of matrices for each row of blocks."""
+        if left.shape[-1] == 1:
+            return left[:-1, :, 0].T @ right[1:, :, 0]
+        within = np.matmul(left[:-1], right[1:].swapaxes(1, 2)).sum(axis=0)
+        return within + left[-1, :, :-1] @ right[0, :, 1:].T
+
+    def sum_rows(self, values: AnyArray) -> AnyArray:
+        """Sum over rows and blocks."""
+        return values.sum(axis=-1).sum(axis=0)
+
+    def sum_sequences(self, values: AnyArray, starts: AnyArray, index: AnyArray) -> AnyArray:
+        """Pairwise sums of stretches of rows."""
+        del index
+        if len(starts) == 1:
+            return values.sum(keepdims=True)
+        return np.add.reduceat(values, starts) if len(starts) else values
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A recursion over blocks that lie side by side."""
+
+    xp: Namespace
+    recursion: Recursion
+    matrices: AnyArray
+    evidence: AnyArray
+    resets: AnyArray
+    reference: AnyArray
+    reverse: bool
+
+    def go(
+        self, joint: AnyArray, entered: AnyArray | None = None, *, last: int | None = None
+    ) -> AnyArray:
+        """Run from starts (k, blocks) to the ends, over the last rows or all of them.
+
+        Messages (k, columns, blocks) are several for each block, scaled alike.
+        """
+        n = self.evidence.shape[0]
+        columns = joint.ndim == 3
+        axes = (0, 1) if columns else (0,)
+        has_reset = self.resets.any(axis=1).tolist()
+        step = self.recursion.step
+        fixed = self.matrices.ndim == 2
+        for i in range(n - min(last or n, n), n):
+            row = n - 1 - i if self.reverse else i
+            evidence, reference = self.evidence[row], self.reference[row]
+            if columns:
+                evidence, reference = evidence[:, None], reference[:, None]
+            joint, message = step(
+                self.xp,
+                joint,
+                self.matrices if fixed else self.matrices[row],
+                evidence,
+                self.resets[row] if has_reset[row] else None,
+                reference,
+                axes,
+            )
+            if entered is not None:
+                entered[row] = message
+        return joint
+
+    def shift(self, ends: AnyArray) -> AnyArray:
+        """Starts of blocks, given the ends of the blocks before them."""
+        starts = np.full_like(ends, self.recursion.one)
+        if self.reverse:
+            starts[..., :-1] = ends[..., 1:]
+        else:
+            starts[..., 1:] = ends[..., :-1]
+        return starts
+
+    def find_starts(self) -> AnyArray:
+        """Starts of blocks by the matrix of each block."""
+        recursion, (_, k, blocks) = self.recursion, self.evidence.shape
+        certain = np.full((k, k, blocks), recursion.zero, self.evidence.dtype)
+        certain[np.arange(k), np.arange(k)] = recursion.one
+        matrices = self.go(certain)
+        starts = np.empty((k, blocks), self.evidence.dtype)
+        message = np.full(k, recursion.one, self.evidence.dtype)
+        nothing = np.zeros_like(message)
+        begins_anew = self.resets.any(axis=0)
+        order = range(blocks - 1, -1, -1) if self.reverse else range(blocks)
+        for b in order:
+            starts[:, b] = message
+            if begins_anew[b]:  # whatever has entered the block, a message of zeros or NaN, too
+                message = matrices[:, 0, b]
+            else:
+                message = recursion.apply(self.xp, matrices[..., b], message)
+            message = recursion.rescale(self.xp, message, nothing, (0,))
+        return starts
+
+
+def _agree(guesses: AnyArray, ends: AnyArray) -> bool:
+    """Whether messages are the same to rounding; NaN is the same as NaN."""
+    tolerance = _AGREE * float(np.finfo(ends.dtype).eps)
+    with np.errstate(invalid="ignore"):
+        close = abs(guesses - ends) <= tolerance * abs(ends)
+    return bool((close | (guesses == ends) | (np.isnan(guesses) & np.isnan(ends))).all())
