@@ -1,5 +1,11 @@
 """How Sphinx builds the documentation: ``python -m sphinx -W -b html docs OUT``."""
 
+from __future__ import annotations
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+
 import estep_xp
 
 project = "estep_xp"
@@ -16,6 +22,7 @@ extensions = [
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # docstrings say shapes, which is more
@@ -31,4 +38,26 @@ copybutton_only_copy_prompt_lines = True
 
 html_theme = "furo"
 html_title = "estep_xp"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+
+
+# Formulas are written as MathML when the site is built: a reader's browser asks no other host for a
+# script, as it would with Sphinx's own renderer, MathJax.
+def write_inline(translator: nodes.NodeVisitor, node: nodes.math) -> None:
+    """A formula within a line."""
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def write_block(translator: nodes.NodeVisitor, node: nodes.math_block) -> None:
+    """A formula in a line of its own."""
+    formula = tex2mathml(node.astext(), as_block=True)
+    translator.body.append(f'<div class="formula">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (write_inline, None), (write_block, None))

@@ -17,7 +17,8 @@ Records
     Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, and classes of your own
+    Bernoulli, Exponential, Gamma, VonMises, StudentT, FactorAnalyzer, Product (columns of several
+    kinds), and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -41,11 +42,17 @@ from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     Bernoulli,
     DiagonalGaussian,
+    Exponential,
+    FactorAnalyzer,
     FullGaussian,
+    Gamma,
     Poisson,
+    Product,
     SphericalGaussian,
+    StudentT,
     TiedGaussian,
     UnivariateGaussian,
+    VonMises,
 )
 from estep_xp.files.save import feature_names, load, save
 from estep_xp.mixture.estep import EStep, log_joint, posterior
@@ -69,18 +76,24 @@ __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "DiagonalGaussian",
     "EMResult",
     "EStep",
+    "Exponential",
+    "FactorAnalyzer",
     "Filtered",
     "FullGaussian",
+    "Gamma",
     "HMM",
     "Imputed",
     "Mixture",
     "Poisson",
+    "Product",
     "Sample",
     "Selection",
     "SphericalGaussian",
     "Statistics",
+    "StudentT",
     "TiedGaussian",
     "UnivariateGaussian",
+    "VonMises",
     "aic",
     "bic",
     "chain_posterior",

@@ -163,17 +163,18 @@ def gaussian(family, fields, x):
     return log_prob, scale
 
 
-def add_terms(terms, x, parameter):
+def add_terms(terms, x, *parameters):
     """Return log-densities (n, k) of independent features, and the scale of each.
 
-    ``terms`` lists the terms of one feature's log-density, given its observation and the number
-    that is its component's parameter.
+    ``terms`` lists the terms of one feature's log-density, given its observation and the numbers
+    that are its component's parameters.
     """
-    rows, columns = (np.reshape(exact(a), (len(a), -1)) for a in (x, parameter))
-    log_prob = np.empty((len(rows), len(columns)), dtype=object)
+    rows, *columns = (np.reshape(exact(a), (len(a), -1)) for a in (x, *parameters))
+    log_prob = np.empty((len(rows), len(columns[0])), dtype=object)
     scale = np.empty_like(log_prob)
     for i, c in np.ndindex(*log_prob.shape):
-        kinds = list(zip(*map(terms, rows[i], columns[c]), strict=True))
+        own = (column[c] for column in columns)
+        kinds = list(zip(*map(terms, rows[i], *own), strict=True))
         log_prob[i, c] = mp.fsum(map(mp.fsum, kinds))
         sizes = [mp.fsum(map(abs, kind)) for kind in kinds]
         scale[i, c] = max([mp.mpf(0), *(size for size in sizes if size != mp.inf)])

@@ -328,3 +328,13 @@ def test_torch_autograd(tmp_path):
         assert numbers(lines, f"{name}: log-likelihood")[0] == pytest.approx(total, abs=1e-4)
         assert sorted(numbers(lines, f"{name}: weights")) == pytest.approx(weights, abs=1e-3)
         assert sorted(numbers(lines, f"{name}: mean waits")) == pytest.approx(means[:, 1], abs=0.02)
+
+
+@needs("sklearn")
+@needs("matplotlib")
+def test_drifting_stream(tmp_path):
+    lines = run("drifting_stream.py", tmp_path, "drift.png")
+    (following,) = numbers(lines, "following, step size 0.1: means are off by")
+    (averaging,) = numbers(lines, "step size t ** -0.6: by")
+    assert following < 0.75 * averaging
+    assert (tmp_path / "drift.png").stat().st_size > 10_000

@@ -58,12 +58,12 @@ def matrices(noise):
     return noise[:, :, None] * np.eye(noise.shape[1])
 
 
-def prepared(backend, name, dtype, kind, d=D, x=None):
+def prepared(backend, name, dtype, kind, d=D, x=None, fields=None):
     """Rows, mixture and keywords for a backend, and what the oracle knows of them."""
     x = patterns(d) if x is None else x
     x, noise = x.astype(dtype), errors(kind, len(x), d)
     noise = noise if noise is None else noise.astype(dtype)
-    fields = [field.astype(dtype) for field in components(name, d=d)]
+    fields = [field.astype(dtype) for field in fields or components(name, d=d)]
     weights = np.array([0.4, 0.6], dtype=dtype)
     family = getattr(ex, name)
     native = ex.Mixture(
@@ -114,8 +114,8 @@ def test_missing_values_under_jit(backend, name):
     check_e_step_and_statistics(backend, name, "float64", "none")
 
 
-def check_e_step_and_statistics(backend, name, dtype, kind):
-    x, mixture, keywords, host, reference = prepared(backend, name, dtype, kind)
+def check_e_step_and_statistics(backend, name, dtype, kind, x=None, fields=None):
+    x, mixture, keywords, host, reference = prepared(backend, name, dtype, kind, x=x, fields=fields)
     step = backend.call(ex.e_step, x, mixture, **keywords)
     close(backend, step.log_likelihood, reference.log_density, dtype)
     close(backend, step.responsibilities, reference.responsibilities, dtype, 400.0)
@@ -125,3 +125,43 @@ def check_e_step_and_statistics(backend, name, dtype, kind):
     close(backend, statistics.counts, counts, dtype, 100.0)
     close(backend, statistics.moments.first, first, dtype, 400.0)
     close(backend, statistics.moments.second, oracle.reduced(host, second), dtype, 400.0)
+
+
+@pytest.mark.backends("numpy")
+@pytest.mark.parametrize("spread", [1.0, 300.0])  # products of features are exact, or cancel
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_many_rows_at_once(backend, name, kind, spread):
+    """Many rows are worked on by pattern, or factorised at once: results are the same."""
+    x = patterns(D, copies=10)  # more rows than are evaluated one by one
+    x = np.where(np.arange(len(x))[:, None] % 2, x, x * spread)
+    dtype = "float32" if (name == "TiedGaussian") == (kind == "none") else "float64"
+    check_e_step_and_statistics(backend, name, dtype, kind, x)
+
+
+@pytest.mark.backends("numpy")
+@pytest.mark.parametrize("name", ["FullGaussian", "DiagonalGaussian"])
+def test_means_far_apart(backend, name):
+    """Sums about one centre would cancel, and so would products of features."""
+    x = patterns(D, copies=10)
+    x = x + 1e5 * (np.arange(len(x)) % 2)[:, None]
+    fields = components(name)
+    fields[0][1] += 1e5
+    check_e_step_and_statistics(backend, name, "float64", "none", x, fields)
+
+
+def test_rows_in_blocks_come_back_in_order():
+    x = np.concatenate([patterns(D, copies=300, seed=seed) for seed in (1, 2)])
+    random = np.random.default_rng(0)
+    x, weights = random.permutation(x), random.uniform(0.0, 2.0, len(x))
+    mixture = ex.Mixture([0.4, 0.6], ex.FullGaussian(*components("FullGaussian")))
+    step = ex.e_step(x, mixture, missing=True, block_size=700, workers=2)
+    some = slice(1000, 1030)
+    alone = ex.e_step(x[some], mixture, missing=True)
+    np.testing.assert_allclose(step.responsibilities[some], alone.responsibilities, rtol=1e-11)
+    np.testing.assert_allclose(step.log_likelihood[some], alone.log_likelihood, atol=1e-12)
+    total = ex.log_likelihood(x, mixture, missing=True, sample_weight=weights)
+    np.testing.assert_allclose(total, weights @ step.log_likelihood, rtol=1e-12)
+    x[1234, 1] = np.inf
+    with pytest.raises(ValueError, match=r"x\[1234, 1\] is inf; x must be finite"):
+        ex.e_step(x, mixture, missing=True)

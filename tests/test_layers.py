@@ -14,7 +14,7 @@ PACKAGE = Path(estep_xp.__file__).parent
 # From the ground up; what stands on one line may not import each other's modules, but for the page
 # and the command line, which share what reads and writes.
 LAYERS = ("arrays", "execution", "families", "structures", "verbs", "em", "files", "faces")
-FACES = ("", "__main__", "cli", "calculator", "jax")
+FACES = ("", "__main__", "cli", "calculator", "jax", "sklearn")
 STRUCTURES = ("mixture", "chain")  # which do not know each other
 
 
@@ -111,6 +111,7 @@ def test_imports_make_no_circle():
         "torch": (),
         "array_api_compat": ("arrays.namespace", "arrays.kinds"),
         "jaxtyping": ("arrays.shapes",),
+        "sklearn": ("sklearn",),
         "threadpoolctl": ("execution.numpy.blas",),
         "rich": ("em.progress", "cli"),
         "typer": ("cli",),
@@ -124,6 +125,20 @@ def test_a_library_is_imported_in_its_place_alone(library, places):
         for name, line in imported(path)
         if name.split(".")[0] == library
         and not any(module == place or module.startswith(f"{place}.") for place in places)
+    ]
+    assert elsewhere == []
+
+
+def test_only_drivers_and_the_ground_floor_tell_libraries_apart():
+    """What a library needs of its own is a method or a plain fact of its driver."""
+    names = {"numpy", "jax", "torch", "dask", "array_api_strict"}
+    places = ("arrays", "execution", "families.gaussian.strategy")
+    elsewhere = [
+        f"{module}:{node.lineno} says {node.value!r}"
+        for module, path in MODULES.items()
+        if layer_of(module) != "faces" and not module.startswith(places)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
     ]
     assert elsewhere == []
 

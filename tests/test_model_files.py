@@ -33,6 +33,9 @@ MODELS = {
     "full": ex.FullGaussian(MEANS, FACTORS),
     "poisson": ex.Poisson([[0.0, TINY], [HUGE, 1 / 3], [1.0, 2.0]]),
     "bernoulli": ex.Bernoulli([[0.0, 1.0], [TINY, 1 / 3], [0.5, 1 - 2**-53]]),
+    "exponential": ex.Exponential([TINY, 1 / 3, HUGE]),
+    "gamma": ex.Gamma([TINY, 1 / 3, HUGE], [HUGE, 3.0, TINY]),
+    "von_mises": ex.VonMises([-HUGE, -0.0, 1 / 3], [0.0, TINY, HUGE]),
 }
 PLAIN = ex.Mixture([0.25, 0.75], ex.DiagonalGaussian([[0.0, 1.0], [2.0, 3.0]], [[1.0, 2.0]] * 2))
 by_family = pytest.mark.parametrize("family", MODELS)
@@ -277,7 +280,7 @@ HOSTILE = {
         r"is 1.0 but 0.25 by precisi",
     ),
     "no family": (a_file(family="fool"), 'family: is "fool"; must be one of univariate, spherical'),
-    "known": (a_file(family="x"), "tied, full, bernoulli, poisson"),
+    "known": (a_file(family="x"), "tied, full, bernoulli, exponential, gamma, poisson, von_mises"),
     "dtype": (a_file(dtype="int8"), 'dtype: is "int8"; must be one of float64, float32'),
     "version": (a_file(version=2), "version: is 2; must be 1"),
     "format": (a_file(format="chain"), 'format: is "chain"; must be one of estep_xp.mixture, est'),

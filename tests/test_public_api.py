@@ -23,8 +23,19 @@ SIGNATURES = {
     "FullGaussian": ["means", "precision_cholesky"],
     "Poisson": ["rates"],
     "Bernoulli": ["probabilities"],
+    "Exponential": ["rates"],
+    "Gamma": ["shapes", "rates"],
+    "VonMises": ["locations", "concentrations"],
+    "StudentT": ["means", "precision_cholesky", "degrees"],
+    "StudentT.from_scales": ["means", "scales", "degrees"],
+    "FactorAnalyzer": ["means", "loadings", "noise_variances"],
+    "Product": ["parts"],
+    "Product.log_prob": ["x"],
     "Poisson.log_prob": ["x"],
     "Bernoulli.log_prob": ["x"],
+    "Exponential.log_prob": ["x"],
+    "Gamma.log_prob": ["x"],
+    "VonMises.log_prob": ["x"],
     "TiedGaussian.from_covariance": ["means", "covariance"],
     "FullGaussian.from_covariances": ["means", "covariances"],
     "Mixture": ["weights", "components"],
@@ -70,9 +81,11 @@ PROPERTIES = {
 }
 
 
-MODULES = {"": ex} | (
-    {"jax:": importlib.import_module("estep_xp.jax")} if importlib.util.find_spec("jax") else {}
-)
+MODULES = {"": ex} | {
+    f"{library}:": importlib.import_module(f"estep_xp.{library}")
+    for library in ("jax", "sklearn")
+    if importlib.util.find_spec(library)
+}
 
 
 def public_objects():
@@ -88,7 +101,9 @@ def public_objects():
             inherited = {member for base in entry.__mro__[1:] for member in vars(base)}
             fields = set(getattr(entry, "_fields", ()))
             for member in vars(entry):
-                if not member.startswith("_") and member not in inherited | fields:
+                # scikit-learn makes set_fit_request, say.
+                is_made = re.fullmatch(r"set_\w+_request", member)
+                if not (member.startswith("_") or is_made or member in inherited | fields):
                     yield f"{name}.{member}", inspect.getattr_static(entry, member)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import code
+import importlib.util
 import json
 import os
 import re
@@ -18,31 +20,43 @@ import estep_xp as ex
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# The pages in the order in which the README lists them: each may use names of those before.
-PAGES = [ROOT / page for page in re.findall(r"\]\((docs/\w+\.md)\)", README)]
-TEXT = "\n".join([README, *(page.read_text(encoding="utf-8") for page in PAGES)])
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+# The pages that the README lists, each of which may use names of the README.
+PAGES = [ROOT / page for page in dict.fromkeys(re.findall(r"\]\((docs/\w+\.md)\)", README))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+BLOCKS = {
+    page.name: BLOCK.findall(page.read_text(encoding="utf-8"))
+    for page in (ROOT / "README.md", *PAGES)
+}
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *PAGES))
 
-# Runs blocks of Python in order, in one namespace; those with prompts are doctests.
+# Runs a page's blocks of Python in order, in one namespace that begins as a copy of the README's.
+# Blocks with prompts are doctests. In the README, where code is copied as it stands, there are no
+# prompts, and lines that begin with "# " are what the block prints.
 RUN_BLOCKS = """
-import doctest, json, sys
+import contextlib, doctest, io, json, sys
 
 names = {"__name__": "readme"}
 runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-for number, block in enumerate(json.load(sys.stdin), start=1):
-    where = f"python block {number}"
-    if block.startswith(">>>"):
-        test = doctest.DocTestParser().get_doctest(block, names, where, "README.md", 0)
-        runner.run(test, clear_globs=False)
-        names.update(test.globs)
-    else:
-        exec(compile(block, where, "exec"), names)
+for page, blocks in json.load(sys.stdin).items():
+    names_here = names if page == "README.md" else dict(names)
+    for number, block in enumerate(blocks, start=1):
+        where = f"python block {number} of {page}"
+        if block.startswith(">>>"):
+            test = doctest.DocTestParser().get_doctest(block, {}, where, page, 0)
+            test.globs = names_here  # not a copy of them: functions see names of later blocks
+            runner.run(test, clear_globs=False)
+        else:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                exec(compile(block, where, "exec"), names_here)
+            shown = [line[2:] for line in block.splitlines() if line.startswith("# ")]
+            if page == "README.md" and printed.getvalue().splitlines() != shown:
+                sys.exit(f"{where} prints\\n{printed.getvalue()}")
 sys.exit(runner.summarize().failed > 0)
 """
 
 
 def blocks(language: str) -> list[str]:
-    return [text for fence, text in BLOCKS if fence == language]
+    return [text for page in BLOCKS.values() for fence, text in page if fence == language]
 
 
 def run(command: list[str], folder: Path, text_in: str = "") -> subprocess.CompletedProcess[str]:
@@ -68,11 +82,35 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    assert {fence for fence, _ in BLOCKS} == {"bash", "console", "python"}
+    kinds = {fence for page in BLOCKS.values() for fence, _ in page}
+    assert kinds == {"bash", "console", "python"}
 
 
 def test_two_set_up_commands_of_one_line():
     assert [block.count("\n") for block in blocks("bash")] == [1, 1]
+
+
+def copied(block: str) -> list[str]:
+    """Return the lines that the site's button copies from a block with prompts."""
+    return [line[4:] for line in block.splitlines() if line.startswith((">>>", "..."))]
+
+
+@pytest.mark.parametrize("page", BLOCKS)
+def test_copied_code_can_be_pasted_at_a_prompt(page):
+    """A prompt of Python ends a loop or a function only at an empty line."""
+    for block in [text for fence, text in BLOCKS[page] if fence == "python"]:
+        if not block.startswith(">>>"):
+            continue
+        waiting: list[str] = []
+        for line in copied(block):
+            waiting.append(line)
+            if code.compile_command("\n".join(waiting), symbol="single"):
+                waiting = []
+        assert not waiting, block
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 200
 
 
 def test_pictures_are_there():
@@ -87,9 +125,12 @@ def test_python_recipes(tmp_path):
     pytest.importorskip("jax", reason="the README differentiates in JAX")
     pytest.importorskip("optax", reason="the README has a recipe with optax")
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
-    done = run(
-        [sys.executable, "-W", "error", "-c", RUN_BLOCKS], tmp_path, json.dumps(blocks("python"))
-    )
+    python = {
+        page: [text for fence, text in found if fence == "python"] for page, found in BLOCKS.items()
+    }
+    if importlib.util.find_spec("torch") is None:  # the tests do not install it
+        python = {page: found for page, found in python.items() if "import torch" not in str(found)}
+    done = run([sys.executable, "-W", "error", "-c", RUN_BLOCKS], tmp_path, json.dumps(python))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
 

@@ -216,3 +216,11 @@ def test_bad_rows_are_named(method):
     x[7, 1] = np.nan
     with pytest.raises(ValueError, match=r"x\[7, 1\] is nan; x must be finite"):
         ex.initialize(x, K, ex.FullGaussian, method=method)
+
+
+def test_no_component_of_a_few_rows_of_noise():
+    """The likelihood of a covariance of d + 1 rows has no maximum, so that it beats all others."""
+    for seed in range(5):
+        x = np.random.default_rng(2000 + seed).normal(size=(200, 2))
+        start = ex.initialize(x, 3, ex.FullGaussian, seed=seed)
+        assert start.weights.min() * len(x) > 3.99

@@ -42,6 +42,9 @@ def every_mixture() -> dict[str, ex.Mixture]:
         ex.Poisson(random.gamma(2.0, 2.0, (K, D))),
         ex.Poisson(random.gamma(2.0, 2.0, K)),
         ex.Bernoulli(random.random((K, D))),
+        ex.Exponential(random.gamma(2.0, 2.0, (K, D))),
+        ex.Gamma(*random.gamma(2.0, 2.0, (2, K, D))),
+        ex.VonMises(*random.gamma(2.0, 2.0, (2, K))),
     )
     named = {f"{type(one).__name__} {one[0].ndim}": ex.Mixture(weights, one) for one in others}
     return GAUSSIANS | named

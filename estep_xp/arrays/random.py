@@ -38,6 +38,10 @@ class Random(abc.ABC):
     def gamma(self, shapes: Array) -> Array:
         """Draw from the gamma distribution of rate 1 for each shape."""
 
+    @abc.abstractmethod
+    def von_mises(self, concentrations: Array) -> Array:
+        """Draw an angle from −π to π, around 0, for each concentration."""
+
 
 class HostRandom(Random):
     """NumPy's generator, its numbers brought to the space of a call: the same for all libraries."""
@@ -65,6 +69,10 @@ class HostRandom(Random):
     def gamma(self, shapes: Array) -> Array:
         """Draw from the gamma distribution of rate 1 for each shape."""
         return self._brought(self._generator.standard_gamma(self._parameters(shapes)))
+
+    def von_mises(self, concentrations: Array) -> Array:
+        """Draw an angle from −π to π, around 0, for each concentration."""
+        return self._brought(self._generator.vonmises(0.0, self._parameters(concentrations)))
 
     def _parameters(self, array: Array) -> np.ndarray[Any, Any]:
         if not is_concrete(array):

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Real
 RealK: TypeAlias = Real[Any, "k"]
 RealKd: TypeAlias = Real[Any, "k *d"]
 RealKD: TypeAlias = Real[Any, "k d"]
+RealKDQ: TypeAlias = Real[Any, "k d q"]  # of q factors
 RealVariances: TypeAlias = RealKd | RealK  # of each feature, or one for all of them
 RealFactors: TypeAlias = Real[Any, "k d d"] | Real[Any, "d d"]  # of each component, or one for all
 RealTransitions: TypeAlias = Real[Any, "k k"] | Real[Any, "n k k"]  # for all rows, or for each
@@ -49,6 +50,9 @@ FloatRowCovariances: TypeAlias = Float[Any, "n"] | Float[Any, "n d d"]
 FloatKd: TypeAlias = Float[Any, "k *d"]
 FloatKD: TypeAlias = Float[Any, "k d"]
 FloatKDD: TypeAlias = Float[Any, "k d d"]
+FloatKQ: TypeAlias = Float[Any, "k q"]  # of q factors
+FloatKDQ: TypeAlias = Float[Any, "k d q"]
+FloatKQQ: TypeAlias = Float[Any, "k q q"]
 FloatDD: TypeAlias = Float[Any, "d d"]
 FloatPP: TypeAlias = Float[Any, "p p"]  # p free parameters
 FloatSecondMoments: TypeAlias = FloatKDD | FloatDD | FloatKd | FloatK

@@ -21,7 +21,7 @@ from estep_xp.chain.sequences import Sequences, find_sequences
 from estep_xp.chain.smoother import least_reliable
 from estep_xp.families import contract
 from estep_xp.families.incomplete import Incomplete
-from estep_xp.families.incomplete_rows import combine, rows_as_given
+from estep_xp.families.incomplete_rows import combine, raise_for_bad_values
 
 
 class Call(NamedTuple):
@@ -57,7 +57,7 @@ class Call(NamedTuple):
         space = self.space
 
         def brought(array: Any) -> Any:
-            if array is None or not isinstance(array, np.ndarray) or space.library == "numpy":
+            if not isinstance(array, np.ndarray):
                 return array
             return space.xp.asarray(array, device=space.device)
 
@@ -115,7 +115,7 @@ def _without_masked(space: Space, x: Array, weights: Array, sequences: Sequences
         if not masked.any() or masked.all():
             return x
         first: Any = int(np.argmin(masked))
-        masked = masked if space.library == "numpy" else xp.asarray(masked, device=space.device)
+        masked = xp.asarray(masked, device=space.device)
     else:
         masked = xp.take(weights, xp.asarray(index), axis=0) == 0
         first = xp.argmin(xp.astype(masked, xp.int32))
@@ -156,11 +156,7 @@ def evaluate_emissions(
     values, largest = driver.map_rows(kernel, space, (call.rows[0],), parameters, options)
     found = suspects(space, call.rows[0], largest)
     if found is not None:
-        family = call.family
-        if call.wrapper is not None:
-            found = rows_as_given(found, family, call.wrapper)
-        found.check(call.name, np.isfinite(found.rows), "must be finite", call.columns)
-        found.check(call.name, family._supports(found.rows), family._support, call.columns)
+        raise_for_bad_values(found, call.name, call.family, call.wrapper, call.columns)
         found._replace(rows=found.results).check(
             "components.log_prob(x)",
             found.results == -math.inf,
@@ -172,8 +168,10 @@ def evaluate_emissions(
 
 def _check_densities(call: Call) -> None:
     """Raise for log-densities of NaN or +inf, where values exist."""
-    space, xp = call.space, call.space.xp
-    found = suspects(space, call.rows[0], xp.max(call.rows[0], axis=1))
+    (x,), space, xp = call.rows, call.space, call.space.xp
+    if space.lazy or (is_concrete(x) and math.isfinite(to_host(quietly(xp.sum, x)))):
+        return
+    found = suspects(space, x, xp.max(x, axis=1))
     if found is not None:
         good = ~np.isnan(found.rows) & (found.rows < math.inf)
         found.check(call.name, good, "must not be NaN or +inf")

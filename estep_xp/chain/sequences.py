@@ -75,7 +75,7 @@ def refuse_lengths(lengths: Any) -> None:
 def _as_integers(lengths: Any) -> AnyArray:
     """Lengths as an array (s,) of integers."""
     array: Any = lengths
-    if not hasattr(lengths, "dtype") or library_of(lengths) in ("", "numpy"):
+    if isinstance(lengths, np.generic) or not library_of(lengths):
         try:
             array = np.asarray(lengths)
         except (TypeError, ValueError):

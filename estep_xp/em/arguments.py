@@ -9,6 +9,7 @@ import numpy as np
 
 from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.namespace import Space, is_concrete, to_host
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import (
     check_non_negative,
@@ -29,17 +30,22 @@ def check_family(family: Any) -> None:
             f"family is {given}; expected the class of a family, such as FullGaussian itself"
             f"{hint_for_family(family)}"
         )
+    if isinstance(family, type) and getattr(family, "_needs_template", False):
+        raise TypeError(
+            f"family is the class {family.__name__}, which does not say what shapes its fields "
+            f"have; give components {family.__name__}(...) of the wished shapes as family"
+        )
 
 
 def give_arrays(space: Space, family: Any) -> Any:
     """A template of the package's own families with arrays of a space for its lists."""
     if not isinstance(family, contract.Family):
         return family
-    record: Any = family
-    if all(hasattr(field, "shape") for field in record):
-        return record
-    named = contract.arrays_of(record).items()
-    return type(record)(*(space.parameter(name, value) for name, value in named))
+    named = family._parameters()
+    if all(hasattr(field, "shape") for field in named.values()):
+        return family
+    given = iter([space.parameter(name, value) for name, value in named.items()])
+    return map_arrays(lambda _: next(given), family)
 
 
 def class_of(family: Any) -> Any:
@@ -47,15 +53,11 @@ def class_of(family: Any) -> Any:
     return family if isinstance(family, type) else type(family)
 
 
-def with_support(family: Any) -> type[contract.Family]:
-    """The class that knows the support: of a user's class nothing is known."""
-    own = class_of(family)
-    return own if issubclass(own, contract.Family) else contract.Family
-
-
-def check_template(family: Any, k: int) -> None:
+def check_template(family: Any, k: int, *, for_start: bool = False) -> None:
     """Raise unless components of the wished shapes are as many as are wished."""
     if isinstance(family, type):
+        return
+    if for_start and contract.family_of(family)._starts_any_number():
         return
     found = contract.estimable(family)._n_components()
     if found is not None and found != k:
@@ -100,7 +102,7 @@ def raise_for_bad_rows(
 ) -> None:
     """Raise for the first row that no family takes, unless its weight is 0; or for all of them."""
     xp = space.xp
-    known = with_support(family)
+    known = contract.with_support(family)
     good = xp.isfinite(x) & known._supports(x)
     good = good if len(x.shape) == 1 else xp.all(good, axis=1)
     if weight is not None:

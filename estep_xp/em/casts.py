@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estep_xp import execution
 from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, is_on_host, to_host
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
 
@@ -19,12 +21,12 @@ def is_builtin(family: Any) -> bool:
     """Whether a family, its class or components, is one of the package's own."""
     if isinstance(family, type):
         return issubclass(family, contract.Family)
-    return isinstance(family, contract.Family)
+    return isinstance(family, contract.Family) and family._is_builtin
 
 
 def is_best_on_host(space: Space, arrays: tuple[Array, ...]) -> bool:
-    """Whether JAX would compile a program, for each number of rows anew, that is soon done."""
-    if space.library != "jax" or not all(map(is_concrete, arrays)):
+    """Whether a program would be compiled, for each number of rows anew, that is soon done."""
+    if not execution.driver_for(space).compiles or not all(map(is_concrete, arrays)):
         return False
     return all(math.prod(a.shape) <= MANY_NUMBERS and is_on_host(a) for a in arrays)
 
@@ -33,9 +35,9 @@ def cast_components(space: Space, components: Any) -> Any:
     """Components of the package as arrays of a space; a user's as they are."""
     if not is_builtin(components):
         return components
-    fields = components._asdict().items()
-    return type(components)(
-        *(space.parameter(name, np.ascontiguousarray(to_host(array))) for name, array in fields)
+    return map_arrays(
+        lambda array: space.parameter("components", np.ascontiguousarray(to_host(array))),
+        components,
     )
 
 

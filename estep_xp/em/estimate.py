@@ -11,6 +11,7 @@ from estep_xp import execution
 from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, library_of, space_of, to_host
+from estep_xp.arrays.nested import leaves_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import (
     check_non_negative,
@@ -26,7 +27,6 @@ from estep_xp.em.arguments import (
     check_template,
     give_arrays,
     raise_for_bad_rows,
-    with_support,
 )
 from estep_xp.em.casts import cast_components, cast_mixture, is_best_on_host, is_builtin
 from estep_xp.em.known import Known, move_components
@@ -129,7 +129,7 @@ def estimate(
 
 
 def _known(space: Space, arrays: tuple[Array, ...], family: Any) -> Known:
-    return Known(space, arrays, with_support(family), execution.Options(None, None))
+    return Known(space, arrays, contract.with_support(family), execution.Options(None, None))
 
 
 def _starts_itself(family: Any) -> bool:
@@ -147,7 +147,7 @@ def _run(known: Known, family: Any, floor: Any, x: Any) -> Mixture:
     statistics = summed.take_statistics(components)
     space = space_of({"counts": statistics.counts})
     _check_counts(known, family, statistics, column_names(x))
-    if contract.starts_from_centres(components):
+    if contract.has_centres(components):
         # Sums about the means themselves, where nothing cancels.
         statistics = summed.take_statistics(move_components(space, statistics))
     return run_m_step(space, statistics, floor)
@@ -178,7 +178,7 @@ def _check_counts(known: Known, family: Any, statistics: Any, columns: tuple[Any
     _raise_if_no_rows(statistics.counts)
     if np.isinf(to_host(statistics.counts).sum()):
         raise ValueError("responsibilities are too large: their sum overflows")
-    sums = (statistics.counts, *statistics.moments)
+    sums = (statistics.counts, *leaves_of(statistics.moments))
     if not all(np.isfinite(to_host(array)).all() for array in sums):
         x, shares, *weight = execution.driver_for(known.space).materialize(known.rows)
         space = space_of({"x": x, "shares": shares})
@@ -222,9 +222,6 @@ def _shares_of_labels(space: Space, labels: Any, n: Any, k: int | None) -> Array
             "n_components is None, and labels are not known yet that would tell; give n_components"
         )
     xp = space.xp
-    if space.library == "dask":
-        lazy = xp.asarray(host) if is_concrete(labels) else labels
-        return (lazy[:, None] == np.arange(k)[None, :]).astype(space.dtype)
     if is_concrete(labels):
         return space.parameter("responsibilities", (host[:, None] == np.arange(k)).astype(float))
     numbers = xp.arange(k, device=space.device)

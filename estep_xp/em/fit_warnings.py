@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from estep_xp.arrays.namespace import numpy_namespace, to_host
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quietly
 from estep_xp.chain.hmm import HMM
 from estep_xp.families.contract import family_of
@@ -109,7 +110,7 @@ def find_collapse(start: Any, end: Statistics, floor: AnyArray, *, given: bool) 
     """
     limit = _COLLAPSED_ON_GIVEN if given else _COLLAPSED
     components: Any = end.mixture.components
-    components = type(components)(*map(to_host, components))
+    components = map_arrays(to_host, components)
     is_chain = isinstance(start, HMM)
     if is_chain:
         counts = to_host(end.counts)

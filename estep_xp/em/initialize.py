@@ -24,9 +24,8 @@ from estep_xp.em.arguments import (
     give_arrays,
     raise_for_bad_rows,
     raise_too_wide,
-    with_support,
 )
-from estep_xp.em.casts import cast_components, cast_mixture
+from estep_xp.em.casts import cast_components, cast_mixture, is_builtin
 from estep_xp.em.starts.brief import start_briefly
 from estep_xp.em.starts.compiled import SpreadStart
 from estep_xp.em.starts.holes import complete_rows
@@ -71,7 +70,8 @@ def initialize(
     family : type or components
         The class of the components, for example `FullGaussian`. Of a class of your own, one with a
         class method ``start(x, responsibilities)``, or components of the wished shapes as a
-        template.
+        template, as `Product` and `FactorAnalyzer` need, whose template may have any number of
+        components.
     seed : int or sequence of int, optional
         Seed of the random choice, for ``numpy.random.default_rng``: the same choice in every
         library, as far as its rounding allows.
@@ -126,7 +126,10 @@ def initialize(
     random = generator_of(seed)
     options = execution.check_options(block_size, workers)
     space, family, rows = _prepare_rows(x, sample_weight, family)
-    errors = check_incomplete(space, with_support(family), rows[0], noise, missing=missing)
+    known = (
+        contract.with_support(family) if isinstance(family, type) else contract.family_of(family)
+    )
+    errors = check_incomplete(space, known, rows[0], noise, missing=missing)
     rows = execution.driver_for(space).sample_rows((*rows, *errors), _SAMPLE, random)
     rows, errors = rows[: len(rows) - len(errors)], rows[len(rows) - len(errors) :]
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
@@ -136,7 +139,7 @@ def initialize(
         raise ValueError(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
         )
-    check_template(family, k)
+    check_template(family, k, for_start=True)
     if contract.starts_from_centres(family):
         family = class_of(family)
     mixture: Any
@@ -151,7 +154,7 @@ def initialize(
         if isinstance(family, type) and issubclass(family, contract.Family):
             values = mixture.components[-1]
     if is_concrete(values) and not np.isfinite(to_host(values)).all():
-        raise_for_bad_rows(space, class_of(family), column_names(x), *rows)
+        raise_for_bad_rows(space, family, column_names(x), *rows)
     return mixture
 
 
@@ -188,8 +191,9 @@ def _start_anywhere(
     if method == "random":
         x, shares = _random_shares(space, rows, k, random)
     else:
+        supports = contract.with_support(family)
         draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
-        start = SpreadStart(class_of(family), space, options, method or "k-means")
+        start = SpreadStart(class_of(family), space, options, method or "k-means", supports)
         found = driver.compute(start, space, whole, draws)
         if isinstance(found, Mixture):
             components: Any = found.components
@@ -214,9 +218,9 @@ def _check_values(
 ) -> None:
     """Raise for the first row that no family takes, unless its weight is 0."""
     x, weight = rows if len(rows) == 2 else (rows[0], None)
-    supports = with_support(family)._supports
+    supports = contract.with_support(family)._supports
     small = math.prod(x.shape) <= MANY_NUMBERS
-    xp, array = (np, to_host(x)) if small or space.library == "numpy" else (space.xp, x)
+    xp, array = (np, to_host(x)) if small else (space.xp, x)
     mass = None if weight is None else to_host(weight)
     for begin in range(0, array.shape[0], _BLOCK):
         block = array[begin : begin + _BLOCK, ...]
@@ -250,12 +254,13 @@ def _start_on_host(
     own = class_of(family)
     has_covariances = isinstance(family, type) and contract.starts_from_centres(family)
     jointly = has_covariances and not own._has_own_units
-    sampled = standardize_rows(host, mass, jointly=jointly)
+    points = own._as_points(host) if issubclass(own, contract.Family) else host
+    sampled = standardize_rows(points, mass, jointly=jointly)
     if has_covariances:
         return _start_gaussians(space, sampled, k, family, method, random)
     options = options if options.workers else options._replace(workers=1)
     inner, inside = space, taken
-    if issubclass(own, contract.Family):
+    if is_builtin(family):
         inner, inside = space_of({"x": host}), host
     shares: Any
     if method == "random":
@@ -317,8 +322,6 @@ def _take(space: Space, x: Array, chosen: Any) -> Array:
     """Some of the rows."""
     if len(chosen) == x.shape[0]:
         return x
-    if space.library == "numpy":
-        return x[chosen]
     if math.prod(x.shape) <= MANY_NUMBERS:  # JAX would compile this for each size
         return space.parameter("x", to_host(x)[chosen])
     return space.xp.take(x, space.xp.asarray(chosen, device=space.device), axis=0)

@@ -104,8 +104,11 @@ class _KnownStatistics:
             shares = xp.where(mass == 0, 0.0 * good, shares * good)
         total = xp.sum(shares, axis=ops.axis)
         zero = total == 0
-        x = xp.where(expand_flags(ops, zero, x.ndim), valid_row(ops, x, zero), x)
-        bad = ~(xp.isfinite(x) & self.family._supports(x))
+        placeholder = valid_row(ops, x, zero, family._placeholder(ops))
+        x = xp.where(expand_flags(ops, zero, x.ndim), placeholder, x)
+        table = x if ops.axis == 1 else xp.moveaxis(x, -1, 0)
+        inside = self.family._supports(table)
+        bad = ~(xp.isfinite(x) & (inside if ops.axis == 1 else xp.moveaxis(inside, 0, -1)))
         others = tuple(range(x.ndim - 1)) if ops.axis == 0 else tuple(range(1, x.ndim))
         bad = (xp.any(bad, axis=others) if others else bad) & ~zero
         shares = xp.where(expand_rows(bad, ops.axis), math.nan, shares)

@@ -9,6 +9,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.validation import check_not_flushed, check_number, raise_bad_value
 from estep_xp.chain.hmm import HMM
@@ -146,7 +147,7 @@ def run_m_step(
 
 def _is_usable(components: Any) -> bool:
     """Whether concrete components can be used by an E-step."""
-    host = type(components)(*map(to_host, components))
+    host = map_arrays(to_host, components)
     return bool(quietly(contract.family_of(host)._is_usable))
 
 

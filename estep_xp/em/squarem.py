@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.nested import leaves_of
 from estep_xp.families.contract import family_of
 
 
@@ -76,6 +77,6 @@ def _is_usable(xp: Namespace, mixture: Any, floor: Any) -> Array:
     for array in mixture[:-1]:
         usable = usable & xp.all(xp.isfinite(array))
     usable = usable & family_of(components)._stays_above(xp, floor)
-    for array in components:
+    for array in leaves_of(components):
         usable = usable & xp.all(xp.isfinite(array))
     return usable

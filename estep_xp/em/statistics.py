@@ -11,6 +11,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT
 from estep_xp.arrays.namespace import Space, is_concrete, is_within_reach, space_of, to_host
+from estep_xp.arrays.nested import map_arrays, named_arrays
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized
 from estep_xp.arrays.validation import check_array, shape_text
@@ -222,7 +223,7 @@ def accumulate_in_two_parts(call: AnyCall, options: execution.Options) -> tuple[
     flags = (call.zeros, space.lazy, call.masks)
     kernel = ExpectedStatistics(call.k, *flags, pads=call.pads)
     log_likelihood, left, n_rows, counts, *sums = execution.driver_for(call.space).sum_rows(
-        kernel, space, call.rows, call.seen_mixture, options
+        kernel, space, call.seen_rows, call.seen_mixture, options
     )
     moments = contract.estimable(mixture.components)._moments(*sums)
     return Statistics(mixture, log_likelihood, n_rows, counts, moments), left
@@ -310,11 +311,7 @@ def combine_sums(
     field: Any
     for place, field in enumerate(fields, start=1):
         values: Any = (field, *(other[place] for other in others))
-        if isinstance(field, tuple):
-            record: Any = type(field)
-            new.append(record(*map(function, *values)))
-        else:
-            new.append(None if field is None else function(*values))
+        new.append(None if field is None else map_arrays(function, *values))
     of: Any = type(first)
     combined: StatisticsT = of(mixture, *new)
     return combined
@@ -358,8 +355,7 @@ def arrays_of(name: str, statistics: AnyStatistics) -> dict[str, Array]:
         ("mixture.components", mixture.components),
         ("moments", statistics.moments),
     ):
-        of: Any = record
-        named |= {f"{name}.{prefix}.{field}": getattr(of, field) for field in of._fields}
+        named |= named_arrays(record, f"{name}.{prefix}")
     for field in fields:
         named[f"{name}.{field}"] = getattr(statistics, field)
     return named

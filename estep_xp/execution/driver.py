@@ -35,6 +35,9 @@ class Driver(abc.ABC):
         Name of the array library, as in `Space.library`.
     """
 
+    reorders_rows = False  # rows are arrays in memory, and work on them gains by an order of theirs
+    compiles = False  # a function is made a program, for each shape of its arguments anew
+
     def __init__(self, library: str) -> None:
         self.library = library
 

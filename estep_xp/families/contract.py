@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.block import expand_components, expand_rows
 from estep_xp.arrays.namespace import library_of
-from estep_xp.arrays.validation import check_shape
+from estep_xp.arrays.validation import check_shape, check_whole
 from estep_xp.families.family import Evaluated, Family
 from estep_xp.families.open_family import OpenFamily
 
@@ -43,11 +43,12 @@ class GivenFamily(OpenFamily):
         return Evaluated(x, joint)
 
 
-def family_of(components: Any) -> Family:
-    """Return what answers for components."""
+def family_of(components: Any, k: int | None = None) -> Family:
+    """Return what answers for components, of which there are k where they do not say."""
     if isinstance(components, Family):
         return components
-    return GivenFamily(components) if isinstance(components, Given) else OpenFamily(components)
+    kind = GivenFamily if isinstance(components, Given) else OpenFamily
+    return kind(components, k)
 
 
 def estimable(components: Any) -> Family:
@@ -85,11 +86,35 @@ def with_marginals(components: Any) -> Family:
 
 def arrays_of(components: Components) -> dict[str, Any]:
     """The named arrays of a family that is a NamedTuple; other objects keep theirs private."""
+    if isinstance(components, Family):
+        return components._parameters()
     fields: tuple[str, ...] = getattr(components, "_fields", ())
     values = {name: getattr(components, name) for name in fields}
-    if isinstance(components, Family):
-        return values
     return {f"components.{name}": v for name, v in values.items() if library_of(v)}
+
+
+def n_columns_of(part: Any, name: str) -> int:
+    """How many columns a part of a product takes; 0 for a single one, given as rows (n,)."""
+    shape = family_of(part)._rows_shape()
+    if shape is not None:
+        return 0 if len(shape) == 1 else int(shape[1])
+    univariate = all(len(getattr(a, "shape", ())) < 2 for a in arrays_of(part).values())
+    if callable(getattr(part, "features", None)):
+        found = check_whole(f"{type(part).__name__}.features()", part.features(), 1)
+        return 0 if univariate and found == 1 else found
+    if univariate:
+        return 0
+    raise TypeError(
+        f"{name} is a {type(part).__name__}, which has no method features() that says how many "
+        "columns of x it takes"
+    )
+
+
+def with_support(family: Any) -> Any:
+    """Return what knows the support of a family, class or components; a user's is not known."""
+    if isinstance(family, type):
+        return family if issubclass(family, Family) else Family
+    return family_of(family)._static_support()
 
 
 def check_components(space: Space, components: Components, k: int) -> Components:
@@ -121,6 +146,11 @@ def check_rows_shape(name: str, components: Components, x: Array) -> None:
 def starts_from_centres(family: Any) -> bool:
     """Whether a family, its class or components, is built around centres."""
     return bool(getattr(family, "_starts_from_centres", False))
+
+
+def has_centres(components: Any) -> bool:
+    """Whether components have means that can be moved to those of their rows."""
+    return callable(getattr(components, "_move", None))
 
 
 def n_axes_of_rows(family: type) -> int | None:

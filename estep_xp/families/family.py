@@ -62,6 +62,8 @@ class Family(abc.ABC):
     _is_builtin: ClassVar[bool] = True  # no code by users computes the densities
     # Any finite row has a density that is a number.
     _has_full_support: ClassVar[bool] = True
+    # The density has a second form, which is faster and may be off by a small absolute error.
+    _has_two_forms: ClassVar[bool] = False
     # Sums over rows give the derivatives of the log-likelihood (`_expected_log_prob`).
     _has_expected_log_prob: ClassVar[bool] = False
     # Parameters have a form that may take any value (`_to_unconstrained`).
@@ -73,6 +75,8 @@ class Family(abc.ABC):
     # Features that are missing can be integrated out, and errors of the others, too.
     _takes_missing: ClassVar[bool] = False
     _takes_noise: ClassVar[bool] = False
+    # Shapes that no class and no rows tell: a start is made of components as a template.
+    _needs_template: ClassVar[bool] = False
     _support: ClassVar[str] = "must be finite"  # what rows must be, in messages
 
     # --- parameters and rows ---------------------------------------------------------------------
@@ -94,6 +98,10 @@ class Family(abc.ABC):
         """Whether entries of finite observations, of any library, are inside the support."""
         return abs(x) < math.inf
 
+    def _static_support(self) -> Any:
+        """Return what answers `_supports` and `_support` for these components, and has a hash."""
+        return type(self)
+
     def _n_parameters(self) -> int:
         """Number of free parameters; by default all numbers of all fields."""
         return sum(math.prod(array.shape) for array in self._parameters().values())
@@ -102,6 +110,10 @@ class Family(abc.ABC):
         """Return the components' arrays by the names of their fields."""
         record: Any = self
         return dict(zip(record._fields, record, strict=True))
+
+    def _triangular_names(self) -> frozenset[str]:
+        """Names of those parameters of which only the upper triangle counts."""
+        return frozenset(self._triangular_fields)
 
     # --- a block of rows -------------------------------------------------------------------------
 
@@ -130,22 +142,32 @@ class Family(abc.ABC):
         del ops
         return 0.0
 
-    def _width_incomplete(self) -> int:
-        """Scratch elements per incomplete row."""
+    def _row_order(self, x: Array) -> AnyArray | None:
+        """Return an order of NumPy rows with holes in which blocks take less time, or None."""
+        del x
+        return None
+
+    def _width_incomplete(self, ops: BlockOps) -> int:
+        """Scratch elements per incomplete row, beyond those of a complete one."""
         raise NotImplementedError
 
     def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> Any:
         """Compute what all incomplete rows share."""
         raise NotImplementedError
 
-    def _log_joint_incomplete(self, ops: BlockOps, prepared: Any, rows: ObservedRows) -> Array:
-        """Log-joints of what was observed, in the layout of `ops`."""
+    def _evaluate_incomplete(
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows
+    ) -> tuple[Array, Any]:
+        """Log-joints of what was observed, in the layout of `ops`, and the form for moments."""
         raise NotImplementedError
 
     def _moments_incomplete(
-        self, ops: BlockOps, prepared: Any, rows: ObservedRows, responsibilities: Array
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows, form: Any, responsibilities: Array
     ) -> tuple[Array, ...]:
-        """Return expectations of what `_moments_block` returns, given what was observed."""
+        """Return expectations of what `_moments_block` returns, given what was observed.
+
+        `form` is that of the evaluation, or None.
+        """
         raise NotImplementedError
 
     def _conditional_moments(
@@ -198,7 +220,7 @@ class Family(abc.ABC):
     ) -> None:
         """Raise ValueError for the first parameter that this M-step cannot make usable."""
         new: Any = self._maximized(space.xp, counts, empty, moments, floor)
-        for name, array in zip(new._fields, new, strict=True):
+        for name, array in new._parameters().items():
             host = to_host(array)
             bad = np.argwhere(~np.isfinite(host))
             if len(bad):
@@ -241,6 +263,11 @@ class Family(abc.ABC):
     # --- starts, floors and free parameters ------------------------------------------------------
 
     @classmethod
+    def _as_points(cls, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Rows as points whose distances say how much rows differ, for starts by k-means."""
+        return x
+
+    @classmethod
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Any:
         """Return components that EM may start from, given rows and responsibilities (n, k).
 
@@ -248,6 +275,21 @@ class Family(abc.ABC):
         families that start from centres are not asked.
         """
         raise NotImplementedError
+
+    def _start_like(self, xp: Namespace, x: Array, responsibilities: Array) -> Any:
+        """Return components of the shapes of these that EM may start from, as `_from_shares`.
+
+        Only families that need a template are asked.
+        """
+        raise NotImplementedError
+
+    def _starts_any_number(self) -> bool:
+        """Whether a start like these may have another number of components."""
+        return False
+
+    def _start_parts(self) -> tuple[tuple[Any, Any], ...]:
+        """Return parts to start one by one, each a class or a template, and their columns."""
+        return ()
 
     @classmethod
     def _spread_rows(cls, xp: Namespace, means: Array, variances: Array, n_axes: int) -> Any:

@@ -31,6 +31,12 @@ class PreparedBoth(NamedTuple):
     incomplete: Any
 
 
+class ByIncomplete(NamedTuple):
+    """The form of a block all of whose rows were evaluated as incomplete ones."""
+
+    form: Any
+
+
 class Incomplete(Family, _Components):
     """What the wrappers share; each says what its rows may lack."""
 
@@ -61,7 +67,7 @@ class Incomplete(Family, _Components):
 
     def _width(self, ops: BlockOps) -> int:
         own = self.components
-        return int(own._width(ops) + own._width_incomplete())
+        return int(own._width(ops) + own._width_incomplete(ops))
 
     def _without_holes(self, ops: BlockOps, x: Array) -> Array:
         if not self.allows_missing:
@@ -77,13 +83,14 @@ class Incomplete(Family, _Components):
     def _evaluated(self, ops: BlockOps, prepared: PreparedBoth, x: Array) -> Evaluated:
         rows = self.observed(ops, x)
         own = self.components
-        if prepared.complete is None:
-            return Evaluated(x, own._log_joint_incomplete(ops, prepared.incomplete, rows))
         whole = _are_whole(ops, rows)
+        if prepared.complete is None or (ops.values_visible and not bool(ops.xp.all(whole))):
+            joint, form = own._evaluate_incomplete(ops, prepared.incomplete, rows)
+            return Evaluated(x, joint, form=ByIncomplete(form))
         block = own._evaluated(ops, prepared.complete, rows.x)
 
         def merged() -> Array:
-            joint = own._log_joint_incomplete(ops, prepared.incomplete, rows)
+            joint, _ = own._evaluate_incomplete(ops, prepared.incomplete, rows)
             return ops.xp.where(expand_rows(whole, ops.axis), block.log_joint, joint)
 
         joint = ops.cond(ops.xp.all(whole), lambda: block.log_joint + 0.0, merged)
@@ -94,11 +101,12 @@ class Incomplete(Family, _Components):
     ) -> tuple[Array, ...]:
         xp, own = ops.xp, self.components
         rows = self.observed(ops, block.x)
-        if prepared.complete is None:
-            noisy: tuple[Array, ...] = own._moments_incomplete(
-                ops, prepared.incomplete, rows, responsibilities
+        if isinstance(block.form, ByIncomplete) or prepared.complete is None:
+            form = None if block.form is None else block.form.form
+            every: tuple[Array, ...] = own._moments_incomplete(
+                ops, prepared.incomplete, rows, form, responsibilities
             )
-            return noisy
+            return every
         whole = _are_whole(ops, rows)
         flags = expand_rows(whole, ops.axis)
         complete = block._replace(x=rows.x)
@@ -109,7 +117,7 @@ class Incomplete(Family, _Components):
         def of_incomplete() -> tuple[Array, ...]:
             shares = xp.where(flags, 0.0, responsibilities)
             more: tuple[Array, ...] = own._moments_incomplete(
-                ops, prepared.incomplete, rows, shares
+                ops, prepared.incomplete, rows, None, shares
             )
             return more
 

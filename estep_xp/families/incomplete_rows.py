@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from estep_xp.arrays.namespace import is_concrete, is_on_host, is_tracer, to_host
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.validation import Suspects, check_shape, check_values, shape_text
+from estep_xp.execution import driver_for
 from estep_xp.families import contract
-from estep_xp.families.incomplete import Incomplete, wrapper_for
+from estep_xp.families.incomplete import Incomplete, Missing, wrapper_for
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, Components
+    from estep_xp.arrays.array_types import AnyArray, Array, Components
     from estep_xp.arrays.namespace import Space
 
 _BLOCK = 1 << 16  # rows that are looked at in one go
+_SORTED = 2000  # rows of which an order is not worth its time
 _LEAST_EIGENVALUE = 1e-6  # of a correlation matrix of errors that rounding may have made negative
 
 
@@ -40,30 +42,69 @@ def combine(
 
 
 def check_incomplete(
-    space: Space, family: type[contract.Family], x: Array, noise: Any, *, missing: bool
+    space: Space, family: Any, x: Array, noise: Any, *, missing: bool
 ) -> tuple[Array, ...]:
-    """Raise unless a family takes such rows; return their errors, if there are some."""
+    """Raise unless a family, class or components, takes such rows; return their errors, if any."""
+    name = getattr(family, "__name__", type(family).__name__)
     if missing and not family._takes_missing:
         raise TypeError(
             "missing=True needs a family of which features can be integrated out, such as "
-            f"FullGaussian, not {family.__name__}; fill or drop the rows with NaN"
+            f"FullGaussian, not {name}; fill or drop the rows with NaN"
         )
     if noise is None:
         return ()
     if not family._takes_noise:
-        raise TypeError(f"noise is for Gaussian families, not {family.__name__}; leave it out")
+        raise TypeError(f"noise is for Gaussian families, not {name}; leave it out")
     return (_check_noise(space, noise, x, missing=missing),)
 
 
-def rows_as_given(found: Suspects, family: contract.Family, wrapper: type[Incomplete]) -> Suspects:
-    """Suspect rows without their errors, and with zeros for what may be missing."""
-    rows = found.rows
-    if wrapper.has_noise:
+class SortedRows(NamedTuple):
+    """NumPy rows in an order of their own."""
+
+    rows: tuple[AnyArray, ...]
+    order: AnyArray  # (n,)
+
+    def restore_order(self, results: tuple[AnyArray, ...]) -> tuple[AnyArray, ...]:
+        """Results (n, ...) of these rows in the order in which the rows were given."""
+        restored = tuple(map(np.empty_like, results))
+        for result, one in zip(restored, results, strict=True):
+            result[self.order] = one
+        return restored
+
+
+def sort_rows(
+    space: Space,
+    components: Components,
+    rows: tuple[Array, ...],
+    wrapper: type[Incomplete] | None,
+) -> SortedRows | None:
+    """Rows with holes in the order that the family wishes, where they make several blocks."""
+    x: AnyArray = rows[0]
+    if wrapper is not Missing or x.shape[0] <= _SORTED or not driver_for(space).reorders_rows:
+        return None
+    order = None if isinstance(x, np.memmap) else contract.family_of(components)._row_order(x)
+    if order is None:
+        return None
+    arrays: tuple[AnyArray, ...] = rows
+    return SortedRows(tuple(array[order] for array in arrays), order)
+
+
+def raise_for_bad_values(
+    found: Suspects,
+    name: str,
+    family: contract.Family,
+    wrapper: type[Incomplete] | None,
+    columns: tuple[Any, ...],
+) -> None:
+    """Raise for the first of suspect rows that is not finite, or outside of the support."""
+    if wrapper is not None and wrapper.has_noise:
         shape = family._rows_shape() or ("n",)
-        rows = rows[:, 0] if len(shape) == 1 else rows[:, : shape[1]]
-    if wrapper.allows_missing:
-        rows = np.where(np.isnan(rows), 0.0, rows)
-    return found._replace(rows=rows)
+        own = found.rows[:, 0] if len(shape) == 1 else found.rows[:, : shape[1]]
+        found = found._replace(rows=own)
+    unknown = np.isnan(found.rows) & (wrapper is not None and wrapper.allows_missing)
+    found.check(name, unknown | np.isfinite(found.rows), "must be finite", columns)
+    support = family._static_support()
+    found.check(name, unknown | support._supports(found.rows), support._support, columns)
 
 
 def _has_nan(space: Space, x: Array) -> bool:
@@ -119,7 +160,7 @@ def _check_variances(space: Space, noise: Array, *, allow_nan: bool) -> Array:
     if noise.ndim < 3:
         return check_values(space, "noise", noise, test, "noise must be non-negative and finite")
     xp = space.xp
-    if space.library == "dask" or not is_tracer(noise):
+    if not is_tracer(noise):
         return noise
     symmetric = xp.all(noise == xp.matrix_transpose(noise), axis=(1, 2))
     good = symmetric & xp.all(xp.linalg.diagonal(noise) >= 0, axis=1)

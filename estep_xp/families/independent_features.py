@@ -42,29 +42,33 @@ class IndependentFeatures(RowFamily):
     def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
         return _sum_features(xp, self._log_prob_of_features(xp, x))
 
-    def _width_incomplete(self) -> int:
-        return 0  # as much as complete rows
+    def _width_incomplete(self, ops: BlockOps) -> int:
+        del ops
+        return 0
 
     def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> Array | None:
         return self._prepare(ops, log_weights)
 
-    def _log_joint_incomplete(
+    def _evaluate_incomplete(
         self, ops: BlockOps, prepared: Array | None, rows: ObservedRows
-    ) -> Array:
+    ) -> tuple[Array, None]:
         xp = ops.xp
         x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
         terms = xp.where(seen[:, None, ...], self._log_prob_of_features(xp, x), 0.0)
         joint = to_layout(ops, _sum_features(xp, terms))
-        return joint if prepared is None else joint + expand_components(prepared, ops.axis)
+        if prepared is not None:
+            joint = joint + expand_components(prepared, ops.axis)
+        return joint, None
 
     def _moments_incomplete(
         self,
         ops: BlockOps,
         prepared: Array | None,
         rows: ObservedRows,
+        form: None,
         responsibilities: Array,
     ) -> tuple[Array, ...]:
-        del prepared
+        del prepared, form
         xp = ops.xp
         x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
         shares = to_layout(ops, responsibilities)

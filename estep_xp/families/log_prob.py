@@ -65,5 +65,6 @@ def log_prob(components: Family, x: Any) -> Array:
     found = suspects(space, x, largest)
     if found is not None:
         found.check("x", np.isfinite(found.rows), "must be finite", columns)
-        found.check("x", components._supports(found.rows), components._support, columns)
+        support = components._static_support()
+        found.check("x", support._supports(found.rows), support._support, columns)
     return values

@@ -96,7 +96,7 @@ class Poisson(IndependentFeatures, _Rates):
         return log_prob(self, x)
 
     def _shown_fields(self) -> dict[str, Any]:
-        return parameters("kd" if self.rates.ndim == 2 else "k", self._asdict())
+        return parameters("kd" if getattr(self.rates, "ndim", 1) == 2 else "k", self._asdict())
 
     def _checked(self, space: Space) -> Self:
         rates = space.parameter("rates", self.rates)

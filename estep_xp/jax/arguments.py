@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quiet
 from estep_xp.em.statistics import Statistics, expected_statistics
 from estep_xp.mixture.call import Call, prepare_call
@@ -26,7 +27,7 @@ def prepare_jax_call(x: Any, mixture: Any, sample_weight: Any = None) -> Call:
     # Nothing but lists and numbers.
     weights = call.mixture.weights
     components: Any = call.mixture.components
-    mixture = Mixture(jnp.asarray(weights), type(components)(*map(jnp.asarray, components)))
+    mixture = Mixture(jnp.asarray(weights), map_arrays(jnp.asarray, components))
     rows = [jnp.asarray(array) for array in call.rows]
     return prepare_call(rows[0], mixture, sample_weight=rows[1] if len(rows) == 2 else None)
 
@@ -41,7 +42,7 @@ def components_to_jax(components: Any) -> Any:
     """Return components whose arrays of NumPy are arrays of JAX."""
     if not hasattr(components, "_fields"):
         return components
-    return type(components)(*map(to_jax, components))
+    return map_arrays(to_jax, components)
 
 
 def run_statistics(call: Call) -> Statistics[Any]:

@@ -242,7 +242,9 @@ def _parameter_units(mixture: Mixture) -> Mixture:
     """The size of each number of a mixture: of means, the deviations."""
     components: Any = mixture.components
     units = family_of(components)._parameter_units(jnp)
-    return Mixture(jnp.ones_like(mixture.weights), type(components)(*units))
+    return Mixture(
+        jnp.ones_like(mixture.weights), jax.tree.unflatten(jax.tree.structure(components), units)
+    )
 
 
 def _solved(linear: Callable[[Any], Any], right: Any) -> Any:

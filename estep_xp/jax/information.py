@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 
 from estep_xp.arrays.namespace import is_concrete
+from estep_xp.arrays.nested import named_arrays
 from estep_xp.arrays.validation import check_whole
 from estep_xp.execution.jax.sizes import run_padded
 from estep_xp.families.contract import family_of
@@ -247,13 +248,14 @@ def _free(mixture: Mixture) -> tuple[AnyArray, Callable[[AnyArray], Mixture]]:
     """The free parameters of a mixture as a vector, and the way back."""
     weights = mixture.weights
     components: Any = mixture.components
-    triangular = family_of(components)._triangular_fields
+    triangular = family_of(components)._triangular_names()
     places: list[tuple[Any, ...]] = [
         (..., *(np.triu_indices(array.shape[-1]) if name in triangular else ()))
-        for name, array in zip(components._fields, components, strict=True)
+        for name, array in named_arrays(components).items()
     ]
+    arrays, structure = jax.tree.flatten(components)
     shares = weights / jnp.sum(weights)
-    entries = [array[place] for array, place in zip(components, places, strict=True)]
+    entries = [array[place] for array, place in zip(arrays, places, strict=True)]
     vector, unravel = ravel_pytree((shares[:-1], entries))
 
     def mixture_of(vector: AnyArray) -> Mixture:
@@ -261,8 +263,8 @@ def _free(mixture: Mixture) -> tuple[AnyArray, Callable[[AnyArray], Mixture]]:
         last = 1.0 - jnp.sum(shares)
         fields = (
             jnp.zeros_like(array).at[place].set(entry)
-            for array, place, entry in zip(components, places, entries, strict=True)
+            for array, place, entry in zip(arrays, places, entries, strict=True)
         )
-        return Mixture(jnp.append(shares, last), type(components)(*fields))
+        return Mixture(jnp.append(shares, last), jax.tree.unflatten(structure, fields))
 
     return vector, mixture_of

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estep_xp.arrays.array_types import ComponentsT
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.record_repr import sizes, summarized
 from estep_xp.arrays.validation import check_shape
 from estep_xp.families import contract
@@ -78,7 +79,7 @@ def unconstrain(mixture: Mixture[ComponentsT]) -> Unconstrained[ComponentsT]:
     0.2500 0.7500
     """
     weights, components = _check_mixture(mixture)
-    free = type(components)(*components._to_unconstrained(jnp))
+    free = jax.tree.unflatten(jax.tree.structure(components), components._to_unconstrained(jnp))
     return Unconstrained(jnp.log(weights) - jnp.log(jnp.sum(weights)), free)
 
 
@@ -119,8 +120,9 @@ def constrain(parameters: Unconstrained[ComponentsT]) -> Mixture[ComponentsT]:
     logits, components = parameters
     logits = jnp.asarray(logits)
     check_shape("logits", logits, ("k",))
-    free = tuple(map(jnp.asarray, components))
-    family = _require_unconstrained(type(components)(*free))
+    components = map_arrays(jnp.asarray, components)
+    family = _require_unconstrained(components)
+    free = jax.tree.leaves(components)
     return Mixture(jax.nn.softmax(logits), family._from_unconstrained(jnp, *free))
 
 
@@ -140,6 +142,6 @@ def _check_mixture(mixture: Any) -> tuple[AnyArray, Any]:
     check_mixture(mixture)
     components: Any = mixture.components
     _require_unconstrained(components)
-    family = contract.family_of(type(components)(*map(jnp.asarray, components)))
+    family = contract.family_of(map_arrays(jnp.asarray, components))
     _, *shape = family._rows_shape() or ("n",)
     return prepare_jax_call(np.zeros((0, *shape)), mixture).mixture

@@ -12,6 +12,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT, Namespace
 from estep_xp.arrays.namespace import Space, is_concrete, is_tracer, space_of, to_host
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_finite, check_shape, raise_bad_value
 from estep_xp.families import contract
@@ -115,29 +116,29 @@ def condition(mixture: Mixture[ComponentsT], features: Any, values: LikeF) -> Mi
     values = space.parameter("values", values)
     check_shape("values", values, (len(known),), ": one a feature")
     values = check_finite(space, "values", values)
+    alone = marginal(mixture, known)
     if not contract.family_of(components)._has_full_support:
-        values = _check_support(space, contract.family_of(components), values)
-    call = prepare_call(values[None, :], marginal(mixture, known))
+        values = _check_support(space, contract.with_support(alone.components), values)
+    call = prepare_call(values[None, :], alone)
     kernel = Posterior(call.k, call.zeros, call.space.lazy)
     weights = run_kernel(call, kernel, None, None)[0][0, :]
     if is_concrete(weights) and np.isnan(to_host(weights)).any():
         raise ValueError("values have zero density under every component; nothing follows from it")
-    record: Any = components
-    components = type(record)(*(space.parameter("components", a) for a in record))
+    components = map_arrays(lambda array: space.parameter("components", array), components)
     new = execution.driver_for(space).compute(
         _Conditional(known, others), space, components, values
     )
     return Mixture(weights, new)
 
 
-def _check_support(space: Space, family: contract.Family, values: Array) -> Array:
-    """Values, all of them inside the family's support; NaN for others where they are lazy."""
+def _check_support(space: Space, support: Any, values: Array) -> Array:
+    """Values, all of them inside the support; NaN for others where they are lazy."""
     if not is_concrete(values):
-        return space.xp.where(family._supports(values), values, math.nan)
+        return space.xp.where(support._supports(values[None, :])[0, :], values, math.nan)
     host = to_host(values)
-    bad = np.flatnonzero(~family._supports(host))
+    bad = np.flatnonzero(~support._supports(host[None, :])[0])
     if len(bad):
-        raise_bad_value("values", (int(bad[0]),), host[bad[0]], f"values {family._support}")
+        raise_bad_value("values", (int(bad[0]),), host[bad[0]], f"values {support._support}")
     return values
 
 

@@ -80,10 +80,12 @@ class LogLikelihoodGradient(WeightedKernel):
 
         def log_joint(*arguments: Any) -> Array:
             rows = arguments[-1] if self.by_x else x
-            components = prepared.components
+            own = prepared
             if not prepared.family._has_expected_log_prob:
                 components = arguments[0]
-            return self.evaluate(ops, prepared._replace(components=components), rows).log_joint
+                shared = family_of(components)._prepare(ops, prepared.weights.log)
+                own = prepared._replace(components=components, shared=shared)
+            return self.evaluate(ops, own, rows).log_joint
 
         joint, pull = ops.pullback(log_joint, *arguments)
         return Evaluated(x, joint), pull

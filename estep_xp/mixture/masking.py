@@ -45,7 +45,7 @@ class WeightedKernel(MixtureKernel):
             # Every finite row can be evaluated, and then has a derivative by its weight.
             replaced = zero & _find_unusable(ops, prepared.family._without_holes(ops, x))
         else:
-            placeholder = valid_row(ops, x, zero)
+            placeholder = valid_row(ops, x, zero, prepared.family._placeholder(ops))
         x = ops.xp.where(expand_flags(ops, replaced, x.ndim), placeholder, x)
         return MaskedRows((x, weight), zero, replaced)
 
@@ -87,17 +87,17 @@ class MaskedRows(NamedTuple):
         return shares * expand_rows(self.weights(ops, total) / total, ops.axis)
 
 
-def valid_row(ops: BlockOps, x: Array, zero: Array) -> Array:
+def valid_row(ops: BlockOps, x: Array, zero: Array, placeholder: Any) -> Array:
     """A row of the block that takes part, ready to broadcast: it is inside the family's support.
 
-    Zeros where no row takes part: a number at least, and a count.
+    The placeholder where no row takes part.
     """
     xp = ops.xp
     if zero.shape[0] == 0:
         return x
     first = xp.reshape(xp.argmin(xp.astype(zero, xp.int32)), (1,))
     row = xp.take(x, first, axis=x.ndim - 1 if ops.axis == 0 else 0)
-    return xp.where(xp.all(zero), xp.zeros_like(row), row)
+    return xp.where(xp.all(zero), placeholder, row)
 
 
 def _find_unusable(ops: BlockOps, x: Array) -> Array:

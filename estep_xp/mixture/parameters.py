@@ -1,4 +1,4 @@
-"""Checks of a mixture's parameters, all in one program where JAX differentiates or maps a call."""
+"""Checks of a mixture's parameters, all in one program where a call is differentiated or mapped."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def _check_of(space: Space) -> Callable[..., tuple[Array, Components]]:
 
 
 def _is_traced_eagerly(space: Space, mixture: Mixture) -> bool:
-    """Whether JAX would run the checks operation by operation, and compile each of them."""
+    """Whether the checks would run operation by operation, and each of them be compiled."""
     weights, components = mixture
-    if space.library != "jax" or not contract.family_of(components)._is_builtin:
+    compiles = execution.driver_for(space).compiles
+    if not compiles or not contract.family_of(components)._is_builtin:
         return False
     # Concrete numbers are checked on the host, where a message can name them.
     arrays = (weights, *contract.arrays_of(components).values())

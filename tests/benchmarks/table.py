@@ -134,8 +134,21 @@ def _starts(lines: list[Record]) -> list[Record]:
         row |= {
             f"{name}: reached": f"{n} of {line['tries']}" for name, n in line["reached"].items()
         }
-        rows.append(row | {f"{name}, CPU ms": _ms(t) for name, t in line["seconds"].items()})
+        row |= {f"{name}, CPU ms": _ms(t) for name, t in line["seconds"].items()}
+        rows.append(
+            row
+            | {
+                f"{name}, ms to the optimum": _ms(_to_optimum(line, name))
+                for name in line["reached"]
+            }
+        )
     return rows
+
+
+def _to_optimum(line: Record, name: str) -> float | None:
+    """Time until one of repeated fits, each from another seed, is expected to end there."""
+    reached = line["reached"][name]
+    return line["seconds"][name] * line["tries"] / reached if reached else None
 
 
 def _starts_together(lines: list[Record]) -> str:

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.records import bernoulli, gaussians, poisson
+from tests.records import (
+    bernoulli,
+    exponential,
+    factor_analyzer,
+    gamma,
+    gaussians,
+    poisson,
+    student_t,
+    von_mises,
+)
 from tests.records.record import (
     Params,
     Problem,
@@ -23,9 +32,14 @@ GAUSSIANS = gaussians.RECORDS
 OTHERS = (
     *poisson.RECORDS,
     bernoulli.RECORD,
+    *exponential.RECORDS,
+    *gamma.RECORDS,
+    von_mises.RECORD,
 )
 POISSON, POISSON_OF_FEATURES, BERNOULLI = *poisson.RECORDS, bernoulli.RECORD
-RECORDS = (*GAUSSIANS, *OTHERS)
+# Made of Gaussians by variables that nobody observes.
+LATENT = STUDENT_T, FACTOR_ANALYZER = student_t.RECORD, factor_analyzer.RECORD
+RECORDS = (*GAUSSIANS, *OTHERS, *LATENT)
 UNIVARIATE, SPHERICAL, DIAGONAL, TIED, FULL = GAUSSIANS
 
 
@@ -44,13 +58,16 @@ few_on_jax_jit = pytest.mark.few_families_on_jax("jax_jit")
 __all__ = [
     "BERNOULLI",
     "DIAGONAL",
+    "FACTOR_ANALYZER",
     "FULL",
     "GAUSSIANS",
+    "LATENT",
     "OTHERS",
     "POISSON",
     "POISSON_OF_FEATURES",
     "RECORDS",
     "SPHERICAL",
+    "STUDENT_T",
     "TIED",
     "UNIVARIATE",
     "Params",

@@ -62,6 +62,8 @@ class Record:
     covariances: Callable[[Params], np.ndarray] | None = None  # as the family's property has them
     shared: tuple[str, ...] = ()  # fields and moments that all components share: no axis k
     univariate: bool = False  # x is (n,), not (n, d)
+    collapses: bool = False  # onto rows that are equal, at which its densities have no bound
+    needs_template: bool = False  # a start is made of components, not of their class
     outside: tuple[float, ...] = ()  # finite numbers that are no observations,
     support: str = "must be finite"  # and what is said of them
     at_bounds: tuple[Params, list[Any]] | None = None  # of parameters, with rows some rule out

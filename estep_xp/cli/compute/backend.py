@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import estep_xp as ex
+from estep_xp.arrays.nested import map_arrays
 from estep_xp.cli.system.extras import require
 
 
@@ -42,4 +43,4 @@ def array_converter(backend: str) -> Any:
 def convert_mixture(mixture: ex.Mixture, convert: Any) -> ex.Mixture:
     """Return `mixture` with its arrays passed through `convert`."""
     components: Any = mixture.components
-    return ex.Mixture(convert(mixture.weights), type(components)(*map(convert, components)))
+    return ex.Mixture(convert(mixture.weights), map_arrays(convert, components))

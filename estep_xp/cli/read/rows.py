@@ -189,13 +189,14 @@ def require_support(
         yield from blocks
         return
     n_before = 0
+    support = components._static_support()
     for block in blocks:
-        bad = np.argwhere(~components._supports(block))
+        bad = np.argwhere(~support._supports(block))
         if len(bad):
             row, feature = bad[0].tolist()
             raise InputError(
                 f"{path} row {n_before + row}, counted from 0",
-                components._support,
+                support._support,
                 position=columns[feature] + 1,
                 token=format_exact(block[row, feature].item()),
             )

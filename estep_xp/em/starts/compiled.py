@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from estep_xp import execution
 from estep_xp.arrays.block import expand_components
-from estep_xp.em.arguments import with_support
 from estep_xp.em.m_step import m_step_formula
 from estep_xp.em.starts.shared import replace_masked_rows
 from estep_xp.em.statistics import accumulate_statistics, prepare_em_call
@@ -33,6 +32,7 @@ class SpreadStart:
     space: Space
     options: execution.Options
     method: str  # "k-means++", "random_rows", or "k-means"
+    supports: Any  # what knows the support of rows
 
     def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Any:
         """Return a mixture, or rows and their shares from which it follows."""
@@ -73,7 +73,7 @@ class SpreadStart:
         shares = xp.where(xp.sum(own * mass, axis=0) == 0, 1.0 / k, own)
         shares = mass * shares / xp.sum(shares, axis=1, keepdims=True)
         # What is wrong with a row shows in its shares.
-        supported = with_support(self.family)._supports(x)
+        supported = self.supports._supports(x)
         wrong = xp.sum(xp.where(supported, 0.0 * x, math.nan), axis=1)
         wrong = wrong if weight is None else xp.where(weight > 0, wrong, 0.0)
         return shares + wrong[:, None]

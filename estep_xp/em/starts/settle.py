@@ -30,12 +30,19 @@ def settle(family: Any, rows: Rows, em: ShortEM, k: int, random: np.random.Gener
     found: list[Fitted] = []
     for i in range(_STARTS if k > 1 else 1):
         found.append(_settle_one(family, rows, summed, em, _begin(i, rows, summed, k, random)))
-        totals = [one.log_likelihood for one in found]
+        sound = [one for one in found if not _is_collapsing(family, rows, one)] or found
+        totals = [one.log_likelihood for one in sound]
         if sum(total >= max(totals) - _tolerance(rows) for total in totals) >= _AGREEING:
             break
     # Of those that differ by rounding alone the first, or rounding would tell which it is.
     least = max(totals) - _ROUNDING * rows.mass
-    return next(one for one in found if one.log_likelihood >= least)
+    return next(one for one in sound if one.log_likelihood >= least)
+
+
+def _is_collapsing(family: Any, rows: Rows, fitted: Fitted) -> bool:
+    """Whether a component has too few rows for its covariance, whose likelihood has no maximum."""
+    weights = np.asarray(fitted.mixture.weights)
+    return bool(weights.min() * rows.mass < family._extra_rows(rows.z.shape[1]) + 1.0)
 
 
 def _tolerance(rows: Rows) -> float:
@@ -79,6 +86,8 @@ def _settle_one(family: Any, rows: Rows, summed: Summed, em: ShortEM, shares: Fl
         if moved is None:
             break
         new = em.run(_mixture(family, summed, moved), _STEPS)
+        if _is_collapsing(family, rows, new) and not _is_collapsing(family, rows, fitted):
+            break
         rise = new.log_likelihood - fitted.log_likelihood
         if rise > 0:
             fitted = new

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from estep_xp import execution
 from estep_xp.arrays.quiet import quietly
-from estep_xp.em.arguments import with_support
 from estep_xp.em.known import Known, move_components
 from estep_xp.em.m_step import m_step_formula
 from estep_xp.families import contract
@@ -30,7 +29,16 @@ def mixture_from_shares(
     counts = xp.sum(shares, axis=0)
     weights = counts / xp.sum(counts)
     if not isinstance(family, type):  # components of the wished shapes
-        known = Known(space, (x, shares), with_support(family), options)
+        own_family = contract.family_of(family)
+        if parts := own_family._start_parts():
+            started = (
+                mixture_from_shares(space, part, columns.take_first(x), shares, options)
+                for part, columns in parts
+            )
+            return Mixture(weights, type(family)(tuple(one.components for one in started)))
+        if own_family._needs_template:
+            return Mixture(weights, driver.compute(_start_like, space, family, x, shares))
+        known = Known(space, (x, shares), contract.with_support(family), options)
         sums = known.take_statistics(family)
         mixture: Mixture = driver.compute(
             m_step_formula, space, family, sums.counts, sums.moments, None
@@ -84,6 +92,10 @@ class _FromShares:
 
     def __call__(self, xp: Namespace, x: Array, shares: Array) -> Any:
         return self.family._from_shares(xp, x, shares)
+
+
+def _start_like(xp: Namespace, template: Any, x: Array, shares: Array) -> Any:
+    return template._start_like(xp, x, shares)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 class LibraryDriver(Driver):
     """Compiled programs, in eager calls too."""
 
+    compiles = True
+
     def map_rows(
         self,
         kernel: Kernel,

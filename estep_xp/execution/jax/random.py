@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -41,6 +42,41 @@ class KeyRandom(Random):
     def gamma(self, shapes: AnyArray) -> AnyArray:
         """Draw from the gamma distribution of rate 1 for each shape."""
         return jax.random.gamma(self.source(), shapes, dtype=self._dtype)
+
+    def von_mises(self, concentrations: AnyArray) -> AnyArray:
+        """Draw an angle from −π to π, around 0, for each concentration."""
+        return _draw_von_mises(self.source(), concentrations)
+
+
+@jax.jit
+def _draw_von_mises(key: AnyArray, concentrations: AnyArray) -> AnyArray:
+    """Draw angles by rejection from a wrapped Cauchy distribution (Best and Fisher 1979).
+
+    Their constants are written so that nothing cancels: ρ is that distribution's, r = (1 + ρ²) /
+    (2ρ), and the angles' half tangents are stretched by (1 − ρ) / (1 + ρ).
+    """
+    kappa = concentrations
+    root = jnp.sqrt(1.0 + 4.0 * kappa * kappa)
+    high = jnp.sqrt(1.0 + root) + math.sqrt(2.0)
+    quotient = 0.5 * jnp.sqrt(1.0 + root) * high  # κ / ρ
+    rho = kappa / quotient
+    low = 2.0 * kappa / jnp.sqrt(1.0 + root)  # √(root − 1)
+    left = (math.sqrt(2.0) + 2.0 / (jnp.sqrt(1.0 + root) + low)) / high  # 1 − ρ
+    excess = 0.5 * quotient * left * left  # κ (r − 1)
+
+    def try_again(state: tuple[AnyArray, ...]) -> tuple[AnyArray, ...]:
+        key, angles, accepted = state
+        key, first, second = jax.random.split(key, 3)
+        place = jax.random.uniform(first, kappa.shape, kappa.dtype, -1.0, 1.0)
+        proposed = 2.0 * jnp.arctan(left / (1.0 + rho) * jnp.tan(0.5 * math.pi * place))
+        share = excess + 2.0 * kappa * jnp.sin(0.5 * proposed) ** 2  # κ (r − cos of the angle)
+        level = jax.random.uniform(second, kappa.shape, kappa.dtype)
+        good = jnp.log(share) + 1.0 - share >= jnp.log(level)
+        return key, jnp.where(accepted, angles, proposed), accepted | good
+
+    start = key, jnp.zeros_like(kappa), ~(kappa >= 0)
+    _, angles, _ = jax.lax.while_loop(lambda state: ~jnp.all(state[2]), try_again, start)
+    return angles + 0.0 * kappa  # a NaN stays one
 
 
 def key_of(seed: Any) -> AnyArray:

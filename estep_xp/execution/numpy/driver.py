@@ -60,6 +60,8 @@ _PLAIN = NumpyOps(numpy_namespace)
 class LibraryDriver(Driver):
     """Blocks of rows in the cache, on several threads."""
 
+    reorders_rows = True
+
     def map_rows(
         self,
         kernel: Kernel,

@@ -1,4 +1,4 @@
-"""Gaussian components, one file a family.
+"""Gaussian components, and those made of Gaussians by latent scales; one file a family.
 
 `base.py` has what all five share, `independent.py` and `dependent.py` what those share whose
 features are independent or not. A density has two forms: `residual.py` is the reference, and
@@ -9,15 +9,19 @@ covariances, and `parameters.py` checks what users give.
 """
 
 from estep_xp.families.gaussian.diagonal import DiagonalGaussian
+from estep_xp.families.gaussian.factor_analyzer import FactorAnalyzer
 from estep_xp.families.gaussian.full import FullGaussian
 from estep_xp.families.gaussian.spherical import SphericalGaussian
+from estep_xp.families.gaussian.student_t import StudentT
 from estep_xp.families.gaussian.tied import TiedGaussian
 from estep_xp.families.gaussian.univariate import UnivariateGaussian
 
 __all__ = [
     "DiagonalGaussian",
+    "FactorAnalyzer",
     "FullGaussian",
     "SphericalGaussian",
+    "StudentT",
     "TiedGaussian",
     "UnivariateGaussian",
 ]

@@ -11,7 +11,6 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import RowCheck, expand_components, expand_rows
 from estep_xp.arrays.record_repr import parameters, summarized
@@ -32,10 +31,11 @@ from estep_xp.families.gaussian.product_form import (
 from estep_xp.families.gaussian.quadratic import PRODUCTS, QuadraticTerms
 from estep_xp.families.gaussian.residual import (
     ResidualForm,
+    is_unrolled,
     log_density,
     log_joint_of_pairs,
-    standardize,
-    unrolled_norms,
+    moments_about,
+    squared_norms,
 )
 from estep_xp.families.gaussian.strategy import strategy_for
 from estep_xp.families.log_prob import log_prob
@@ -73,6 +73,7 @@ class Gaussian(EstimatedGaussian):
 
     means: RealKd
 
+    _has_two_forms = True
     _has_expected_log_prob = True
     _starts_from_centres = True
     _is_unconstrainable = True
@@ -220,26 +221,15 @@ class Gaussian(EstimatedGaussian):
 
     def _log_joint(self, ops: BlockOps, form: ResidualForm, x: Array) -> Array:
         """Return log-joints by the residual form."""
-        xp, axis = ops.xp, ops.axis
-        d, factors, strategy = x.shape[axis], form.factors, strategy_for(ops)
-        constants = expand_components(form.log_normalizers, axis)
-        if strategy.unrolls_features(ops, d, independent=self._is_independent):
-            return ops.materialize(
-                lambda: log_density(ops, unrolled_norms(ops, form, x), constants), constants
-            )
+        constants = expand_components(form.log_normalizers, ops.axis)
 
-        def norms(mean: Array, factor: Array) -> Array:
-            residuals = x - expand_components(mean, axis)
-            if factors.ndim == 3:
-                return linalg.squared_norms(ops, residuals, factor, cut=strategy.cuts_factors)
-            by_feature = factors.ndim == 2
-            factor = expand_components(factor, axis) if by_feature else factor[..., None, None]
-            return ops.sum_squares_(standardize(ops, residuals, factor), axis - 2)
+        def density() -> Array:
+            squared = squared_norms(ops, form, x, independent=self._is_independent)
+            return log_density(ops, squared, constants)
 
-        if factors.ndim == 3:  # one P may be that of all components
-            factors = xp.broadcast_to(factors, (form.means.shape[0], d, d))
-        squared = ops.map_components(norms, (form.means, factors), axis, x)
-        return log_density(ops, squared, constants)
+        if is_unrolled(ops, form, independent=self._is_independent):
+            return ops.materialize(density, constants)
+        return density()
 
     def _moments_block(
         self, ops: BlockOps, prepared: DensityForms, block: Evaluated, responsibilities: Array
@@ -278,17 +268,7 @@ class Gaussian(EstimatedGaussian):
         self, ops: BlockOps, form: ResidualForm, x: Array, responsibilities: Array
     ) -> tuple[Array, ...]:
         """Return moments as sums over residuals."""
-        xp, axis = ops.xp, ops.axis
-        by_component = responsibilities if axis == 0 else xp.permute_dims(responsibilities, (1, 0))
-
-        def about(mean: Array, responsibility: Array) -> tuple[Array, Array]:
-            residuals = x - expand_components(mean, axis)
-            weighted = residuals * expand_rows(responsibility, axis)
-            second = self._second_moment(xp, weighted, residuals, axis)
-            return xp.sum(weighted, axis=-1 - axis), second
-
-        sums: tuple[Array, ...] = ops.map_components(about, (form.means, by_component), 0, x)
-        return sums
+        return moments_about(ops, form.means, x, responsibilities, self._second_moment)
 
     @staticmethod
     def _second_moment(xp: Namespace, weighted: Array, residuals: Array, axis: int) -> Array:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from estep_xp.arrays import linalg
-from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_indefinite
 from estep_xp.families.gaussian.base import Gaussian
+from estep_xp.families.gaussian.dependent_form import DependentForm, prepare_dependent
 from estep_xp.families.gaussian.incomplete import (
-    DependentForm,
     conditional_dependent,
-    log_joint_dependent,
+    evaluate_dependent,
     moments_dependent,
-    prepare_dependent,
 )
 from estep_xp.families.gaussian.moments import by_feature, least_pivot, products
 from estep_xp.families.gaussian.parameters import check_factors, check_means, refuse_subnormal
+from estep_xp.families.gaussian.patterns import encode_patterns
 from estep_xp.families.gaussian.some_features import (
     choose,
     conditional_factors,
@@ -105,9 +105,14 @@ class DependentGaussian(Gaussian):
         shifts = xp.matmul(residuals[:, None, :], slopes)[:, 0, :]
         return self._with(choose(xp, self.means, others, 1) + shifts, factors)
 
-    def _width_incomplete(self) -> int:
+    def _width_incomplete(self, ops: BlockOps) -> int:
         d = self.means.shape[1]
-        return int(self.means.shape[0] + 10 * d * d)
+        return int(d * d if ops.values_visible else 10 * d * d)
+
+    def _row_order(self, x: Array) -> AnyArray:
+        # Rows with the same holes in the same block.
+        codes: AnyArray = encode_patterns(np, ~np.isnan(np.asarray(x)).T)
+        return codes.argsort(kind="stable")
 
     def _placeholder(self, ops: BlockOps) -> Array:
         return expand_components(self.means[0, :], ops.axis)
@@ -115,15 +120,20 @@ class DependentGaussian(Gaussian):
     def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> DependentForm:
         return prepare_dependent(ops, self.means, self.precision_cholesky, log_weights)
 
-    def _log_joint_incomplete(
+    def _evaluate_incomplete(
         self, ops: BlockOps, prepared: DependentForm, rows: ObservedRows
-    ) -> Array:
-        return log_joint_dependent(ops, prepared, rows)
+    ) -> tuple[Array, Any]:
+        return evaluate_dependent(ops, prepared, rows)
 
     def _moments_incomplete(
-        self, ops: BlockOps, prepared: DependentForm, rows: ObservedRows, responsibilities: Array
+        self,
+        ops: BlockOps,
+        prepared: DependentForm,
+        rows: ObservedRows,
+        form: Any,
+        responsibilities: Array,
     ) -> tuple[Array, ...]:
-        first, second = moments_dependent(ops, prepared, rows, responsibilities)
+        first, second = moments_dependent(ops, prepared, rows, form, responsibilities)
         return first, second if "k" in self._factor_axes else ops.xp.sum(second, axis=0)
 
     def _conditional_moments(

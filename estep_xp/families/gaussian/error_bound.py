@@ -125,6 +125,35 @@ def error_bound(
     )
 
 
+class SizeBound(NamedTuple):
+    """B as a quadratic function of a = Σ s |z|, where s² are the diagonals of a precision P Pᵀ.
+
+    |P_i · P_j| is at most s_i s_j. So B holds for all components that have the same s at most:
+    those of some features alone, too.
+    """
+
+    square: float  # by ½ a²
+    product: float  # by a b, where b = Σ s |μ|
+    of_mean: float  # by ½ b²
+    limit: float
+    slices: list[slice]
+
+    def evaluate(self, sizes: Array, of_means: Array, constants: Array) -> Array:
+        """B of sizes a (k, rows), given b (k, 1) and the sizes of constants (k, 1)."""
+        products = (0.5 * self.square) * sizes + self.product * of_means
+        return products * sizes + (constants + (0.5 * self.of_mean) * of_means * of_means)
+
+
+def size_bound(ops: BlockOps, kind: QuadraticTerms, d: int, eps: float, more: float) -> SizeBound:
+    """Bound the error by sizes alone; `more` is an error of P, in eps² of its own ½ ‖|z| |P|‖²."""
+    sums = _Sums.of(kind, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
+    for_products, for_features = sums.growth_factors(ops, kind, d)
+    z_error, mean_error, sigma = _shift_errors(ops, d, rotated=False)
+    limit = (_ALLOWED / eps) * (1.0 - sigma / 16.0)
+    square, of_mean = for_products + z_error + more, 1.0 + mean_error + more
+    return SizeBound(square, for_features, of_mean, limit, sums.slices)
+
+
 class _Sums(NamedTuple):
     """How θ · φ is cut into sums: quadratic terms, then the d features and the constant.
 

@@ -17,24 +17,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.block import expand_components, loop_components
+from estep_xp.families.gaussian.dependent_form import DependentForm, prepare_dependent
+from estep_xp.families.gaussian.features_with_holes import (
+    IndependentForm,
+    Terms,
+    evaluate_features,
+    moments_of_features,
+)
+from estep_xp.families.gaussian.noisy_rows import Chunks, evaluate_noisy, moments_noisy
+from estep_xp.families.gaussian.patterns import (
+    LEAST_ROWS,
+    PatternForm,
+    evaluate_patterns,
+    moments_of_patterns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.families.family import ObservedRows
 
 _LOG_2PI = math.log(2.0 * math.pi)
-
-
-class DependentForm(NamedTuple):
-    """Components whose features depend on each other, made ready for incomplete rows."""
-
-    means: Array  # (k, d)
-    factors: Array  # (k, d, d): precision Cholesky factors
-    covariances: Array  # (k, d, d)
-    constants: Array  # (k,): log w + log |P|
 
 
 class Conditional(NamedTuple):
@@ -45,17 +50,20 @@ class Conditional(NamedTuple):
     covariances: Array  # (n, d, d): that of v given x
 
 
-def prepare_dependent(
-    ops: BlockOps, means: Array, factors: Array, log_weights: Array | None
-) -> DependentForm:
-    """Prepare components with precision Cholesky factors (k, d, d), or (d, d) of all."""
-    xp = ops.xp
-    k, d = means.shape
-    factors = xp.broadcast_to(xp.triu(factors), (k, d, d))
-    constants = ops.sum(xp.log(xp.linalg.diagonal(factors)), 1)
-    if log_weights is not None:
-        constants = constants + log_weights
-    return DependentForm(means, factors, linalg.covariances_of(xp, factors), constants)
+def evaluate_dependent(
+    ops: BlockOps, form: DependentForm, rows: ObservedRows
+) -> tuple[Array, PatternForm | Chunks | None]:
+    """Log-joints of a block, in its layout, and what is kept for moments."""
+    if not _are_many(ops, rows):
+        return log_joint_dependent(ops, form, rows), None
+    if rows.noise is not None:
+        return evaluate_noisy(ops, form, rows)
+    return evaluate_patterns(ops, form, rows)
+
+
+def _are_many(ops: BlockOps, rows: ObservedRows) -> bool:
+    """Whether there are rows enough to work on all of them at once."""
+    return ops.values_visible and rows.x.shape[1] >= LEAST_ROWS
 
 
 def log_joint_dependent(ops: BlockOps, form: DependentForm, rows: ObservedRows) -> Array:
@@ -71,9 +79,23 @@ def log_joint_dependent(ops: BlockOps, form: DependentForm, rows: ObservedRows) 
 
 
 def moments_dependent(
-    ops: BlockOps, form: DependentForm, rows: ObservedRows, responsibilities: Array
+    ops: BlockOps,
+    form: DependentForm,
+    rows: ObservedRows,
+    kept: PatternForm | Chunks | None,
+    responsibilities: Array,
 ) -> tuple[Array, Array]:
     """Expected first (k, d) and second moments (k, d, d) of v − μ."""
+    if isinstance(kept, list):
+        return moments_noisy(ops, form, kept, responsibilities)
+    if kept is None:
+        return _moments_by_rows(ops, form, rows, responsibilities)
+    return moments_of_patterns(ops, form, kept, rows, responsibilities)
+
+
+def _moments_by_rows(
+    ops: BlockOps, form: DependentForm, rows: ObservedRows, responsibilities: Array
+) -> tuple[Array, Array]:
     xp = ops.xp
     x, seen, noise = rows_first(ops, rows)
     shares = responsibilities if ops.axis == 0 else xp.permute_dims(responsibilities, (1, 0))
@@ -196,21 +218,15 @@ def _correct_errors(
     return Conditional(log_density, residuals, covariances + more)
 
 
-class IndependentForm(NamedTuple):
-    """Components whose features are independent, made ready for incomplete rows."""
+def is_correlated_by(rows: ObservedRows) -> bool:
+    """Whether errors make features of rows depend on each other."""
+    return rows.noise is not None and rows.noise.ndim > rows.x.ndim
 
-    means: Array  # (k, d)
-    variances: Array  # (k, d)
-    log_weights: Array | None  # (k,)
 
-    def is_correlated_by(self, rows: ObservedRows) -> bool:
-        """Whether errors make features of rows depend on each other."""
-        return rows.noise is not None and rows.noise.ndim > rows.x.ndim
-
-    def as_dependent(self, ops: BlockOps) -> DependentForm:
-        """The same components, for such rows."""
-        factors = linalg.diagonal_matrix(ops.xp, 1.0 / ops.xp.sqrt(self.variances))
-        return prepare_dependent(ops, self.means, factors, self.log_weights)
+def as_dependent(ops: BlockOps, form: IndependentForm) -> DependentForm:
+    """The same components, for such rows."""
+    factors = linalg.diagonal_matrix(ops.xp, 1.0 / ops.xp.sqrt(form.variances))
+    return prepare_dependent(ops, form.means, factors, form.log_weights)
 
 
 class _Features(NamedTuple):
@@ -220,6 +236,23 @@ class _Features(NamedTuple):
     residuals: Array  # 0 where nothing was observed
     variances: Array
     noise: Array | float
+
+
+def evaluate_independent(
+    ops: BlockOps, form: IndependentForm, rows: ObservedRows
+) -> tuple[Array, Terms | None]:
+    """Log-joints of a block, in its layout, and what is kept for moments."""
+    many = ops.values_visible and rows.x.shape[-1] >= LEAST_ROWS
+    if rows.noise is not None or not many:
+        return log_joint_independent(ops, form, rows), None
+    joint, kept = evaluate_features(ops, form, rows)
+    if kept.exact is not None:
+        x: AnyArray = rows.x
+        seen: AnyArray = rows.seen
+        others = ~kept.exact
+        some = rows._replace(x=x[..., others], seen=seen[..., others])
+        joint[:, others] = log_joint_independent(ops, form, some)
+    return joint, kept
 
 
 def log_joint_independent(ops: BlockOps, form: IndependentForm, rows: ObservedRows) -> Array:
@@ -237,10 +270,17 @@ def log_joint_independent(ops: BlockOps, form: IndependentForm, rows: ObservedRo
 
 
 def moments_independent(
-    ops: BlockOps, form: IndependentForm, rows: ObservedRows, responsibilities: Array
+    ops: BlockOps,
+    form: IndependentForm,
+    rows: ObservedRows,
+    kept: Terms | None,
+    responsibilities: Array,
 ) -> tuple[Array, Array]:
     """Expected first and second moments (k, d) of v − μ, feature by feature."""
     xp = ops.xp
+    sums = None if kept is None else moments_of_features(ops, form, kept, responsibilities)
+    if sums is not None:
+        return sums
     residuals, variances = _conditional_features(ops, form, rows)
     shares = responsibilities[:, None, :] if ops.axis == 0 else responsibilities[:, :, None]
     along = 2 if ops.axis == 0 else 0

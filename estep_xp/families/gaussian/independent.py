@@ -11,12 +11,14 @@ from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_bad_value
 from estep_xp.families.gaussian.base import Gaussian
+from estep_xp.families.gaussian.features_with_holes import IndependentForm
 from estep_xp.families.gaussian.incomplete import (
-    IndependentForm,
+    as_dependent,
     conditional_dependent,
     conditional_independent,
-    log_joint_dependent,
-    log_joint_independent,
+    evaluate_dependent,
+    evaluate_independent,
+    is_correlated_by,
     moments_dependent,
     moments_independent,
 )
@@ -101,7 +103,8 @@ class IndependentGaussian(Gaussian):
         # Values that are NaN, which nobody could check under jit, must show.
         return self._with(new.means + 0.0 * xp.sum(values), new.variances)
 
-    def _width_incomplete(self) -> int:
+    def _width_incomplete(self, ops: BlockOps) -> int:
+        del ops
         return int(8 * self.means.shape[0] * self._n_features())
 
     def _placeholder(self, ops: BlockOps) -> Array:
@@ -113,23 +116,28 @@ class IndependentGaussian(Gaussian):
         variances = self.variances if self.variances.ndim == 2 else self.variances[:, None]
         return IndependentForm(means, ops.xp.broadcast_to(variances, means.shape), log_weights)
 
-    def _log_joint_incomplete(
+    def _evaluate_incomplete(
         self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows
-    ) -> Array:
-        if prepared.is_correlated_by(rows):
-            return log_joint_dependent(ops, prepared.as_dependent(ops), rows)
-        return log_joint_independent(ops, prepared, rows)
+    ) -> tuple[Array, Any]:
+        if is_correlated_by(rows):
+            return evaluate_dependent(ops, as_dependent(ops, prepared), rows)
+        return evaluate_independent(ops, prepared, rows)
 
     def _moments_incomplete(
-        self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows, responsibilities: Array
+        self,
+        ops: BlockOps,
+        prepared: IndependentForm,
+        rows: ObservedRows,
+        form: Any,
+        responsibilities: Array,
     ) -> tuple[Array, ...]:
         xp = ops.xp
-        if prepared.is_correlated_by(rows):
-            dependent = prepared.as_dependent(ops)
-            first, products = moments_dependent(ops, dependent, rows, responsibilities)
+        if is_correlated_by(rows):
+            dependent = as_dependent(ops, prepared)
+            first, products = moments_dependent(ops, dependent, rows, form, responsibilities)
             second = xp.linalg.diagonal(products)
         else:
-            first, second = moments_independent(ops, prepared, rows, responsibilities)
+            first, second = moments_independent(ops, prepared, rows, form, responsibilities)
         if self.means.ndim == 1:
             return first[:, 0], second[:, 0]
         return first, second if self.variances.ndim == 2 else xp.sum(second, axis=1)
@@ -137,8 +145,8 @@ class IndependentGaussian(Gaussian):
     def _conditional_moments(
         self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows
     ) -> tuple[Array, Array]:
-        if prepared.is_correlated_by(rows):
-            return conditional_dependent(ops, prepared.as_dependent(ops), rows)
+        if is_correlated_by(rows):
+            return conditional_dependent(ops, as_dependent(ops, prepared), rows)
         return conditional_independent(ops, prepared, rows)
 
     @staticmethod

@@ -126,3 +126,38 @@ def _mean_over_components(xp: Namespace, proportions: Array, values: Array) -> A
 def least_pivot(xp: Namespace, covariances: Array) -> float:
     """The share of a variance that rounding leaves if other features determine the feature."""
     return float(covariances.shape[-1]) * float(xp.finfo(covariances.dtype).eps)
+
+
+def shared_covariances(xp: Namespace, x: Array, responsibilities: Array) -> tuple[Array, Array]:
+    """Means (k, d) and covariances (k, d, d) of rows (n, d) by shares (n, k), to start from.
+
+    Covariances are those of d + 1 more rows that vary as all do, and as the least floor, so that an
+    E-step can use them whatever the rows are.
+    """
+    n, d = x.shape
+    overall = _moments_of(xp, x, xp.ones_like(x[:, :1]) / float(n))
+    shares = responsibilities / xp.sum(responsibilities)
+    counts = float(n) * xp.sum(shares, axis=0)
+    means, covariances = _moments_of(xp, x, shares / xp.sum(shares, axis=0))
+    variances = xp.linalg.diagonal(overall[1])[0, :]
+    limits = xp.finfo(x.dtype)
+    rounding = (0.25 * float(limits.eps) * overall[0][0, :]) ** 2
+    # A feature that never varies has any scale.
+    rounding = xp.where(overall[0][0, :] == 0, _FLOOR_SHARE, rounding)
+    variances = xp.where(variances > rounding, variances, rounding)
+    extra = float(d + 1)
+    pooled = diagonal_matrix(xp, variances)[None, :, :]
+    weight = counts[:, None, None]
+    return means, (weight * covariances + extra * pooled) / (weight + extra)
+
+
+def _moments_of(xp: Namespace, x: Array, shares: Array) -> tuple[Array, Array]:
+    """Means (k, d) and covariances (k, d, d) of rows by shares (n, k) whose sums are 1."""
+    by_component = xp.permute_dims(shares, (1, 0))
+    origin = x[0, :]
+    means = xp.matmul(by_component, x - origin)
+    found = []
+    for j in range(shares.shape[1]):
+        z = (x - origin) - means[j, :]
+        found.append(xp.matmul(xp.matrix_transpose(z * shares[:, j : j + 1]), z))
+    return means + origin, xp.stack(found)

@@ -96,7 +96,7 @@ def build_product_form(
     if ops.has_extended:
         linear, half_norms = _refit_linear(ops, kind, quadratic, precise)
     constants = ops.round_extended(ops.extend(log_normalizers) - half_norms)
-    exact = factors.ndim == 3 and _moments_are_exact(xp, means, factors)
+    exact = factors.ndim == 3 and moments_are_exact(xp, means, factors)
     theta = [quadratic, linear, constants[:, None]]
     theta = xp.concat([*theta[1:], quadratic] if kind.is_last else theta, axis=1)
     return ProductForm(order, centre, means, rotation, theta, bound, exact)
@@ -130,7 +130,7 @@ def _refit_linear(
     return linear, ops.xp.sum(means * (ops.extend(linear) + 0.5 * gradient), axis=1)
 
 
-def _moments_are_exact(xp: Namespace, means: Array, factors: Array) -> Array:
+def moments_are_exact(xp: Namespace, means: Array, factors: Array) -> Array:
     """Whether second moments about `means` (k, d) are exact if computed from sums about the centre.
 
     A moment of the size of the variances loses digits by the factor that μ² is larger than these.

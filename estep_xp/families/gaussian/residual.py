@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.block import expand_components
+from estep_xp.arrays.block import expand_components, expand_rows
 from estep_xp.arrays.summation import add_pairwise
 from estep_xp.families.gaussian.strategy import strategy_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from estep_xp.arrays.block import BlockOps
 
 _LOG_2PI = math.log(2.0 * math.pi)
@@ -58,6 +60,54 @@ def standardize(ops: BlockOps, residuals: Array, factors: Array) -> Array:
 def log_density(ops: BlockOps, squared_norms: Array, log_normalizers: Array) -> Array:
     """Log-densities; the squared lengths of standardised residuals may be overwritten."""
     return ops.add_(ops.multiply_(squared_norms, -0.5), log_normalizers)
+
+
+def is_unrolled(ops: BlockOps, form: ResidualForm, *, independent: bool) -> bool:
+    """Whether loops over features are unrolled, for all components at once."""
+    d = form.means.shape[1]
+    return strategy_for(ops).unrolls_features(ops, d, independent=independent)
+
+
+def squared_norms(ops: BlockOps, form: ResidualForm, x: Array, *, independent: bool) -> Array:
+    """Squared lengths (components by rows) of the standardised residuals of a block (.., d)."""
+    if is_unrolled(ops, form, independent=independent):
+        return unrolled_norms(ops, form, x)
+    axis, factors, strategy = ops.axis, form.factors, strategy_for(ops)
+    k, d = form.means.shape
+
+    def norms(mean: Array, factor: Array) -> Array:
+        residuals = x - expand_components(mean, axis)
+        if factors.ndim == 3:
+            return linalg.squared_norms(ops, residuals, factor, cut=strategy.cuts_factors)
+        by_feature = factors.ndim == 2
+        factor = expand_components(factor, axis) if by_feature else factor[..., None, None]
+        return ops.sum_squares_(standardize(ops, residuals, factor), axis - 2)
+
+    if factors.ndim == 3:  # one P may be that of all components
+        factors = ops.xp.broadcast_to(factors, (k, d, d))
+    squared: Array = ops.map_components(norms, (form.means, factors), axis, x)
+    return squared
+
+
+def moments_about(
+    ops: BlockOps,
+    means: Array,
+    x: Array,
+    responsibilities: Array,
+    second_moment: Callable[[Namespace, Array, Array, int], Array],
+) -> tuple[Array, ...]:
+    """Sums Σ r (x − μ) (k, d), and what `second_moment` makes of weighted and plain residuals."""
+    xp, axis = ops.xp, ops.axis
+    by_component = responsibilities if axis == 0 else xp.permute_dims(responsibilities, (1, 0))
+
+    def about(mean: Array, responsibility: Array) -> tuple[Array, Array]:
+        residuals = x - expand_components(mean, axis)
+        weighted = residuals * expand_rows(responsibility, axis)
+        second = second_moment(xp, weighted, residuals, axis)
+        return xp.sum(weighted, axis=-1 - axis), second
+
+    sums: tuple[Array, ...] = ops.map_components(about, (means, by_component), 0, x)
+    return sums
 
 
 def unrolled_norms(ops: BlockOps, form: ResidualForm, x: Array) -> Array:

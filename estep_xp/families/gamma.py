@@ -1,0 +1,250 @@
+"""Gamma components: positive numbers whose deviations grow with their mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from estep_xp.arrays.record_repr import summarized
+from estep_xp.arrays.special import (
+    log1p_minus,
+    log_gamma_scaled,
+    log_minus_digamma,
+    solve_log_minus_digamma,
+)
+from estep_xp.families.log_prob import log_prob
+from estep_xp.families.positive_features import (
+    PositiveFeatures,
+    expand_like,
+    sum_by_component,
+)
+from estep_xp.families.row_family import rows_first, to_layout
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.random import Random
+    from estep_xp.arrays.shapes import FloatKd, FloatNK, RealKd, RowsLike
+    from estep_xp.families.family import ObservedRows
+
+_FEWEST = 1e-3  # of a start, the least standard deviation over the mean
+
+
+@summarized
+class GammaStatistics(NamedTuple):
+    """Sums about the means m = shape / rate of components, where nothing cancels.
+
+    Parameters
+    ----------
+    deviations : array, shape (k,) or (k, d)
+        Σ_i r_ik (x_i − m_k).
+    logs : array, shape (k,) or (k, d)
+        Σ_i r_ik (log(x_i / m_k) − (x_i − m_k) / m_k), at most 0.
+    """
+
+    deviations: FloatKd
+    logs: FloatKd
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+class _ShapesRates(NamedTuple):
+    shapes: RealKd
+    rates: RealKd
+
+
+@summarized
+class Gamma(PositiveFeatures, _ShapesRates):
+    """Gamma components: positive numbers, whose deviations grow with their mean.
+
+    Parameters
+    ----------
+    shapes : array, shape (k,) or (k, d)
+        Shape of each component, > 0: the squared mean over the variance. (k,) for x of shape (n,),
+        or one for each feature, which are independent, for x of shape (n, d).
+    rates : array, shape (k,) or (k, d)
+        Shape over mean, > 0: one over the scale.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> components = ex.Gamma(shapes=[1.0, 9.0], rates=[2.0, 3.0])
+    >>> components.log_prob([0.5, 3.0]).round(4)
+    array([[-0.3069, -7.7623],
+           [-5.3069, -0.9282]])
+    """
+
+    __slots__ = ()
+
+    _support = "must be positive"
+
+    def log_prob(self, x: RowsLike) -> FloatNK:
+        """Log-density of each row under each component.
+
+        Parameters
+        ----------
+        x : array, shape (n,) or (n, d)
+            Positive numbers.
+
+        Returns
+        -------
+        array, shape (n, k)
+            Σ_j a_kj log b_kj + (a_kj − 1) log x_j − b_kj x_j − log Γ(a_kj), in nats, with shapes a
+            and rates b.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has a wrong shape, dtype or value; x that is not positive, too.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> ex.Gamma([[1.0, 1e8]], [[1.0, 1e8]]).log_prob([[1.0, 1.0]]).round(4)
+        array([[7.2914]])
+        """
+        return log_prob(self, x)
+
+    @classmethod
+    def _supports(cls, x: AnyArray) -> AnyArray:
+        return x > 0
+
+    def _placeholder(self, ops: BlockOps) -> Any:
+        del ops
+        return 1.0
+
+    def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
+        shapes, rates = self.shapes[None, ...], self.rates[None, ...]
+        good = x > 0
+        # NaN of 0 / 0 where x is not positive: a constant NaN may be lost in a compiler's hands.
+        bad = (x - x) / xp.where(good, xp.ones_like(x), 0.0)
+        x = xp.where(good, x, 1.0)
+        log_x = (xp.log(x) + bad)[:, None, ...]
+        # With v = x / mean it is shape (log v − (v − 1)) − log x and what the shape alone says:
+        # large shapes cancel, where v − 1 = exp(log v) − 1 is of the size of log v.
+        log_v = log_x + (xp.log(rates) - xp.log(shapes))
+        near = xp.abs(log_v) < 0.5
+        excess = xp.where(
+            near,
+            shapes * xp.expm1(xp.where(near, log_v, 0.0)),
+            x[:, None, ...] * rates - shapes,
+        )
+        return (shapes * log_v - excess) - log_x - log_gamma_scaled(xp, shapes)
+
+    def _means_of_features(self) -> Array:
+        return self.shapes / self.rates
+
+    def _variances_of_features(self) -> Array:
+        return self.shapes / self.rates / self.rates
+
+    def _statistics_of_rows(
+        self, xp: Namespace, x: Array, responsibilities: Array
+    ) -> GammaStatistics:
+        terms = self._terms_of_features(xp, x)
+        return GammaStatistics(*(sum_by_component(xp, responsibilities, term) for term in terms))
+
+    def _moments_incomplete(
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows, form: Any, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        del prepared, form
+        xp = ops.xp
+        x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
+        shares, seen = to_layout(ops, responsibilities), seen[:, None, ...]
+        # What is expected of a feature that was not observed.
+        expected = (0.0, -log_minus_digamma(xp, self.shapes)[None, ...])
+        terms = zip(self._terms_of_features(xp, x), expected, strict=True)
+        return tuple(sum_by_component(xp, shares, xp.where(seen, a, b)) for a, b in terms)
+
+    def _terms_of_features(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
+        """What features add to the sums, before it is multiplied by responsibilities."""
+        means = (self.shapes / self.rates)[None, ...]
+        x = x[:, None, ...]
+        deviations = x - means
+        # No number may be infinite, or a responsibility of 0 makes NaN of it.
+        share = deviations / means
+        share = xp.where(share < _largest_share(xp, x), share, _largest_share(xp, x))
+        near = share > -0.5
+        inside = log1p_minus(xp, xp.where(near, share, 0.0))
+        logs = xp.where(near, inside, xp.log(x) - xp.log(means) - share)
+        return deviations, logs
+
+    def _moments(self, *sums: Array) -> GammaStatistics:
+        return GammaStatistics(*sums)
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, empty: Array, moments: GammaStatistics, floor: Any
+    ) -> Self:
+        del floor
+        deviations, logs = moments
+        counts, empty = expand_like(counts, deviations), expand_like(empty, deviations)
+        old = self.shapes / self.rates
+        shift = xp.where(empty, 0.0, deviations / counts)
+        means = old + shift
+        # log(mean of x) − (mean of log x), which log a − ψ(a) of the new shape a has to be.
+        gap = log1p_minus(xp, shift / old) - xp.where(empty, -1.0, logs / counts)
+        # Rows that are equal have no shape that is most likely: it ends at the largest number.
+        least = 0.5 / _largest_shape(xp, deviations)
+        inside = xp.where(gap > least, gap, xp.where(gap <= least, least, gap))
+        shapes = solve_log_minus_digamma(xp, inside)
+        return type(self)(
+            xp.where(empty, self.shapes, shapes), xp.where(empty, self.rates, shapes / means)
+        )
+
+    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[AnyArray, AnyArray]:
+        del floor
+        shares = self.shapes / _largest_shape(xp, self.shapes)
+        largest = shares if shares.ndim == 1 else xp.max(shares, axis=1)
+        return largest, shares
+
+    def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
+        old, new = self.shapes / self.rates, new.shapes / new.rates
+        counts = expand_like(counts, moments.deviations)
+        shift = old - new
+        # Of x / old − 1 and x / new − 1, summed.
+        before = moments.deviations / old
+        after = (moments.deviations + counts * shift) / new
+        logs = moments.logs + before - after - counts * xp.log(new / old)
+        return GammaStatistics(moments.deviations + counts * shift, logs)
+
+    def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
+        shapes, rates = (xp.take(a, labels, axis=0) for a in (self.shapes, self.rates))
+        drawn = random.gamma(shapes) / rates
+        least = float(xp.finfo(drawn.dtype).smallest_normal)  # a small shape draws less
+        return xp.where(drawn < least, least, drawn)
+
+    @classmethod
+    def _spread_rows(cls, xp: Namespace, means: Array, variances: Array, n_axes: int) -> Self:
+        shares = variances[None, :] / means / means  # squared deviations over means
+        if n_axes == 1:
+            means, shares = means[:, 0], shares[:, 0]
+        return cls._of_means(xp, means, shares)
+
+    @classmethod
+    def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:
+        counts = xp.sum(responsibilities, axis=0)
+        by_row = xp.sum(responsibilities, axis=1)
+        places = (..., *(None,) * (x.ndim - 1))
+        overall = xp.sum(by_row[places] * x, axis=0) / xp.sum(by_row)
+        whole = xp.sum(by_row[places] * (x / overall - 1.0) ** 2, axis=0) / xp.sum(by_row)
+        # One more row, that is and varies like all rows.
+        sums = xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x)
+        counts = expand_like(counts + 1.0, sums)
+        means = (sums + overall) / counts
+        squares = (x[:, None, ...] / means[None, ...] - 1.0) ** 2
+        shares = (sum_by_component(xp, responsibilities, squares) + whole) / counts
+        return cls._of_means(xp, means, shares)
+
+    @classmethod
+    def _of_means(cls, xp: Namespace, means: Array, shares: Array) -> Self:
+        """Components by their means, and their variances over the squares of these."""
+        shares = xp.where(shares < _FEWEST**2, _FEWEST**2, shares)
+        return cls(1.0 / shares, 1.0 / shares / means)
+
+
+def _largest_shape(xp: Namespace, like: Array) -> float:
+    """Where rows are as equal as their dtype can tell."""
+    return 1e-3 / float(xp.finfo(like.dtype).eps) ** 2
+
+
+def _largest_share(xp: Namespace, like: Array) -> float:
+    return float(xp.finfo(like.dtype).max) ** 0.5

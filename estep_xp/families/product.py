@@ -1,0 +1,399 @@
+"""Products of families: columns of different kinds, independent within a component."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from estep_xp.arrays.block import expand_components
+from estep_xp.arrays.nested import is_nested
+from estep_xp.arrays.record_repr import summarized
+from estep_xp.arrays.summation import add_pairwise
+from estep_xp.families import contract
+from estep_xp.families.family import Evaluated, Family
+from estep_xp.families.log_prob import log_prob
+from estep_xp.families.parts import (
+    Columns,
+    ColumnSupport,
+    ProductStatistics,
+    check_part,
+    given_parts,
+    group_features,
+    n_components_of,
+    start_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
+    from estep_xp.arrays.block import BlockOps
+    from estep_xp.arrays.namespace import Space
+    from estep_xp.arrays.random import Random
+    from estep_xp.arrays.shapes import FloatNK, RowsLike
+
+
+# How many sums a class of parts gives. Drivers add up plain arrays, and a compiled program does not
+# call the parts again.
+_COUNTS: dict[type, int] = {}
+
+
+class _Parts(NamedTuple):
+    parts: tuple[Any, ...]
+
+
+@summarized
+class Product(Family, _Parts):
+    """Components of several kinds side by side, independent within a component.
+
+    Parameters
+    ----------
+    parts : tuple of families
+        Components over consecutive columns of x, each of the same number k. A univariate part,
+        such as ``Poisson([1.0, 2.0])``, takes one column; others take as many as their shapes say,
+        and a class of your own as many as its method ``features()`` says. One without that method
+        takes one column, given as (n,), if all its fields are of shape (k,).
+
+    Notes
+    -----
+    A start (`initialize`, `select`) is made for components of the wished parts as a template, of
+    which nothing but classes and shapes counts where a class can start by itself.
+
+    Examples
+    --------
+    >>> import estep_xp as ex
+    >>> gaussian = ex.DiagonalGaussian([[1.7, 70.0], [1.8, 80.0]], [[0.01, 90.0], [0.01, 90.0]])
+    >>> components = ex.Product((gaussian, ex.Bernoulli([[0.2], [0.7]]), ex.Poisson([1.0, 3.0])))
+    >>> components.log_prob([[1.75, 75.0, 1.0, 2.0]]).round(4)
+    array([[-5.3517, -3.9017]])
+    """
+
+    __slots__ = ()
+
+    _needs_template = True
+
+    def log_prob(self, x: RowsLike) -> FloatNK:
+        """Log-density of each row under each component.
+
+        Parameters
+        ----------
+        x : array, shape (n, d)
+            The columns of the first part, then those of the next.
+
+        Returns
+        -------
+        array, shape (n, k)
+            The sum of the parts' log-densities, in nats.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has a wrong shape, dtype or value; x outside the support of a part, too.
+
+        Examples
+        --------
+        >>> import estep_xp as ex
+        >>> components = ex.Product((ex.Poisson([1.0]), ex.Bernoulli([[0.5]])))
+        >>> components.log_prob([[2.0, 1.0]]).round(4)
+        array([[-2.3863]])
+        """
+        return log_prob(self, x)
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return {f"parts[{i}]": part for i, part in enumerate(given_parts(self.parts))}
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def _families(self) -> tuple[Family, ...]:
+        """What answers for each part."""
+        return tuple(contract.family_of(part, n_components_of(part)) for part in self.parts)
+
+    def _columns(self) -> tuple[Columns, ...]:
+        """The columns of each part."""
+        columns, start = [], 0
+        for i, part in enumerate(self.parts):
+            width = contract.n_columns_of(part, f"parts[{i}]")
+            columns.append(Columns(start, start + (width or 1), width == 0))
+            start = columns[-1].stop
+        return tuple(columns)
+
+    def _each(self, *others: tuple[Any, ...]) -> Iterator[Any]:
+        """For each part what answers for it, its columns, and its item of others."""
+        return zip(self._families(), self._columns(), *others, strict=True)
+
+    def _split(self, arrays: tuple[Any, ...], counts: list[int]) -> list[tuple[Any, ...]]:
+        """The arrays of each part, of which there are so many."""
+        ends = itertools.accumulate(counts, initial=0)
+        return [arrays[a:b] for a, b in itertools.pairwise(ends)]
+
+    def _all(self, name: str) -> bool:
+        return all(getattr(family, name) for family in self._families())
+
+    # What is so of all parts: these are questions to components here, not to the class.
+    _is_builtin = property(lambda self: self._all("_is_builtin"))
+    _has_full_support = property(lambda self: self._all("_has_full_support"))
+    _is_unconstrainable = property(lambda self: self._all("_is_unconstrainable"))
+    _is_recenterable = property(lambda self: self._all("_is_recenterable"))
+    _has_two_forms = property(lambda self: any(f._has_two_forms for f in self._families()))
+    _has_marginals = True
+
+    # --- parameters and rows ---------------------------------------------------------------------
+
+    def _checked(self, space: Space) -> Self:
+        parts: Any = self.parts
+        if not isinstance(parts, (list, tuple)) or hasattr(parts, "_fields"):
+            raise TypeError(
+                f"parts is of type {type(parts).__name__}; expected a tuple of families"
+            )
+        if not parts:
+            raise ValueError("parts is empty; expected at least one family")
+        checked = tuple(check_part(space, i, part) for i, part in enumerate(parts))
+        k = n_components_of(checked[0])
+        for i, part in enumerate(checked):
+            if (found := n_components_of(part)) != k:
+                raise ValueError(
+                    f"parts[{i}] describes {found} components but parts[0] {k}; expected parts of "
+                    "the same components"
+                )
+        return type(self)(checked)
+
+    def _n_components(self) -> int:
+        return n_components_of(self.parts[0])
+
+    def _rows_shape(self) -> tuple[int | str, ...]:
+        return ("n", self._columns()[-1].stop)
+
+    def _static_support(self) -> ColumnSupport:
+        supports = (family._static_support() for family in self._families())
+        return ColumnSupport(self._columns(), tuple(supports))
+
+    def _n_parameters(self) -> int:
+        return sum(family._n_parameters() for family in self._families())
+
+    def _parameters(self) -> dict[str, AnyArray]:
+        named: dict[str, AnyArray] = {}
+        for i, part in enumerate(given_parts(self.parts)):
+            if is_nested(part):
+                arrays = contract.arrays_of(part).items()
+                named |= {f"parts[{i}].{name.removeprefix('components.')}": a for name, a in arrays}
+        return named
+
+    def _placeholder(self, ops: BlockOps) -> Array:
+        xp = ops.xp
+        zero = 0.0 * xp.reshape(next(iter(self._parameters().values())), (-1,))[:1]
+        pieces = []
+        for family, columns in self._each():
+            found = family._placeholder(ops)
+            flat = xp.reshape(found, (-1,)) if hasattr(found, "shape") else zero + found
+            pieces.append(xp.broadcast_to(flat, (columns.width,)))
+        return expand_components(xp.concat(pieces), ops.axis)
+
+    # --- a block of rows -------------------------------------------------------------------------
+
+    def _prepare(self, ops: BlockOps, log_weights: Array | None) -> tuple[Any, ...]:
+        ops, first, *others = self._for_parts(ops), *self._families()
+        return (
+            first._prepare(ops, log_weights),
+            *(family._prepare(ops, None) for family in others),
+        )
+
+    def _for_parts(self, ops: BlockOps) -> BlockOps:
+        """The operations for a part, whose errors add up with those of others."""
+        # One part alone cannot tell which component is negligible; and the absolute error that a
+        # faster form is allowed is for one part.
+        several = sum(1 for family in self._families() if family._has_two_forms) > 1
+        return replace(ops, only_shares=False, many_rows=ops.many_rows and not several)
+
+    def _width(self, ops: BlockOps) -> int:
+        inner = self._for_parts(ops)
+        return sum(self._n_components() + family._width(inner) for family in self._families())
+
+    def _evaluated(self, ops: BlockOps, prepared: tuple[Any, ...], x: Array) -> Evaluated:
+        inner = self._for_parts(ops)
+        form = tuple(
+            family._evaluated(inner, own, columns.take(ops, x))
+            for family, columns, own in self._each(prepared)
+        )
+        joint = add_pairwise([one.log_joint for one in form], operator.add)
+        return Evaluated(x, joint, sum(one.bound for one in form), form)
+
+    # --- estimation ------------------------------------------------------------------------------
+
+    def _missing_method(self) -> str | None:
+        for i, family in enumerate(self._families()):
+            if missing := family._missing_method():
+                return f"has parts[{i}], a {type(self.parts[i]).__name__}, which {missing}"
+        return None
+
+    def _moments_block(
+        self, ops: BlockOps, prepared: tuple[Any, ...], block: Evaluated, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        inner, sums = self._for_parts(ops), []
+        for i, (part, columns) in enumerate(zip(self.parts, self._columns(), strict=True)):
+            if block.form is None:  # responsibilities that are known
+                own = Evaluated(columns.take(ops, block.x), block.log_joint)
+            else:
+                own = block.form[i]
+            family = contract.family_of(part, self._n_components())
+            found = family._moments_block(inner, prepared[i], own, responsibilities)
+            _COUNTS[type(part)] = len(found)
+            sums.append(found)
+        return tuple(array for found in sums for array in found)
+
+    def _moments(self, *sums: Array) -> ProductStatistics:
+        own = self._split(sums, [_count_sums(part) for part in self.parts])
+        pairs = zip(self._families(), own, strict=True)
+        return ProductStatistics(tuple(family._moments(*arrays) for family, arrays in pairs))
+
+    def _check_moments(self, name: str, moments: Any) -> None:
+        if not isinstance(moments, ProductStatistics) or len(moments.parts) != len(self.parts):
+            raise TypeError(
+                f"{name} is a {type(moments).__name__}; expected ProductStatistics of "
+                f"{len(self.parts)} parts"
+            )
+        for i, (family, own) in enumerate(zip(self._families(), moments.parts, strict=True)):
+            family._check_moments(f"{name}.parts[{i}]", own)
+
+    def _maximized(
+        self, xp: Namespace, counts: Array, empty: Array, moments: ProductStatistics, floor: Any
+    ) -> Self:
+        return type(self)(
+            tuple(
+                family._maximized(xp, counts, empty, own, columns.floor_of(family, floor))
+                for family, columns, own in self._each(moments.parts)
+            )
+        )
+
+    def _recentered(
+        self, xp: Namespace, counts: Array, moments: ProductStatistics, new: Any
+    ) -> ProductStatistics:
+        return ProductStatistics(
+            tuple(
+                family._recentered(xp, counts, own, one)
+                for family, own, one in zip(self._families(), moments.parts, new.parts, strict=True)
+            )
+        )
+
+    def _raise_if_degenerate(
+        self, space: Space, counts: Array, empty: Array, moments: ProductStatistics, floor: Any
+    ) -> None:
+        for i, (family, columns, own) in enumerate(self._each(moments.parts)):
+            share = columns.floor_of(family, floor)
+            try:
+                family._raise_if_degenerate(space, counts, empty, own, share)
+            except ValueError as error:
+                raise ValueError(f"parts[{i}]: {error}") from None
+
+    def _is_usable(self) -> bool:
+        return all(family._is_usable() for family in self._families())
+
+    def _floor(
+        self, xp: Namespace, counts: Array, empty: Array, moments: ProductStatistics
+    ) -> Array:
+        floors = []
+        for family, columns, own in self._each(moments.parts):
+            one = family._floor(xp, counts, empty, own)
+            floors.append(xp.broadcast_to(one, (columns.width,)))
+        return xp.concat(floors)
+
+    def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[AnyArray, AnyArray]:
+        k, largest, shares = self._n_components(), [], []
+        for family, columns in self._each():
+            most, each = family._floor_shares(xp, columns.floor_of(family, floor))
+            each = each if each.ndim == 2 else each[:, None]
+            largest.append(xp.broadcast_to(most, (k,)))
+            shares.append(xp.broadcast_to(each, (k, columns.width)))
+        return xp.max(xp.stack(largest), axis=0), xp.concat(shares, axis=1)
+
+    def _cannot_sample(self) -> str | None:
+        for i, family in enumerate(self._families()):
+            if missing := family._cannot_sample():
+                return f"has parts[{i}], a {type(self.parts[i]).__name__}, which {missing}"
+        return None
+
+    def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
+        drawn = [family._sample(xp, random, labels) for family in self._families()]
+        return xp.concat([a[:, None] if a.ndim == 1 else a for a in drawn], axis=1)
+
+    def _marginal(self, xp: Namespace, features: tuple[int, ...]) -> Self:
+        groups = group_features(self._columns(), features)
+        return type(self)(tuple(self._some(xp, i, own) for i, own in groups))
+
+    def _some(self, xp: Namespace, i: int, features: tuple[int, ...]) -> Any:
+        """Part i for some of its features."""
+        part = self.parts[i]
+        if features == tuple(range(self._columns()[i].width)):
+            return part
+        return contract.with_marginals(part)._marginal(xp, features)
+
+    def _conditional(
+        self, xp: Namespace, known: tuple[int, ...], others: tuple[int, ...], values: Array
+    ) -> Self:
+        parts = []
+        for i, columns in enumerate(self._columns()):
+            given = [(j, place) for place, j in enumerate(known) if columns.has(j)]
+            rest = tuple(j - columns.start for j in others if columns.has(j))
+            if not given:
+                parts.append(self.parts[i])
+            elif rest:
+                own = tuple(j - columns.start for j, _ in given)
+                numbers = xp.stack([values[place] for _, place in given])
+                family = contract.with_marginals(self.parts[i])
+                parts.append(family._conditional(xp, own, rest, numbers))
+        return type(self)(tuple(parts))
+
+    def _start_parts(self) -> tuple[tuple[Any, Columns], ...]:
+        return tuple(
+            (start_of(part), columns)
+            for part, columns in zip(self.parts, self._columns(), strict=True)
+        )
+
+    def _starts_any_number(self) -> bool:
+        starts = (part for part, _ in self._start_parts())
+        return all(
+            isinstance(one, type) or contract.family_of(one)._starts_any_number() for one in starts
+        )
+
+    def _move(self, xp: Namespace, counts: Array, lost: Array, moments: ProductStatistics) -> Self:
+        return type(self)(
+            tuple(
+                part._move(xp, counts, lost, own) if contract.has_centres(part) else part
+                for part, own in zip(self.parts, moments.parts, strict=True)
+            )
+        )
+
+    def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
+        return tuple(one for family in self._families() for one in family._to_unconstrained(xp))
+
+    def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
+        families = self._families()
+        own = self._split(free, [len(family._parameters()) for family in families])
+        pairs = zip(families, own, strict=True)
+        return type(self)(tuple(family._from_unconstrained(xp, *one) for family, one in pairs))
+
+    def _step_scales(self, xp: Namespace) -> tuple[Any, ...]:
+        return tuple(one for family in self._families() for one in family._step_scales(xp))
+
+    def _parameter_units(self, xp: Namespace) -> tuple[Array, ...]:
+        return tuple(one for family in self._families() for one in family._parameter_units(xp))
+
+    def _triangular_names(self) -> frozenset[str]:
+        return frozenset(
+            f"parts[{i}].{name}"
+            for i, family in enumerate(self._families())
+            for name in family._triangular_names()
+        )
+
+    def _stays_above(self, xp: Namespace, floor: Any) -> Array | bool:
+        above: Array | bool = True
+        for family, columns in self._each():
+            above = above & family._stays_above(xp, columns.floor_of(family, floor))
+        return above
+
+
+def _count_sums(part: Any) -> int:
+    if isinstance(part, Product):
+        return sum(map(_count_sums, part.parts))
+    return _COUNTS[type(part)]
