@@ -80,6 +80,50 @@ def test_numpy_script(tmp_path):
     assert unsure == waiting()[np.argmin(expected.max(axis=1))]
 
 
+def forward_backward(b: np.ndarray, pi: np.ndarray, a: np.ndarray) -> tuple:
+    """Rabiner's recursions with scaling: log-likelihood, posteriors, expected transitions."""
+    alpha, scale = [pi * b[0]], []
+    for row in [*b[1:], None]:
+        scale.append(alpha[-1].sum())
+        alpha[-1] = alpha[-1] / scale[-1]
+        if row is not None:
+            alpha.append(alpha[-1] @ a * row)
+    beta = [np.ones(len(pi))]
+    for row, c in zip(b[:0:-1], scale[:0:-1], strict=True):
+        beta.insert(0, a @ (row * beta[0]) / c)
+    alpha, beta, scale = map(np.asarray, (alpha, beta, scale))
+    pairs = a * (alpha[:-1].T @ (b[1:] * beta[1:] / scale[1:, None]))
+    return np.log(scale).sum(), alpha * beta, pairs
+
+
+@needs_jax
+def test_hidden_markov(tmp_path):
+    """Baum and Welch's algorithm by hand comes to the same chain."""
+    lines = run("hidden_markov.py", tmp_path)
+    x = geyser()[:, 0]
+    pi, a = np.asarray([0.5, 0.5]), np.asarray([[0.5, 0.5], [0.5, 0.5]])
+    means, variances = np.asarray([2.0, 4.0]), np.asarray([0.5, 0.5])
+    for _ in range(200):
+        b = stats.norm.pdf(x[:, None], means, np.sqrt(variances))
+        total, r, pairs = forward_backward(b, pi, a)
+        pi, a = r[0], pairs / pairs.sum(1, keepdims=True)
+        means = x @ r / r.sum(0)
+        variances = ((x[:, None] - means) ** 2 * r).sum(0) / r.sum(0) + 1e-6 * x.var()
+    (em,) = numbers(lines, "EM: log-likelihood")
+    assert em == pytest.approx(total, abs=2e-4)
+    assert numbers(lines, "EM: transitions") == pytest.approx(a.ravel(), abs=2e-4)
+    _, chain = numbers(lines, "BIC: mixture")
+    assert chain == pytest.approx(7 * np.log(len(x)) - 2 * total, abs=2e-2)
+    (path,) = [line.removeprefix("Viterbi: ") for line in lines if line.startswith("Viterbi")]
+    assert path == "".join("SL"[label] for label in r.argmax(1)[:40])
+    ahead = [(r[-1] @ np.linalg.matrix_power(a, step))[0] for step in (1, 2, 3)]
+    assert numbers(lines, "next: short with probability") == pytest.approx(ahead, abs=2e-4)
+    heights = numbers(lines, "ascent: log-likelihood")
+    assert heights == sorted(heights)
+    assert total - 0.5 < heights[-1] < total
+    assert numbers(lines, "ascent: transitions") == pytest.approx(a.ravel(), abs=2e-3)
+
+
 @needs_jax
 def test_jax_transformations(tmp_path):
     lines = run("jax_transformations.py", tmp_path)

@@ -112,7 +112,7 @@ def _messages(
     if ops.values_visible:
         messages: Array = causal_messages(recursion, matrix, terms, rows.first)
         return messages
-    return ops.messages(recursion, matrix, terms, rows.first, ops.xp.zeros_like(terms))
+    return ops.by_rows().messages(recursion, matrix, terms, rows.first, ops.xp.zeros_like(terms))
 
 
 def _run_scaled(ops: ChainOps, rows: Rows, transitions: Array) -> tuple[Array, Array, Array]:

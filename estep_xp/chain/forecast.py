@@ -75,7 +75,7 @@ class Forecast:
 
     def run(self, ops: ChainOps, now: Array, transitions: Array) -> Array:
         """Multiply by the transitions, row after row."""
-        xp = ops.xp
+        xp, ops = ops.xp, ops.by_rows()
         matrix = normalize_rows(xp, transitions)
 
         def go_on(now: Array, _: Any) -> tuple[Array, Array]:

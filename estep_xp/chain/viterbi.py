@@ -71,7 +71,7 @@ class MostLikelyPath:
             chain: Any = log_prob, log_initial, log_transitions, sequences.first, sequences.last
             path: Any = most_likely_path(*chain)
         else:
-            path = _find_path(ops, log_prob, log_initial, log_transitions, sequences)
+            path = _find_path(ops.by_rows(), log_prob, log_initial, log_transitions, sequences)
         log_joint = _add_along(ops, path, log_prob, log_initial, log_transitions, sequences)
         if sequences.valid is not None:
             log_joint = xp.where(sequences.valid, log_joint, math.nan)
@@ -120,7 +120,7 @@ def _add_along(
     """Log-joint (s,) of the rows and a path; NaN where any density is."""
     xp, k = ops.xp, log_prob.shape[1]
     densities = xp.take_along_axis(log_prob, path[:, None], axis=1)[:, 0]
-    places = ops.previous(path) * k + path
+    places = ops.by_rows().previous(path) * k + path
     if log_transitions.ndim == 2:
         steps = xp.take(xp.reshape(log_transitions, (k * k,)), places, axis=0)
     else:

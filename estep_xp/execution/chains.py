@@ -103,6 +103,10 @@ class ChainOps:
         """Whether arrays are NumPy's, whose values may decide how to compute."""
         return self.xp is numpy_namespace
 
+    def by_rows(self) -> ChainOps:
+        """The same in the layout of users, row after row."""
+        return self
+
     def cut(self, rows: Array, fill: float) -> Array:
         """Rows (n, ...) in this layout; `fill` is what rows hold that are appended to them."""
         del fill

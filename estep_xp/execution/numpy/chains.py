@@ -52,6 +52,10 @@ class NumpyChainOps(ChainOps):
     n: int
     length: int  # rows of a block
 
+    def by_rows(self) -> ChainOps:
+        """The layout of users, and a plain loop."""
+        return ChainOps(self.xp)
+
     def cut(self, rows: AnyArray, fill: float) -> AnyArray:
         """Rows (n, ...) block beside block; `fill` stands in rows appended to the last."""
         length, n_full = self.length, self.n // self.length

@@ -111,7 +111,7 @@ class LibraryDriver(Driver):
 
     def run_chain(self, kernel: ChainKernel, space: Space, *arrays: Any) -> Any:
         """Run a kernel over blocks that lie side by side."""
-        n, k = arrays[0].shape
+        n, k = arrays[0].shape[0], arrays[0].shape[-1]
         _keep_freed_memory()
         return quietly(kernel.run, ops_for(space.xp, n, k), *arrays)
 
