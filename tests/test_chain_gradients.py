@@ -99,9 +99,8 @@ def test_matrices_of_rows_have_derivatives_of_their_own():
     assert (np.asarray(by_rows)[[0, 5, 6]] == 0).all()
 
 
-@pytest.mark.parametrize("zeros", [False, True])
-def test_hessian_is_the_difference_of_gradients(zeros):
-    x, hmm = model(zeros)
+def test_hessian_is_the_difference_of_gradients():
+    x, hmm = model(zeros=True)
     x = x[:4]
 
     def slope(means):

@@ -23,6 +23,9 @@ import numpy as np
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
 
+# An exponent of what is as good as nothing beside 1. Below, NumPy's exp takes several times longer.
+_NEGLIGIBLE = -700.0
+
 
 @dataclass(frozen=True)
 class Recursion(abc.ABC):
@@ -136,8 +139,14 @@ class Logarithmic(Recursion):
         else:
             matrix = _beside_columns(xp, matrix, joint)
         terms = matrix + joint[None, ...]
-        shift = finite_or_zero(xp, xp.max(terms, axis=1))
-        return shift + safe_log(xp, xp.sum(xp.exp(terms - shift[:, None, ...]), axis=1))
+        largest = xp.max(terms, axis=1)
+        impossible = largest == -math.inf
+        shift = xp.where(impossible, 0.0, largest)
+        exponents = terms - shift[:, None, ...]
+        # Beside a term of 1 the least do not count.
+        exponents = xp.where(exponents < _NEGLIGIBLE, _NEGLIGIBLE, exponents)
+        total = xp.sum(xp.exp(exponents), axis=1)
+        return xp.where(impossible, largest, shift + xp.log(total))
 
     def rescale(
         self, xp: Namespace, joint: Array, reference: Array, axes: tuple[int, ...]
