@@ -102,7 +102,7 @@ class GaussianMixture(FittedMixture):
         The same for each iteration or batch.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : array of str, shape (n_features_in_,)
+    feature_names_in_ : array of str, shape (n_features,)
         Their names, if X was a data frame that has some.
 
     Notes
