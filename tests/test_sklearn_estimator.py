@@ -122,6 +122,18 @@ def test_gradients_of_tensors_end_at_a_fit():
         assert slopes.shape == x.shape
 
 
+@pytest.mark.backends("numpy", "jax", "torch", "array_api_strict")
+def test_an_explicit_start_goes_where_the_rows_are(backend):
+    start = start_of(X)
+    expected = GaussianMixture(**start).fit(X)
+    for place in (backend.asarray, np.asarray):
+        native = {name: place(a) for name, a in start.items() if name.endswith("_init")}
+        for rows in (X, backend.data(X)):
+            gm = GaussianMixture(3, **native).fit(rows)
+            np.testing.assert_allclose(gm.lower_bound_, expected.lower_bound_, rtol=1e-9)
+    backend.assert_like(gm.means_, "float64")
+
+
 @pytest.mark.backends("jax", "torch")
 def test_shapes_of_arrays_of_other_libraries(backend):
     gm = GaussianMixture(2, random_state=0)

@@ -93,7 +93,7 @@ def is_finite(x: Any) -> bool:
 def check_initial_parameters(estimator: Any, d: int) -> dict[str, Any]:
     """The initial parameters that the estimator was given, by their names without ``_init``.
 
-    Those that no array library owns become NumPy arrays.
+    They come from any library, and go to that of the rows.
     """
     k, kind = estimator.n_components, estimator.covariance_type
     given = {}
@@ -105,9 +105,8 @@ def check_initial_parameters(estimator: Any, d: int) -> dict[str, Any]:
         value = getattr(estimator, f"{name}_init")
         if value is None:
             continue
-        native = library_of(value) not in ("", "numpy")
         host = check_array(
-            to_host(value) if native else value,
+            value if library_of(value) in ("", "numpy", "dask") else to_host(value),
             dtype=[np.float64, np.float32],
             ensure_2d=False,
             allow_nd=allow_nd,
@@ -121,7 +120,7 @@ def check_initial_parameters(estimator: Any, d: int) -> dict[str, Any]:
             _check_weights(host)
         elif name == "precisions":
             _check_precisions(kind, host)
-        given[name] = value if native else host
+        given[name] = host
     return given
 
 
