@@ -16,7 +16,7 @@ from estep_xp.mixture.kernels import Entropy
 from estep_xp.mixture.mixture import Mixture, check_mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import FloatScalar, LikeN, RowsLike
+    from estep_xp.arrays.shapes import FloatScalar, LikeN, LikeNoise, RowsLike
 
 
 def n_parameters(model: Mixture) -> int:
@@ -48,7 +48,14 @@ def n_parameters(model: Mixture) -> int:
 
 
 @quiet
-def aic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
+def aic(
+    x: RowsLike,
+    model: Mixture,
+    *,
+    sample_weight: LikeN | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
+) -> FloatScalar:
     """Akaike's information criterion of a model on observations; lower is better.
 
     Parameters
@@ -59,6 +66,8 @@ def aic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
         Weights and components.
     sample_weight : array, shape (n,), optional
         Non-negative weight of each row.
+    missing, noise : optional
+        As for `e_step`.
 
     Returns
     -------
@@ -78,12 +87,19 @@ def aic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     25.7535
     """
     check_mixture(model, x, name="model")
-    total = log_likelihood(x, model, sample_weight=sample_weight)
+    total = log_likelihood(x, model, sample_weight=sample_weight, missing=missing, noise=noise)
     return 2.0 * n_parameters(model) - 2.0 * total
 
 
 @quiet
-def bic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
+def bic(
+    x: RowsLike,
+    model: Mixture,
+    *,
+    sample_weight: LikeN | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
+) -> FloatScalar:
     """Bayesian information criterion of a model on observations; lower is better.
 
     Parameters
@@ -94,6 +110,8 @@ def bic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
         Weights and components.
     sample_weight : array, shape (n,), optional
         Non-negative weight of each row; their sum is the number of rows.
+    missing, noise : optional
+        As for `e_step`.
 
     Returns
     -------
@@ -113,13 +131,22 @@ def bic(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     22.685
     """
     check_mixture(model, x, name="model")
-    total = log_likelihood(x, model, sample_weight=sample_weight)
-    n = _n_rows(prepare_call(x, model, sample_weight=sample_weight), total)
+    total = log_likelihood(x, model, sample_weight=sample_weight, missing=missing, noise=noise)
+    n = _n_rows(
+        prepare_call(x, model, sample_weight=sample_weight, missing=missing, noise=noise), total
+    )
     return n_parameters(model) * namespace_of(total).log(n) - 2.0 * total
 
 
 @quiet
-def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
+def icl(
+    x: RowsLike,
+    model: Mixture,
+    *,
+    sample_weight: LikeN | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
+) -> FloatScalar:
     """Integrated completed likelihood of a model on observations; lower is better.
 
     Parameters
@@ -130,6 +157,8 @@ def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
         Weights and components.
     sample_weight : array, shape (n,), optional
         Non-negative weight of each row.
+    missing, noise : optional
+        As for `e_step`.
 
     Returns
     -------
@@ -150,11 +179,11 @@ def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     22.8894
     """
     check_mixture(model, x, name="model")
-    call = prepare_call(x, model, sample_weight=sample_weight)
+    call = prepare_call(x, model, sample_weight=sample_weight, missing=missing, noise=noise)
     kernel = Entropy(call.k, call.zeros, call.space.lazy, call.masks)
     (entropies,) = run_kernel(call, kernel, None, None)
     total = execution.driver_for(call.space).sum_values(entropies)
-    return bic(x, model, sample_weight=sample_weight) + 2.0 * total
+    return bic(x, model, sample_weight=sample_weight, missing=missing, noise=noise) + 2.0 * total
 
 
 def _n_rows(call: Call, like: Array) -> Array:
