@@ -239,3 +239,13 @@ def test_starts_of_rows_with_holes():
         if method in (None, "k-means"):
             means = np.sort(start.components.means, axis=0)
             np.testing.assert_allclose(means, [[0.0] * D, [20.0] * D], atol=0.5)
+
+
+def test_the_number_of_components_of_rows_with_holes():
+    x = np.concatenate([np.random.default_rng(0).normal(size=(150, 2)) + c for c in (0.0, 8.0)])
+    x = holes(x, 0.2)
+    selection = ex.select(x, ex.DiagonalGaussian, [1, 2], missing=True)
+    assert [row.n_components for row in selection.table] == [2, 1]
+    best = selection.best
+    np.testing.assert_allclose(best.aic(x, missing=True), best.aic(), rtol=1e-12)
+    assert float(best.icl(x, missing=True)) >= float(best.bic(x, missing=True))

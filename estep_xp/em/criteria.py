@@ -19,7 +19,7 @@ from estep_xp.mixture.mixture import Mixture, check_mixture
 from estep_xp.verbs.estep import log_likelihood
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import FloatScalar, LikeN, LikeS, RowsLike
+    from estep_xp.arrays.shapes import FloatScalar, LikeN, LikeNoise, LikeS, RowsLike
 
 
 def n_parameters(model: Mixture[Any] | HMM[Any]) -> int:
@@ -61,6 +61,8 @@ def aic(
     model: Mixture[Any] | HMM[Any],
     *,
     sample_weight: LikeN | LikeS | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
     lengths: LikeS | None = None,
 ) -> FloatScalar:
     """Akaike's information criterion of a model on observations; lower is better.
@@ -73,6 +75,8 @@ def aic(
         Weights and components; or a chain of states, and a component of each.
     sample_weight : array, shape (n,) or (s,), optional
         Non-negative weight of each row; with an HMM of each sequence.
+    missing, noise : optional
+        As for `e_step`.
     lengths : array of int, shape (s,), optional
         Only with an HMM: the length of each sequence in `x`, as for `e_step`.
 
@@ -94,7 +98,8 @@ def aic(
     25.7535
     """
     _check_model(model, x)
-    total = log_likelihood(x, model, sample_weight=sample_weight, lengths=lengths)
+    seen: Any = {"missing": missing, "noise": noise}
+    total = log_likelihood(x, model, sample_weight=sample_weight, lengths=lengths, **seen)
     return 2.0 * n_parameters(model) - 2.0 * total
 
 
@@ -104,6 +109,8 @@ def bic(
     model: Mixture[Any] | HMM[Any],
     *,
     sample_weight: LikeN | LikeS | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
     lengths: LikeS | None = None,
 ) -> FloatScalar:
     """Bayesian information criterion of a model on observations; lower is better.
@@ -117,6 +124,8 @@ def bic(
     sample_weight : array, shape (n,) or (s,), optional
         Non-negative weight of each row, or with an HMM of each sequence; the number n of rows is
         counted by it.
+    missing, noise : optional
+        As for `e_step`.
     lengths : array of int, shape (s,), optional
         Only with an HMM: the length of each sequence in `x`, as for `e_step`.
 
@@ -138,16 +147,24 @@ def bic(
     22.685
     """
     _check_model(model, x)
-    total = log_likelihood(x, model, sample_weight=sample_weight, lengths=lengths)
+    seen: Any = {"missing": missing, "noise": noise}
+    total = log_likelihood(x, model, sample_weight=sample_weight, lengths=lengths, **seen)
     if isinstance(model, HMM):
         n = n_rows_of_chain(x, model, lengths, sample_weight, total)
     else:
-        n = _n_rows(prepare_call(x, model, sample_weight=sample_weight), total)
+        n = _n_rows(prepare_call(x, model, sample_weight=sample_weight, **seen), total)
     return n_parameters(model) * namespace_of(total).log(n) - 2.0 * total
 
 
 @quiet
-def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> FloatScalar:
+def icl(
+    x: RowsLike,
+    model: Mixture,
+    *,
+    sample_weight: LikeN | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
+) -> FloatScalar:
     """Integrated completed likelihood of a model on observations; lower is better.
 
     Parameters
@@ -158,6 +175,8 @@ def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
         Weights and components.
     sample_weight : array, shape (n,), optional
         Non-negative weight of each row.
+    missing, noise : optional
+        As for `e_step`.
 
     Returns
     -------
@@ -178,11 +197,11 @@ def icl(x: RowsLike, model: Mixture, *, sample_weight: LikeN | None = None) -> F
     22.8894
     """
     check_mixture(model, x, name="model")
-    call = prepare_call(x, model, sample_weight=sample_weight)
+    call = prepare_call(x, model, sample_weight=sample_weight, missing=missing, noise=noise)
     kernel = Entropy(call.k, call.zeros, call.space.lazy, call.masks)
     (entropies,) = run_kernel(call, kernel, None, None)
     total = execution.driver_for(call.space).sum_values(entropies)
-    return bic(x, model, sample_weight=sample_weight) + 2.0 * total
+    return bic(x, model, sample_weight=sample_weight, missing=missing, noise=noise) + 2.0 * total
 
 
 def _check_model(model: Any, x: Any) -> None:

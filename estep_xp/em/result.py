@@ -11,7 +11,7 @@ from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import FloatIterations, FloatScalar, LikeN, RowsLike
+    from estep_xp.arrays.shapes import FloatIterations, FloatScalar, LikeN, LikeNoise, RowsLike
 
 
 @summarized
@@ -55,7 +55,14 @@ class EMResult(NamedTuple, Generic[ComponentsT]):
         return {name: getattr(self, name) for name in names}
 
     @quiet
-    def aic(self, x: RowsLike | None = None, *, sample_weight: LikeN | None = None) -> FloatScalar:
+    def aic(
+        self,
+        x: RowsLike | None = None,
+        *,
+        sample_weight: LikeN | None = None,
+        missing: bool = False,
+        noise: LikeNoise | None = None,
+    ) -> FloatScalar:
         """Akaike's information criterion on observations; lower is better.
 
         Parameters
@@ -64,6 +71,8 @@ class EMResult(NamedTuple, Generic[ComponentsT]):
             Observations; those of the fit, whose log-likelihood is known, if left out.
         sample_weight : array, shape (n,), optional
             Weight of each row.
+        missing, noise : optional
+            As for `e_step`.
 
         Returns
         -------
@@ -72,9 +81,16 @@ class EMResult(NamedTuple, Generic[ComponentsT]):
         """
         if x is None:
             return 2.0 * n_parameters(self.mixture) - 2.0 * self.log_likelihood
-        return aic(x, self.mixture, sample_weight=sample_weight)
+        return aic(x, self.mixture, sample_weight=sample_weight, missing=missing, noise=noise)
 
-    def bic(self, x: RowsLike, *, sample_weight: LikeN | None = None) -> FloatScalar:
+    def bic(
+        self,
+        x: RowsLike,
+        *,
+        sample_weight: LikeN | None = None,
+        missing: bool = False,
+        noise: LikeNoise | None = None,
+    ) -> FloatScalar:
         """Bayesian information criterion on observations; lower is better.
 
         Parameters
@@ -83,15 +99,24 @@ class EMResult(NamedTuple, Generic[ComponentsT]):
             The observations of the fit, or others.
         sample_weight : array, shape (n,), optional
             Weight of each row; their sum is the number of rows.
+        missing, noise : optional
+            As for `e_step`.
 
         Returns
         -------
         array, shape ()
             p log n − 2 log L, with p free parameters (Schwarz 1978).
         """
-        return bic(x, self.mixture, sample_weight=sample_weight)
+        return bic(x, self.mixture, sample_weight=sample_weight, missing=missing, noise=noise)
 
-    def icl(self, x: RowsLike, *, sample_weight: LikeN | None = None) -> FloatScalar:
+    def icl(
+        self,
+        x: RowsLike,
+        *,
+        sample_weight: LikeN | None = None,
+        missing: bool = False,
+        noise: LikeNoise | None = None,
+    ) -> FloatScalar:
         """Integrated completed likelihood on observations; lower is better.
 
         Parameters
@@ -100,6 +125,8 @@ class EMResult(NamedTuple, Generic[ComponentsT]):
             The observations of the fit, or others.
         sample_weight : array, shape (n,), optional
             Weight of each row.
+        missing, noise : optional
+            As for `e_step`.
 
         Returns
         -------
@@ -107,4 +134,4 @@ class EMResult(NamedTuple, Generic[ComponentsT]):
             The BIC plus twice the entropy of the responsibilities (Biernacki, Celeux and Govaert
             2000): components that overlap count against a mixture.
         """
-        return icl(x, self.mixture, sample_weight=sample_weight)
+        return icl(x, self.mixture, sample_weight=sample_weight, missing=missing, noise=noise)

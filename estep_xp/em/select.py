@@ -17,7 +17,7 @@ from estep_xp.em.initialize import initialize
 from estep_xp.em.result import EMResult
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import LikeN, RowsLike
+    from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
 
 _CRITERIA = {"aic": aic, "bic": bic, "icl": icl}
 
@@ -104,6 +104,8 @@ def select(
     variance_floor: float | None = None,
     block_size: int | None = None,
     workers: int | None = None,
+    missing: bool = False,
+    noise: LikeNoise | None = None,
 ) -> Selection:
     """Fit mixtures of several families and sizes, and choose by a criterion.
 
@@ -121,7 +123,7 @@ def select(
         For the starts.
     n_init : int, optional
         Starts of each fit, of which the best counts.
-    sample_weight, tol, max_iter, variance_floor, block_size, workers : optional
+    sample_weight, tol, max_iter, variance_floor, block_size, workers, missing, noise : optional
         As for `fit`.
 
     Returns
@@ -157,7 +159,7 @@ def select(
     if any(map(is_tracer, (x, sample_weight))):
         raise TypeError("select compares numbers, and there are none under jit; call it outside")
     options = Options(tol, max_iter, variance_floor, n_init, seed, block_size=block_size)
-    options = options._replace(workers=workers)
+    options = options._replace(workers=workers, missing=missing, noise=noise)
     sizes = _sizes(n_components)
     pairs = [(family, k) for family in _families(families) for k in sizes]
     fits: list[tuple[Candidate, Diagnosis]] = []
@@ -182,6 +184,7 @@ def select(
 def _fit_one(
     x: Any, family: Any, k: int, sample_weight: Any, options: Options
 ) -> tuple[Candidate, Diagnosis]:
+    seen = {"missing": options.missing, "noise": options.noise}
     start = initialize(
         x,
         k,
@@ -190,10 +193,11 @@ def _fit_one(
         sample_weight=sample_weight,
         block_size=options.block_size,
         workers=options.workers,
+        **seen,
     )
     result, diagnosis = fitted(x, start, sample_weight, options)
     criteria = {
-        name: float(to_host(one(x, result.mixture, sample_weight=sample_weight)))
+        name: float(to_host(one(x, result.mixture, sample_weight=sample_weight, **seen)))
         for name, one in _CRITERIA.items()
     }
     row = Candidate(

@@ -5,7 +5,9 @@ features are independent or not. A density has two forms: `residual.py` is the r
 `product_form.py` is one product of matrices (of the terms in `quadratic.py`), used wherever
 `error_bound.py` says that it is as exact; `strategy.py` has the sizes, measured for each driver, at
 which one form becomes faster than the other. `moments.py` leads from statistics to means and
-covariances, and `parameters.py` checks what users give.
+covariances, and `parameters.py` checks what users give. Rows with holes or errors have
+`incomplete.py`, and what NumPy gains by many of them: `patterns.py`, `noisy_rows.py` and
+`features_with_holes.py`.
 """
 
 from estep_xp.families.gaussian.diagonal import DiagonalGaussian

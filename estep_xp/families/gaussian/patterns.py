@@ -35,6 +35,7 @@ LEAST_ROWS = 64  # fewer rows are faster one by one
 _LOG_2PI = math.log(2.0 * math.pi)
 _CHUNK_NUMBERS = 1 << 15  # of an array over patterns that stays in the cache
 _ELIMINATION = 4.0  # error of elimination, in eps of ½ ‖|z| |P|‖²
+_MANY_ROWS = 512  # of a pattern, whose product is worth batches that stay in the cache
 _MOST_CODED = 52  # features whose flags are the bits of a float
 
 
@@ -107,17 +108,28 @@ def evaluate_patterns(
     largest = xp.max(abs(logs), axis=0)[:, None]
     bounds = bound.evaluate(xp.matmul(sizes, abs(z)), of_means, largest)
     exact = xp.all(bounds <= bound.limit, axis=0)
-    whole = bool(exact.all())
     terms = ops.stack_products([*PRODUCTS.pairs(ops, z), (z, None)])
     joint = xp.empty((k, z.shape[1]), dtype=z.dtype)
     for some, coefficients in zip(patterns.slices(), theta, strict=True):
-        joint[:, some] = ops.multiply_slices(coefficients, terms[:, some], bound.slices)
-    if not whole:
+        few = some.stop - some.start < _MANY_ROWS
+        multiply = _multiply if few else ops.multiply_slices
+        joint[:, some] = multiply(coefficients, terms[:, some], bound.slices)
+    if not bool(exact.all()):
         _replace_by_residuals(xp, joint, x - means[..., None], ~exact, patterns, elimination, logs)
     result = xp.empty(joint.shape, dtype=rows.x.dtype)
     result[:, patterns.order] = joint
-    usable = whole and bool(moments_are_exact(xp, shifts, factors))
+    # Sums of terms are as exact as sums of residuals wherever means are near, and terms finite.
+    usable = bool(xp.all(bounds < math.inf)) and bool(moments_are_exact(xp, shifts, factors))
     return result, PatternForm(patterns, elimination, centre, terms if usable else None)
+
+
+def _multiply(theta: AnyArray, terms: AnyArray, slices: list[slice]) -> AnyArray:
+    """θ · φ of few rows, for which `BlockOps.multiply_slices` would take longer to begin."""
+    first, *others = slices
+    total: AnyArray = theta[:, first] @ terms[first]
+    for one in others:
+        total += theta[:, one] @ terms[one]
+    return total
 
 
 def _replace_by_residuals(
