@@ -58,12 +58,12 @@ def matrices(noise):
     return noise[:, :, None] * np.eye(noise.shape[1])
 
 
-def prepared(backend, name, dtype, kind, d=D, x=None):
+def prepared(backend, name, dtype, kind, d=D, x=None, fields=None):
     """Rows, mixture and keywords for a backend, and what the oracle knows of them."""
     x = patterns(d) if x is None else x
     x, noise = x.astype(dtype), errors(kind, len(x), d)
     noise = noise if noise is None else noise.astype(dtype)
-    fields = [field.astype(dtype) for field in components(name, d=d)]
+    fields = [field.astype(dtype) for field in fields or components(name, d=d)]
     weights = np.array([0.4, 0.6], dtype=dtype)
     family = getattr(ex, name)
     native = ex.Mixture(
@@ -114,8 +114,8 @@ def test_missing_values_under_jit(backend, name):
     check_e_step_and_statistics(backend, name, "float64", "none")
 
 
-def check_e_step_and_statistics(backend, name, dtype, kind, x=None):
-    x, mixture, keywords, host, reference = prepared(backend, name, dtype, kind, x=x)
+def check_e_step_and_statistics(backend, name, dtype, kind, x=None, fields=None):
+    x, mixture, keywords, host, reference = prepared(backend, name, dtype, kind, x=x, fields=fields)
     step = backend.call(ex.e_step, x, mixture, **keywords)
     close(backend, step.log_likelihood, reference.log_density, dtype)
     close(backend, step.responsibilities, reference.responsibilities, dtype, 400.0)
@@ -128,14 +128,26 @@ def check_e_step_and_statistics(backend, name, dtype, kind, x=None):
 
 
 @pytest.mark.backends("numpy")
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("spread", [1.0, 300.0])  # products of features are exact, or cancel
-@pytest.mark.parametrize("name", ["FullGaussian", "TiedGaussian"])
-def test_rows_by_pattern(backend, name, spread, dtype):
-    """Many rows are sorted by pattern; whatever their order, results are those of single rows."""
-    x = patterns(D, copies=20)  # more rows than are evaluated one by one
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_many_rows_at_once(backend, name, kind, spread):
+    """Many rows are worked on by pattern, or factorised at once: results are the same."""
+    x = patterns(D, copies=10)  # more rows than are evaluated one by one
     x = np.where(np.arange(len(x))[:, None] % 2, x, x * spread)
-    check_e_step_and_statistics(backend, name, dtype, "none", x)
+    dtype = "float32" if (name == "TiedGaussian") == (kind == "none") else "float64"
+    check_e_step_and_statistics(backend, name, dtype, kind, x)
+
+
+@pytest.mark.backends("numpy")
+@pytest.mark.parametrize("name", ["FullGaussian", "DiagonalGaussian"])
+def test_means_far_apart(backend, name):
+    """Sums about one centre would cancel, and so would products of features."""
+    x = patterns(D, copies=10)
+    x = x + 1e5 * (np.arange(len(x)) % 2)[:, None]
+    fields = components(name)
+    fields[0][1] += 1e5
+    check_e_step_and_statistics(backend, name, "float64", "none", x, fields)
 
 
 def test_rows_in_blocks_come_back_in_order():

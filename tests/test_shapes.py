@@ -30,6 +30,17 @@ def test_shapes_of_the_e_step(backend, record):
     checked(ex.log_likelihood)(x, mixture, sample_weight=backend.asarray(np.ones(x.shape[0])))
 
 
+@every_family
+def test_shapes_of_rows_with_holes_and_errors(backend, record):
+    x, mixture = given(backend, record)
+    if not mixture.components._takes_missing:
+        return
+    keywords = {"noise": x * 0.0} if mixture.components._takes_noise else {}
+    checked(ex.impute)(x, mixture, **keywords)
+    for function in (ex.e_step, ex.log_density, ex.predict, ex.log_joint, ex.expected_statistics):
+        checked(function)(x, mixture, missing=True, **keywords)
+
+
 @with_m_step
 def test_shapes_of_em(backend, record):
     x, mixture = given(backend, record)

@@ -16,7 +16,9 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
@@ -55,6 +57,8 @@ class Recursion(abc.ABC):
         reset: Array | None,
         reference: Array,
         axes: tuple[int, ...] = (0,),
+        *,
+        rescale: bool = True,
     ) -> tuple[Array, Array]:
         """Go on by a row: the joint there, and the message that has entered the row.
 
@@ -67,7 +71,12 @@ class Recursion(abc.ABC):
         if reset is not None:
             entered = xp.where(reset, self.one, entered)
         joint = self.multiply(entered, evidence)
-        return self.rescale(xp, joint, reference, axes), entered
+        return self.rescale(xp, joint, reference, axes) if rescale else joint, entered
+
+    def steps_in_range(self, least: float, dtype: Any) -> int:
+        """How many rows messages may go on without being rescaled, given the least transition."""
+        del least, dtype
+        return 1
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,16 @@ class Scaled(Recursion):
             return matrix @ joint
         flat = xp.reshape(joint, (joint.shape[0], math.prod(joint.shape[1:])))
         return xp.reshape(matrix @ flat, joint.shape)
+
+    def steps_in_range(self, least: float, dtype: Any) -> int:
+        """Each row's largest evidence is 1, so that a row takes no more than the least transition.
+
+        A fifth of the exponents is left to messages, the rest to what they are multiplied by.
+        """
+        if not 0.0 < least < 1.0:
+            return 1
+        smallest = float(np.finfo(dtype).tiny)
+        return max(1, min(64, int(0.2 * math.log(smallest) / math.log(least))))
 
     def rescale(
         self, xp: Namespace, joint: Array, reference: Array, axes: tuple[int, ...]

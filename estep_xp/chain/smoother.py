@@ -75,13 +75,22 @@ def lay_out(
     else:
         transitions = normalize_rows(xp, transitions)
     values = ops.cut(log_prob, 0.0)
-    # A first row's best state may be out of reach.
-    out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
-    reachable = ops.change(
-        values + 0.0, first, sequences.starts, lambda rows: rows + _along(xp, out_of_reach, rows)
-    )
-    shift = finite_or_zero(xp, xp.max(reachable, axis=ops.axis))
-    return Chain(initial, transitions, first, last, sequences, shift, values - ops.expand(shift))
+    reachable = values
+    if not ops.is_positive(initial):  # a first row's best state may be out of reach
+        out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
+        reachable = ops.change(
+            values + 0.0,
+            first,
+            sequences.starts,
+            lambda rows: rows + _along(xp, out_of_reach, rows),
+        )
+
+    def shifted(reachable: Array, values: Array) -> tuple[Array, Array]:
+        shift = finite_or_zero(xp, xp.max(reachable, axis=ops.axis))
+        return values - ops.expand(shift), shift
+
+    exponents, shift = ops.map_rows(shifted, reachable, values)
+    return Chain(initial, transitions, first, last, sequences, shift, exponents)
 
 
 def _along(xp: Namespace, states: Array, rows: Array) -> Array:
@@ -148,7 +157,7 @@ def _decide(ops: ChainOps, chain: Chain, positive: bool | None, scaled: Any, log
 
 def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array]:
     """Evidence, messages that enter rows, and the norms of rows."""
-    xp = ops.xp
+    xp, axis = ops.xp, ops.axis
     evidence = ops.change(
         xp.exp(chain.exponents),
         chain.first,
@@ -156,9 +165,20 @@ def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array]:
         lambda rows: _times_positive(xp, rows, _along(xp, chain.initial, rows)),
     )
     matrices = _transposed(xp, chain.transitions)
-    entered = ops.messages(Scaled(), matrices, evidence, chain.first, evidence)
-    total = xp.sum(entered * evidence, axis=ops.axis)
-    return evidence, entered, chain.shift + safe_log(xp, total)
+    forward = ops.messages(Scaled(), matrices, evidence, chain.first, evidence)
+
+    def norms(forward: Array, evidence: Array, first: Array, shift: Array) -> tuple[Array, ...]:
+        # Messages are scaled as it happens; rows of transitions sum to 1, so a sum is the scale.
+        share = xp.sum(forward * evidence, axis=axis) / _scale(xp, forward, first, axis)
+        return (shift + safe_log(xp, share),)
+
+    return evidence, forward, ops.map_rows(norms, forward, evidence, chain.first, chain.shift)[0]
+
+
+def _scale(xp: Namespace, forward: Array, first: Array, axis: int) -> Array:
+    """Sums of messages that enter rows, 1 at first rows and in place of 0."""
+    total = xp.sum(forward, axis=axis)
+    return xp.where(first | (total == 0), 1.0, total)
 
 
 def _times_positive(xp: Namespace, values: Array, factors: Array) -> Array:
@@ -173,12 +193,23 @@ def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     possible, counted = _row_weights(ops, chain, weights, likelihoods)
     matrices = _following(ops, chain.transitions)
     backward = ops.messages(Scaled(), matrices, evidence, chain.last, evidence, reverse=True)
-    joint = forward * evidence
-    seen = evidence * backward  # what this row and the later ones say of its state
-    norm = ops.expand(_safe(xp, xp.sum(forward * seen, axis=axis), possible))
-    responsibilities = (forward * backward / norm) * evidence
-    filtered = joint / ops.expand(_safe(xp, xp.sum(joint, axis=axis), possible))
-    right = (seen / norm) * ops.expand(counted)
+
+    def finish(
+        forward: Array, backward: Array, evidence: Array, possible: Array, first: Array, w: Array
+    ) -> tuple[Array, ...]:
+        seen = evidence * backward  # what this row and the later ones say of its state
+        norm = _safe(xp, xp.sum(forward * seen, axis=axis), possible)
+        responsibilities = (forward * backward / ops.expand(norm)) * evidence
+        joint = forward * evidence
+        filtered = joint / ops.expand(_safe(xp, xp.sum(joint, axis=axis), possible))
+        right = seen * ops.expand(w * _scale(xp, forward, first, axis) / norm)
+        return responsibilities, filtered, right, norm
+
+    at_starts = ops.take(backward, chain.sequences.starts)
+    rows = (forward, backward, evidence)
+    responsibilities, filtered, right, norm = ops.map_rows(
+        finish, *rows, possible, chain.first, counted, over=rows
+    )
     if chain.transitions.ndim == 2:
         slopes = ops.sum_pairs(filtered, right)
         counts = chain.transitions * slopes
@@ -187,7 +218,7 @@ def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
         slopes = before * xp.expand_dims(right, axis=1)
         counts = ops.sum_rows(chain.transitions * slopes)
     starts = chain.sequences.starts
-    first = ops.take(backward, starts) / ops.take(norm, starts)
+    first = at_starts / ops.take(ops.expand(norm), starts)
     initial_slopes = xp.exp(ops.take(chain.exponents, starts)) * first
     return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes)
 

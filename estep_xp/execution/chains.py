@@ -38,8 +38,14 @@ class Recursion(Protocol):
         reset: Any,
         reference: Any,
         axes: tuple[int, ...] = (0,),
+        *,
+        rescale: bool = True,
     ) -> tuple[Any, Any]:
         """Go on by a row: the message that leaves it, and the one that has entered it."""
+        ...
+
+    def steps_in_range(self, least: float, dtype: Any) -> int:
+        """How many rows messages may go on without being rescaled, given the least entry."""
         ...
 
     def apply(self, xp: Namespace, matrix: Any, joint: Any) -> Any:
@@ -118,6 +124,11 @@ class ChainOps:
         """For each row the values of the row after; those of the last row are its own."""
         return self.xp.concat([values[1:, ...], values[-1:, ...]], axis=0)
 
+    def is_positive(self, values: Array) -> bool:
+        """Whether all values are known to be."""
+        del values
+        return False
+
     def take(self, values: Array, rows: Any) -> Array:
         """Values of some rows (s, ...) by their numbers (s,)."""
         return self.xp.take(values, rows, axis=0)
@@ -157,6 +168,19 @@ class ChainOps:
             )
             entered.append(message)
         return xp.stack(entered[::-1] if reverse else entered)
+
+    def map_rows(
+        self,
+        function: Callable[..., tuple[Array, ...]],
+        *rows: Array,
+        over: tuple[Array, ...] = (),
+    ) -> Any:
+        """Call `function(*rows)`, which treats every row alone.
+
+        The first results may be written over the arrays `over`, of the same shapes and dtype.
+        """
+        del over
+        return function(*rows)
 
     def scan(
         self,

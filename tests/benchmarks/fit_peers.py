@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +25,16 @@ def displaced(case: Case) -> Case:
 
 def scikit_learn(start: Case) -> Call:
     """GaussianMixture.fit; that it has not converged is what it should say."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(
+    return fit_call(GaussianMixture, start)
+
+
+def fit_call(class_: type[Any], start: Case) -> Call:
+    """The fit of scikit-learn's class, or of ours, which has the same arguments."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    model = class_(
         start.problem.k,
         covariance_type=COVARIANCE_TYPES[start.problem.family],
         tol=0.0,
@@ -48,7 +55,7 @@ def scikit_learn(start: Case) -> Call:
 
 
 def _precisions(case: Case) -> np.ndarray:
-    if case.problem.family == "full":
+    if case.problem.family in ("full", "tied"):
         return case.precision_cholesky @ case.precision_cholesky.mT
     return 1.0 / case.covariances
 

@@ -195,3 +195,12 @@ GRADIENTS = (
 
 FIT_NUMPY = (problem("diagonal", 100_000, 8, 16, 5), problem("full", 100_000, 8, 16, 10))
 FIT_JAX = (problem("full", 100_000, 8, 16, 4, "float32"),)
+
+# Of scikit-learn's estimator: fits of 20 iterations, and predict_proba.
+ESTIMATOR_FITS = (
+    problem("full", 100_000, 8, 16, 6),
+    problem("diagonal", 100_000, 8, 16, 4.5),
+    problem("tied", 100_000, 8, 16, 10),
+    problem("spherical", 100_000, 8, 16, 6),
+)
+ESTIMATOR_PROBABILITIES = tuple(p._replace(goal=5) for p in ESTIMATOR_FITS)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _FEW_ROWS = 256  # that are not worth blocks
 _WARM_UP = 64  # rows from which the start of a block is guessed
 _SWEEPS = 2  # runs over all blocks before the guesses are given up
+_CACHED = 1 << 15  # elements of an array of which several are worked on in the cache
 _AGREE = 32  # multiple of the rounding error by which a guess may differ
 
 # Rows of a block for each square root of their number. With more of them, calls cost more than they
@@ -86,6 +87,10 @@ class NumpyChainOps(ChainOps):
         shifted[-1:, ..., -1:] = values[-1:, ..., -1:]
         return shifted
 
+    def is_positive(self, values: AnyArray) -> bool:
+        """Whether all values are."""
+        return bool((values > 0).all())
+
     def take(self, values: AnyArray, rows: AnyArray) -> AnyArray:
         """Values (s, ...) of some rows."""
         return values[rows % self.length, ..., rows // self.length]
@@ -128,6 +133,26 @@ class NumpyChainOps(ChainOps):
             starts = ends
         run.go(run.find_starts(), entered)
         return entered
+
+    def map_rows(
+        self,
+        function: Callable[..., tuple[AnyArray, ...]],
+        *rows: AnyArray,
+        over: tuple[AnyArray, ...] = (),
+    ) -> Any:
+        """Call `function` on a few rows of all blocks at a time, which stay in the cache."""
+        n = rows[0].shape[0]
+        size = max(1, _CACHED // max(1, math.prod(rows[0].shape[1:])))
+        results: list[AnyArray] = []
+        for start in range(0, max(n, 1), size):
+            piece = slice(start, start + size)
+            values = function(*(array[piece] for array in rows))
+            if not results:
+                fresh = [np.empty((n, *one.shape[1:]), one.dtype) for one in values[len(over) :]]
+                results = [*over, *fresh]
+            for result, one in zip(results, values, strict=True):
+                result[piece] = one
+        return tuple(results)
 
     def sum_pairs(self, left: AnyArray, right: AnyArray) -> AnyArray:
         """Sum over rows of outer products, one product of matrices for each row of blocks."""
@@ -172,6 +197,7 @@ class _Run:
         axes = (0, 1) if columns else (0,)
         has_reset = self.resets.any(axis=1).tolist()
         step = self.recursion.step
+        every = self._steps_in_range()
         fixed = self.matrices.ndim == 2
         for i in range(n - min(last or n, n), n):
             row = n - 1 - i if self.reverse else i
@@ -186,10 +212,15 @@ class _Run:
                 self.resets[row] if has_reset[row] else None,
                 reference,
                 axes,
+                rescale=i % every == 0 or i == n - 1,
             )
             if entered is not None:
                 entered[row] = message
         return joint
+
+    def _steps_in_range(self) -> int:
+        least = float(self.matrices.min(initial=1.0))
+        return self.recursion.steps_in_range(least, self.matrices.dtype)
 
     def shift(self, ends: AnyArray) -> AnyArray:
         """Starts of blocks, given the ends of the blocks before them."""

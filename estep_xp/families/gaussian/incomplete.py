@@ -18,6 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from estep_xp.arrays import linalg
 from estep_xp.arrays.block import expand_components, loop_components
 from estep_xp.families.gaussian.dependent_form import DependentForm, prepare_dependent
+from estep_xp.families.gaussian.features_with_holes import (
+    IndependentForm,
+    Terms,
+    evaluate_features,
+    moments_of_features,
+)
 from estep_xp.families.gaussian.noisy_rows import Chunks, evaluate_noisy, moments_noisy
 from estep_xp.families.gaussian.patterns import (
     LEAST_ROWS,
@@ -29,7 +35,7 @@ from estep_xp.families.gaussian.patterns import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.families.family import ObservedRows
 
@@ -212,21 +218,15 @@ def _correct_errors(
     return Conditional(log_density, residuals, covariances + more)
 
 
-class IndependentForm(NamedTuple):
-    """Components whose features are independent, made ready for incomplete rows."""
+def is_correlated_by(rows: ObservedRows) -> bool:
+    """Whether errors make features of rows depend on each other."""
+    return rows.noise is not None and rows.noise.ndim > rows.x.ndim
 
-    means: Array  # (k, d)
-    variances: Array  # (k, d)
-    log_weights: Array | None  # (k,)
 
-    def is_correlated_by(self, rows: ObservedRows) -> bool:
-        """Whether errors make features of rows depend on each other."""
-        return rows.noise is not None and rows.noise.ndim > rows.x.ndim
-
-    def as_dependent(self, ops: BlockOps) -> DependentForm:
-        """The same components, for such rows."""
-        factors = linalg.diagonal_matrix(ops.xp, 1.0 / ops.xp.sqrt(self.variances))
-        return prepare_dependent(ops, self.means, factors, self.log_weights)
+def as_dependent(ops: BlockOps, form: IndependentForm) -> DependentForm:
+    """The same components, for such rows."""
+    factors = linalg.diagonal_matrix(ops.xp, 1.0 / ops.xp.sqrt(form.variances))
+    return prepare_dependent(ops, form.means, factors, form.log_weights)
 
 
 class _Features(NamedTuple):
@@ -236,6 +236,23 @@ class _Features(NamedTuple):
     residuals: Array  # 0 where nothing was observed
     variances: Array
     noise: Array | float
+
+
+def evaluate_independent(
+    ops: BlockOps, form: IndependentForm, rows: ObservedRows
+) -> tuple[Array, Terms | None]:
+    """Log-joints of a block, in its layout, and what is kept for moments."""
+    many = ops.values_visible and rows.x.shape[-1] >= LEAST_ROWS
+    if rows.noise is not None or not many:
+        return log_joint_independent(ops, form, rows), None
+    joint, kept = evaluate_features(ops, form, rows)
+    if kept.exact is not None:
+        x: AnyArray = rows.x
+        seen: AnyArray = rows.seen
+        others = ~kept.exact
+        some = rows._replace(x=x[..., others], seen=seen[..., others])
+        joint[:, others] = log_joint_independent(ops, form, some)
+    return joint, kept
 
 
 def log_joint_independent(ops: BlockOps, form: IndependentForm, rows: ObservedRows) -> Array:
@@ -253,10 +270,17 @@ def log_joint_independent(ops: BlockOps, form: IndependentForm, rows: ObservedRo
 
 
 def moments_independent(
-    ops: BlockOps, form: IndependentForm, rows: ObservedRows, responsibilities: Array
+    ops: BlockOps,
+    form: IndependentForm,
+    rows: ObservedRows,
+    kept: Terms | None,
+    responsibilities: Array,
 ) -> tuple[Array, Array]:
     """Expected first and second moments (k, d) of v − μ, feature by feature."""
     xp = ops.xp
+    sums = None if kept is None else moments_of_features(ops, form, kept, responsibilities)
+    if sums is not None:
+        return sums
     residuals, variances = _conditional_features(ops, form, rows)
     shares = responsibilities[:, None, :] if ops.axis == 0 else responsibilities[:, :, None]
     along = 2 if ops.axis == 0 else 0

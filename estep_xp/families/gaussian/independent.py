@@ -11,12 +11,14 @@ from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_bad_value
 from estep_xp.families.gaussian.base import Gaussian
+from estep_xp.families.gaussian.features_with_holes import IndependentForm
 from estep_xp.families.gaussian.incomplete import (
-    IndependentForm,
+    as_dependent,
     conditional_dependent,
     conditional_independent,
     evaluate_dependent,
-    log_joint_independent,
+    evaluate_independent,
+    is_correlated_by,
     moments_dependent,
     moments_independent,
 )
@@ -117,9 +119,9 @@ class IndependentGaussian(Gaussian):
     def _evaluate_incomplete(
         self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows
     ) -> tuple[Array, Any]:
-        if prepared.is_correlated_by(rows):
-            return evaluate_dependent(ops, prepared.as_dependent(ops), rows)
-        return log_joint_independent(ops, prepared, rows), None
+        if is_correlated_by(rows):
+            return evaluate_dependent(ops, as_dependent(ops, prepared), rows)
+        return evaluate_independent(ops, prepared, rows)
 
     def _moments_incomplete(
         self,
@@ -130,12 +132,12 @@ class IndependentGaussian(Gaussian):
         responsibilities: Array,
     ) -> tuple[Array, ...]:
         xp = ops.xp
-        if prepared.is_correlated_by(rows):
-            dependent = prepared.as_dependent(ops)
+        if is_correlated_by(rows):
+            dependent = as_dependent(ops, prepared)
             first, products = moments_dependent(ops, dependent, rows, form, responsibilities)
             second = xp.linalg.diagonal(products)
         else:
-            first, second = moments_independent(ops, prepared, rows, responsibilities)
+            first, second = moments_independent(ops, prepared, rows, form, responsibilities)
         if self.means.ndim == 1:
             return first[:, 0], second[:, 0]
         return first, second if self.variances.ndim == 2 else xp.sum(second, axis=1)
@@ -143,8 +145,8 @@ class IndependentGaussian(Gaussian):
     def _conditional_moments(
         self, ops: BlockOps, prepared: IndependentForm, rows: ObservedRows
     ) -> tuple[Array, Array]:
-        if prepared.is_correlated_by(rows):
-            return conditional_dependent(ops, prepared.as_dependent(ops), rows)
+        if is_correlated_by(rows):
+            return conditional_dependent(ops, as_dependent(ops, prepared), rows)
         return conditional_independent(ops, prepared, rows)
 
     @staticmethod

@@ -106,7 +106,8 @@ def _explain(
     """What factors leave of the standardised residuals, and the posterior means of factors."""
     xp, axis = ops.xp, ops.axis
     z = (x - expand_components(mean, axis)) / expand_components(deviations, axis)
-    y = _transform(ops, z, upper)
+    # In one sum: however it rounds, the distance is off by the square of that.
+    y = linalg.transform(ops, z, upper, x.shape[axis], x.shape[axis])
     rest = z - _transform(ops, y, xp.matrix_transpose(upper))
     return rest, _transform(ops, y, xp.matrix_transpose(lower))
 
