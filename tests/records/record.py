@@ -62,9 +62,6 @@ class Record:
     covariances: Callable[[Params], np.ndarray] | None = None  # as the family's property has them
     shared: tuple[str, ...] = ()  # fields and moments that all components share: no axis k
     univariate: bool = False  # x is (n,), not (n, d)
-    needs_template: bool = (
-        False  # a start is made of components, for which their class is not enough
-    )
     collapses: bool = False  # onto rows that are equal, at which its densities have no bound
     needs_template: bool = False  # a start is made of components, not of their class
     outside: tuple[float, ...] = ()  # finite numbers that are no observations,
