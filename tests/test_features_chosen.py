@@ -167,7 +167,7 @@ def test_bad_features(features, error, message):
 def test_bad_values():
     mixture = GAUSSIANS["FullGaussian"]
     with pytest.raises(
-        ValueError, match=r"values has shape \(1,\); expected \(2,\): one a feature"
+        ValueError, match=r"values has shape \(1,\); expected \(2,\): one for each feature"
     ):
         ex.condition(mixture, [0, 1], [0.0])
     with pytest.raises(ValueError, match=r"values\[1\] is nan; values must be finite"):

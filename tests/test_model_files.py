@@ -185,7 +185,7 @@ BAD_MODELS = [
     (lambda: None, TypeError, "model is a NoneType"),
     (lambda: PLAIN._replace(weights=[1.0, -1.0]), ValueError, r"weights\[1\] is -1.0"),
     (lambda: PLAIN._replace(weights=[1.0, math.nan]), ValueError, r"weights\[1\] is nan"),
-    (lambda: PLAIN._replace(weights=[1.0]), ValueError, "expected one weight a component"),
+    (lambda: PLAIN._replace(weights=[1.0]), ValueError, "expected one weight for each component"),
     (lambda: ex.Mixture([1.0], ex.Poisson([math.inf])), ValueError, r"rates\[0\] is inf"),
     (lambda: ex.Mixture([1.0], ex.FullGaussian([[0.0]], [[[-1.0]]])), ValueError, "positive diag"),
 ]

@@ -207,7 +207,7 @@ def _as_labels(value: Any) -> Any:
 
 def _shares_of_labels(space: Space, labels: Any, n: Any, k: int | None) -> Array:
     """Shares (n, k), one of each row, of its label."""
-    check_shape("responsibilities", labels, (n,), ": a label a row of x")
+    check_shape("responsibilities", labels, (n,), ": one label for each row of x")
     kind = str(labels.dtype).rpartition(".")[2]
     if not kind.startswith(("int", "uint", "Int", "UInt")):
         raise TypeError(

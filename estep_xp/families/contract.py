@@ -125,7 +125,7 @@ def check_components(space: Space, components: Components, k: int) -> Components
         field = getattr(checked, "_fields", ("components",))[0]
         raise ValueError(
             f"weights has shape ({k},) but {field} describe {found} components; expected one "
-            "weight a component"
+            "weight for each component"
         )
     return checked
 

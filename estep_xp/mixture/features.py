@@ -114,7 +114,7 @@ def condition(mixture: Mixture[ComponentsT], features: Any, values: LikeF) -> Mi
         raise ValueError(f"features has all {d} features of x; at least one must be unknown")
     others = tuple(j for j in range(d) if j not in known)
     values = space.parameter("values", values)
-    check_shape("values", values, (len(known),), ": one a feature")
+    check_shape("values", values, (len(known),), ": one for each feature")
     values = check_finite(space, "values", values)
     alone = marginal(mixture, known)
     if not contract.family_of(components)._has_full_support:
