@@ -171,6 +171,33 @@ def test_recentered_sums_are_those_about_the_other_components(record):
         np.testing.assert_allclose(getattr(moved, name), expected, rtol=1e-10, atol=1e-10)
 
 
+# Holes
+
+
+@pytest.mark.parametrize(
+    "components",
+    [
+        ex.Gamma([[2.0, 3.0], [1.0, 0.5]], [[1.0, 1.0], [2.0, 3.0]]),
+        ex.Exponential([[1.0, 2.0], [0.3, 4.0]]),
+    ],
+    ids=["gamma", "exponential"],
+)
+def test_features_that_were_not_observed(components):
+    """They add nothing to the density, and to the sums what the component expects of them."""
+    mixture = ex.Mixture([0.4, 0.6], components)
+    x = np.asarray([[1.0, np.nan], [np.nan, 2.0], [np.nan, np.nan]])
+    density = ex.log_density(x, mixture, missing=True)
+    alone = [ex.log_density(x[i : i + 1, [i]], ex.marginal(mixture, [i]))[0] for i in (0, 1)]
+    np.testing.assert_allclose(density, [*alone, 0.0], rtol=1e-13, atol=1e-15)
+    again = ex.m_step(ex.expected_statistics(x[2:], mixture, missing=True)).components
+    for one, other in zip(again, components, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    holes = np.random.default_rng(0).random((300, 2)) < 0.2
+    rows = np.where(holes, np.nan, ex.sample(mixture, 300, seed=1).x)
+    history = ex.fit(rows, mixture, missing=True).history
+    assert (np.diff(history) > -1e-9).all()
+
+
 # Draws and bad input
 
 
