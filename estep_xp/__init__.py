@@ -17,8 +17,8 @@ Records
     Sample, Selection, Imputed
 Families of components
     UnivariateGaussian, SphericalGaussian, DiagonalGaussian, TiedGaussian, FullGaussian, Poisson,
-    Bernoulli, Exponential, Gamma, VonMises, StudentT, FactorAnalyzer, Product (columns of several
-    kinds), and classes of your own
+    Bernoulli, Categorical, Exponential, Gamma, VonMises, StudentT, FactorAnalyzer, Product (columns
+    of several kinds), and classes of your own
 
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
@@ -41,6 +41,7 @@ from estep_xp.em.select import Selection, select
 from estep_xp.em.statistics import Statistics, expected_statistics, merge
 from estep_xp.families import (
     Bernoulli,
+    Categorical,
     DiagonalGaussian,
     Exponential,
     FactorAnalyzer,
@@ -68,6 +69,7 @@ __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022 - which takes HMM for a constant
     "Bernoulli",
+    "Categorical",
     "ChainEStep",
     "ChainStatistics",
     "CollapseWarning",

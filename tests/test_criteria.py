@@ -16,6 +16,7 @@ PARAMETERS = {  # k - 1 weights beside those of the components
     "Poisson 2": K - 1 + K * D,
     "Poisson 1": K - 1 + K,
     "Bernoulli 2": K - 1 + K * D,
+    "Categorical 2": K - 1 + K * (D - 1),
     "Exponential 2": K - 1 + K * D,
     "Gamma 2": K - 1 + 2 * K * D,
     "VonMises 1": K - 1 + 2 * K,

@@ -37,7 +37,8 @@ def test_jit_is_the_same_as_without(backend, record, accelerate):
     result = fit(backend, case, **COMPILED, accelerate=accelerate)
     expected = fit(NUMPY, case, **COMPILED, accelerate=accelerate)
     assert expected.converged
-    assert 2 < expected.n_iter < COMPILED["max_iter"]
+    # One column of kinds is fitted by any components whose shares add up: the first step ends there.
+    assert 2 - record.needs_template < expected.n_iter < COMPILED["max_iter"]
     assert result.history.shape == (COMPILED["max_iter"],)
     assert np.isnan(result.history[expected.n_iter :]).all()
     assert_same_fit(in_numpy(backend, result), expected, rtol=1e-9)

@@ -99,7 +99,7 @@ KINDS = {"spherical": "spherical", "diagonal": "diag", "tied": "tied", "full": "
 def test_parity_with_scikit_learn(record, floor):
     """From the same responsibilities, with ``reg_covar`` in the place of ``variance_floor``."""
     x = load_iris().data
-    start = ex.initialize(x, 3, record.family, seed=0)
+    start = ex.initialize(x, 3, record.start_of(3), seed=0)
     responsibilities = ex.e_step(x, start).responsibilities
     counts, means, covariances = _estimate_gaussian_parameters(
         x, responsibilities, floor, KINDS[record.name]

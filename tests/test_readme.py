@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import code
-import importlib.util
 import json
 import os
 import re
@@ -20,7 +19,7 @@ import estep_xp as ex
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# The pages that the README lists, each of which may use names of the README.
+# The pages that the README lists. Each can be pasted alone: it imports and makes what it uses.
 PAGES = [ROOT / page for page in dict.fromkeys(re.findall(r"\]\((docs/\w+\.md)\)", README))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 BLOCKS = {
@@ -29,30 +28,33 @@ BLOCKS = {
 }
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *PAGES))
 
-# Runs a page's blocks of Python in order, in one namespace that begins as a copy of the README's.
-# Blocks with prompts are doctests. In the README, where code is copied as it stands, there are no
-# prompts, and lines that begin with "# " are what the block prints.
+# Runs a page's blocks of Python in order, in one namespace. Blocks with prompts are doctests. In
+# the README, where code is copied as it stands, there are no prompts, and lines that begin with
+# "# " are what the block prints.
 RUN_BLOCKS = """
 import contextlib, doctest, io, json, sys
 
-names = {"__name__": "readme"}
+page, names = sys.argv[1], {"__name__": "page"}
 runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-for page, blocks in json.load(sys.stdin).items():
-    names_here = names if page == "README.md" else dict(names)
-    for number, block in enumerate(blocks, start=1):
-        where = f"python block {number} of {page}"
-        if block.startswith(">>>"):
-            test = doctest.DocTestParser().get_doctest(block, {}, where, page, 0)
-            test.globs = names_here  # not a copy of them: functions see names of later blocks
-            runner.run(test, clear_globs=False)
-        else:
-            with contextlib.redirect_stdout(io.StringIO()) as printed:
-                exec(compile(block, where, "exec"), names_here)
-            shown = [line[2:] for line in block.splitlines() if line.startswith("# ")]
-            if page == "README.md" and printed.getvalue().splitlines() != shown:
-                sys.exit(f"{where} prints\\n{printed.getvalue()}")
+for number, block in enumerate(json.load(sys.stdin), start=1):
+    where = f"python block {number} of {page}"
+    if block.startswith(">>>"):
+        test = doctest.DocTestParser().get_doctest(block, {}, where, page, 0)
+        test.globs = names  # not a copy of them: functions see names of later blocks
+        runner.run(test, clear_globs=False)
+    else:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(block, where, "exec"), names)
+        shown = [line[2:] for line in block.splitlines() if line.startswith("# ")]
+        if page == "README.md" and printed.getvalue().splitlines() != shown:
+            sys.exit(f"{where} prints\\n{printed.getvalue()}")
 sys.exit(runner.summarize().failed > 0)
 """
+PYTHON = {
+    page: [text for fence, text in found if fence == "python"]
+    for page, found in BLOCKS.items()
+    if "python" in dict(found)
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -95,10 +97,10 @@ def copied(block: str) -> list[str]:
     return [line[4:] for line in block.splitlines() if line.startswith((">>>", "..."))]
 
 
-@pytest.mark.parametrize("page", BLOCKS)
+@pytest.mark.parametrize("page", PYTHON)
 def test_copied_code_can_be_pasted_at_a_prompt(page):
     """A prompt of Python ends a loop or a function only at an empty line."""
-    for block in [text for fence, text in BLOCKS[page] if fence == "python"]:
+    for block in PYTHON[page]:
         if not block.startswith(">>>"):
             continue
         waiting: list[str] = []
@@ -121,16 +123,13 @@ def test_pictures_are_there():
             assert (page.parent / picture).is_file(), picture
 
 
-def test_python_recipes(tmp_path):
-    pytest.importorskip("jax", reason="the README differentiates in JAX")
-    pytest.importorskip("optax", reason="the README has a recipe with optax")
+@pytest.mark.parametrize("page", PYTHON)
+def test_python_recipes(tmp_path, page):
+    for name in re.findall(r"import (jax|dask|optax|torch)\b", "".join(PYTHON[page])):
+        pytest.importorskip(name, reason=f"the page {page} imports {name}")
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
-    python = {
-        page: [text for fence, text in found if fence == "python"] for page, found in BLOCKS.items()
-    }
-    if importlib.util.find_spec("torch") is None:  # the tests do not install it
-        python = {page: found for page, found in python.items() if "import torch" not in str(found)}
-    done = run([sys.executable, "-W", "error", "-c", RUN_BLOCKS], tmp_path, json.dumps(python))
+    command = [sys.executable, "-W", "error", "-c", RUN_BLOCKS, page]
+    done = run(command, tmp_path, json.dumps(PYTHON[page]))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
 

@@ -112,6 +112,16 @@ def test_another_library_than_that_of_the_fit_is_refused(backend):
         native.predict(X)
 
 
+def test_gradients_of_tensors_end_at_a_fit():
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(X, requires_grad=True)
+    for method in ("fit", "partial_fit"):
+        gm = getattr(GaussianMixture(2, random_state=0), method)(x)
+        assert not gm.means_.requires_grad
+        (slopes,) = torch.autograd.grad(gm.score_samples(x).sum(), x)
+        assert slopes.shape == x.shape
+
+
 @pytest.mark.backends("jax", "torch")
 def test_shapes_of_arrays_of_other_libraries(backend):
     gm = GaussianMixture(2, random_state=0)

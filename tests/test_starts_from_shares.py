@@ -26,7 +26,7 @@ def arrays_of(mixture):
 @pytest.mark.parametrize("seed", range(6))
 def test_every_start_can_be_fitted(record, seed):
     case = problem(record, n=40)
-    start = ex.initialize(case.x, K, record.family, seed=seed)
+    start = ex.initialize(case.x, K, record.start_of(K), seed=seed)
     assert type(start.components) is record.family
     assert float(np.sum(start.weights)) == pytest.approx(1.0)
     assert (start.weights > 0).all()
@@ -43,7 +43,7 @@ def test_every_start_can_be_fitted(record, seed):
 @pytest.mark.backends("array_api_strict", "jax", "jax_jit", "torch")
 def test_starts_are_the_same_in_every_library(backend, record):
     case = problem(record, n=7)
-    named = {"n_components": K, "family": record.family, "seed": 1, "method": "k-means++"}
+    named = {"n_components": K, "family": record.start_of(K), "seed": 1, "method": "k-means++"}
     expected = ex.initialize(case.x, **named)
     start = backend.call(ex.initialize, backend.data(case.x), **named)
     for actual, reference in zip(arrays_of(start), arrays_of(expected), strict=True):
@@ -54,7 +54,7 @@ def test_starts_are_the_same_in_every_library(backend, record):
 @others
 def test_float32_stays(record):
     x = problem(record, dtype="float32", n=20).x.astype("float32")
-    for array in arrays_of(ex.initialize(x, 2, record.family, seed=0)):
+    for array in arrays_of(ex.initialize(x, 2, record.start_of(2), seed=0)):
         assert array.dtype == np.float32
 
 
@@ -68,9 +68,9 @@ def test_masked_rows_may_hold_anything(backend, record, value):
     good, bad = np.delete(case.x, 2, axis=0), np.array(case.x)
     bad[2] = value
     start = ex.initialize(
-        backend.data(bad), 2, record.family, seed=0, sample_weight=backend.data(weight)
+        backend.data(bad), 2, record.start_of(2), seed=0, sample_weight=backend.data(weight)
     )
-    expected = ex.initialize(good, 2, record.family, seed=0)
+    expected = ex.initialize(good, 2, record.start_of(2), seed=0)
     for actual, reference in zip(arrays_of(start), arrays_of(expected), strict=True):
         np.testing.assert_allclose(backend.to_numpy(actual), reference, rtol=1e-13)
 
@@ -79,7 +79,7 @@ def test_masked_rows_may_hold_anything(backend, record, value):
 @pytest.mark.parametrize("row", [0, 1])
 def test_rows_that_are_all_equal(record, row):
     x = np.repeat(problem(record).x[row : row + 1], 5, axis=0)
-    start = ex.initialize(x, K, record.family, seed=0)
+    start = ex.initialize(x, K, record.start_of(K), seed=0)
     assert (start.weights > 0).all()
     with pytest.warns(ex.CollapseWarning) if record.collapses else contextlib.nullcontext():
         result = ex.fit(x, start)

@@ -47,7 +47,7 @@ def test_numbers_outside_the_support_are_named(backend, record, value):
         lambda: ex.log_likelihood(x, mixture),
         lambda: ex.expected_statistics(x, mixture),
         lambda: ex.fit(x, mixture),
-        lambda: ex.initialize(x, 2, record.family, seed=0),
+        lambda: ex.initialize(x, 2, record.start_of(2), seed=0),
     ):
         with pytest.raises(ValueError, match=match):
             call()
@@ -63,7 +63,8 @@ def test_numbers_outside_the_support_are_nan_where_no_one_can_look(backend, reco
     assert np.isnan(backend.to_numpy(step.responsibilities)[4]).all()
     assert np.isnan(backend.to_numpy(backend.call(ex.log_likelihood, x, mixture)))
     if backend.name == "jax_jit":
-        start = backend.call(ex.initialize, x, n_components=2, family=record.family, seed=1)
+        named = {"n_components": 2, "family": record.start_of(2), "seed": 1}
+        start = backend.call(ex.initialize, x, **named)
         assert any(np.isnan(backend.to_numpy(field)).any() for field in start.components)
 
 

@@ -42,6 +42,7 @@ def every_mixture() -> dict[str, ex.Mixture]:
         ex.Poisson(random.gamma(2.0, 2.0, (K, D))),
         ex.Poisson(random.gamma(2.0, 2.0, K)),
         ex.Bernoulli(random.random((K, D))),
+        ex.Categorical(random.gamma(2.0, 2.0, (K, D))),
         ex.Exponential(random.gamma(2.0, 2.0, (K, D))),
         ex.Gamma(*random.gamma(2.0, 2.0, (2, K, D))),
         ex.VonMises(*random.gamma(2.0, 2.0, (2, K))),

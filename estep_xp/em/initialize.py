@@ -76,7 +76,7 @@ def initialize(
         Seed of the random choice, for ``numpy.random.default_rng``: the same choice in every
         library, as far as its rounding allows.
     method : str, optional
-        By default a finished start: the best of up to four that are improved until no component can
+        By default a finished start: the best of up to eight that are improved until no component can
         be had from two others. ``"k-means"``: clusters by greedy k-means++ and Lloyd's iterations,
         each with its own weight, mean and covariance. ``"k-means++"``: rows that lie far from each
         other as means, and one variance of each feature for all. ``"random_rows"``: different rows

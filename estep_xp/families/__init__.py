@@ -1,6 +1,7 @@
 """Component families: what a mixture can be made of, one file a family."""
 
 from estep_xp.families.bernoulli import Bernoulli
+from estep_xp.families.categorical import Categorical
 from estep_xp.families.exponential import Exponential
 from estep_xp.families.gamma import Gamma
 from estep_xp.families.gaussian import (
@@ -18,6 +19,7 @@ from estep_xp.families.von_mises import VonMises
 
 __all__ = [
     "Bernoulli",
+    "Categorical",
     "DiagonalGaussian",
     "Exponential",
     "FactorAnalyzer",

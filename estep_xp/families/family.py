@@ -115,6 +115,10 @@ class Family(abc.ABC):
         """Names of those parameters of which only the upper triangle counts."""
         return frozenset(self._triangular_fields)
 
+    def _normalized_names(self) -> frozenset[str]:
+        """Names of those parameters whose rows are normalised wherever they are used."""
+        return frozenset()
+
     # --- a block of rows -------------------------------------------------------------------------
 
     @abc.abstractmethod

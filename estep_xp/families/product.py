@@ -386,6 +386,13 @@ class Product(Family, _Parts):
             for name in family._triangular_names()
         )
 
+    def _normalized_names(self) -> frozenset[str]:
+        return frozenset(
+            f"parts[{i}].{name}"
+            for i, family in enumerate(self._families())
+            for name in family._normalized_names()
+        )
+
     def _stays_above(self, xp: Namespace, floor: Any) -> Array | bool:
         above: Array | bool = True
         for family, columns in self._each():

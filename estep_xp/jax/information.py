@@ -248,12 +248,19 @@ def _free(mixture: Mixture) -> tuple[AnyArray, Callable[[AnyArray], Mixture]]:
     """The free parameters of a mixture as a vector, and the way back."""
     weights = mixture.weights
     components: Any = mixture.components
-    triangular = family_of(components)._triangular_names()
-    places: list[tuple[Any, ...]] = [
-        (..., *(np.triu_indices(array.shape[-1]) if name in triangular else ()))
-        for name, array in named_arrays(components).items()
-    ]
+    family = family_of(components)
+    triangular, normalized = family._triangular_names(), family._normalized_names()
     arrays, structure = jax.tree.flatten(components)
+    names = list(named_arrays(components))
+    places: list[tuple[Any, ...]] = []
+    for i, name in enumerate(names):
+        place: tuple[Any, ...] = (...,)
+        if name in triangular:
+            place = (..., *np.triu_indices(arrays[i].shape[-1]))
+        elif name in normalized:
+            place = (..., slice(None, -1))
+            arrays[i] = arrays[i] / jnp.sum(arrays[i], axis=-1, keepdims=True)
+        places.append(place)
     shares = weights / jnp.sum(weights)
     entries = [array[place] for array, place in zip(arrays, places, strict=True)]
     vector, unravel = ravel_pytree((shares[:-1], entries))
@@ -261,10 +268,13 @@ def _free(mixture: Mixture) -> tuple[AnyArray, Callable[[AnyArray], Mixture]]:
     def mixture_of(vector: AnyArray) -> Mixture:
         shares, entries = unravel(vector)
         last = 1.0 - jnp.sum(shares)
-        fields = (
+        fields = [
             jnp.zeros_like(array).at[place].set(entry)
             for array, place, entry in zip(arrays, places, entries, strict=True)
-        )
+        ]
+        for i, name in enumerate(names):
+            if name in normalized:
+                fields[i] = fields[i].at[..., -1].set(1.0 - jnp.sum(entries[i], axis=-1))
         return Mixture(jnp.append(shares, last), jax.tree.unflatten(structure, fields))
 
     return vector, mixture_of

@@ -45,6 +45,15 @@ def check_rows(estimator: Any, x: Any, *, reset: bool, least: int = 1) -> Array:
     return space_of({"X": x}).rows("X", x)
 
 
+def without_gradient(rows: Array) -> Array:
+    """Rows of PyTorch that remember nothing: no graph of a whole fit is kept."""
+    if library_of(rows) != "torch":
+        return rows
+    tensor: Any = rows
+    detached: Array = tensor.detach()
+    return detached
+
+
 def check_same_library(estimator: Any, x: Any, rows: Array, method: str) -> None:
     """Raise unless rows, given as `x`, are of the library and on the device of the parameters."""
     ours, theirs = library_of(estimator.means_), library_of(x) or "numpy"

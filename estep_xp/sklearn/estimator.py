@@ -22,6 +22,7 @@ from estep_xp.sklearn.checks import (
     check_rows,
     check_same_library,
     check_weight,
+    without_gradient,
 )
 from estep_xp.sklearn.covariance_types import COVARIANCE_TYPES
 from estep_xp.sklearn.em import Trial, run_em
@@ -101,7 +102,7 @@ class GaussianMixture(FittedMixture):
         The same for each iteration or batch.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : array of str, shape (n_features_in_,)
+    feature_names_in_ : array of str, shape (n_features,)
         Their names, if X was a data frame that has some.
 
     Notes
@@ -274,7 +275,7 @@ class GaussianMixture(FittedMixture):
         del y
         share = None if step_size is None else check_share(step_size)
         is_fitted = self.__sklearn_is_fitted__()
-        rows = check_rows(self, X, reset=not (is_fitted or self._waiting))
+        rows = without_gradient(check_rows(self, X, reset=not (is_fitted or self._waiting)))
         if is_fitted:
             check_same_library(self, X, rows, "partial_fit")
         weight = check_weight(rows, sample_weight)
@@ -297,7 +298,7 @@ class GaussianMixture(FittedMixture):
 
     def _fit(self, x: Any, sample_weight: Any) -> Array:
         """Fit, set the attributes, and return the rows as they were used."""
-        rows = check_rows(self, x, reset=True, least=2)
+        rows = without_gradient(check_rows(self, x, reset=True, least=2))
         n, d = rows.shape
         if n < self.n_components:
             raise ValueError(

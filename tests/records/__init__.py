@@ -9,6 +9,7 @@ import pytest
 
 from tests.records import (
     bernoulli,
+    categorical,
     exponential,
     factor_analyzer,
     gamma,
@@ -32,6 +33,7 @@ GAUSSIANS = gaussians.RECORDS
 OTHERS = (
     *poisson.RECORDS,
     bernoulli.RECORD,
+    categorical.RECORD,
     *exponential.RECORDS,
     *gamma.RECORDS,
     von_mises.RECORD,

@@ -62,6 +62,9 @@ class Record:
     covariances: Callable[[Params], np.ndarray] | None = None  # as the family's property has them
     shared: tuple[str, ...] = ()  # fields and moments that all components share: no axis k
     univariate: bool = False  # x is (n,), not (n, d)
+    needs_template: bool = (
+        False  # a start is made of components, for which their class is not enough
+    )
     collapses: bool = False  # onto rows that are equal, at which its densities have no bound
     needs_template: bool = False  # a start is made of components, not of their class
     outside: tuple[float, ...] = ()  # finite numbers that are no observations,
@@ -76,6 +79,13 @@ class Record:
     def is_discrete(self) -> bool:
         """Whether observations are no numbers to differentiate by."""
         return self.slopes is not None and self.slopes(*_one(self)).by_x is None
+
+    def start_of(self, k: int) -> Any:
+        """What a start of k components takes: the class, or components as a template."""
+        if not self.needs_template:
+            return self.family
+        # Of tuples, which have a hash and mix with arrays of every library.
+        return self.family(*(tuple(map(tuple, a)) for a in self.random(7, k, 2).values()))
 
     def components(self, backend: Backend, params: Params, dtype: Any = None) -> Any:
         build = self.build or self.family

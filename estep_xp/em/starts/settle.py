@@ -1,4 +1,4 @@
-"""The default start: up to four starts, each improved until no move gains; the best is kept."""
+"""The default start: up to eight starts, each improved until no move gains; the best is kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from estep_xp.em.starts.rows import Floats, Rows
 
-_STARTS = 4
+_STARTS = 8  # few data need more than three or four
 _STEPS = 10  # of EM before and after moves
 _ROUNDS = 8  # of moves
 _LEAST_RISE = 0.5  # nats, that a round must bring
@@ -25,7 +25,7 @@ _AGREEING = 2  # starts that lead to the same log-likelihood, after which no mor
 
 
 def settle(family: Any, rows: Rows, em: ShortEM, k: int, random: np.random.Generator) -> Fitted:
-    """The best of up to four starts of components that have covariances."""
+    """The best of up to eight starts of components that have covariances."""
     summed = Summed.of(rows.z)
     found: list[Fitted] = []
     for i in range(_STARTS if k > 1 else 1):

@@ -130,6 +130,7 @@ class StudentT(DependentGaussian, _Fields):
     _has_two_forms = False
     _has_expected_log_prob = False
     _starts_from_centres = False
+    _takes_missing = _takes_noise = False  # a row's latent scale is one for all its features
     _is_recenterable = False  # latent scales under other components are not known
     degrees: RealK
 
