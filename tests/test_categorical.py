@@ -133,3 +133,18 @@ def test_bad_arguments_are_named(components, x, words):
 def test_a_class_alone_is_no_start():
     with pytest.raises(TypeError, match="give components Categorical"):
         ex.initialize([0, 1, 1], 2, ex.Categorical)
+
+
+def test_a_template_may_have_any_number_of_components():
+    """Of the kinds alone the template tells: `select` tries several numbers of components."""
+    rng = np.random.default_rng(4)
+    group = rng.integers(0, 2, size=300)
+    kinds = np.where(rng.random(300) < 0.9, group, 2)
+    x = np.column_stack([rng.normal(8.0 * group), kinds])
+    normal = ex.UnivariateGaussian(np.zeros(2), np.ones(2))
+    template = ex.Product((normal, ex.Categorical(np.full((2, 3), 1 / 3))))
+    selection = ex.select(x, template, range(1, 4))
+    assert sorted(row.n_components for row in selection.table) == [1, 2, 3]
+    assert selection.best.mixture.weights.shape == (2,)
+    probabilities = selection.best.mixture.components.parts[1].probabilities
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)

@@ -75,7 +75,7 @@ def filtered(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row, of sequences one after the other; shape (n,) for univariate
+        Observations, one per row, of sequences one after the other; shape (n,) for univariate
         components.
     hmm : HMM
         Initial probabilities, transitions and components.

@@ -36,7 +36,7 @@ class HMM(NamedTuple, Generic[ComponentsT]):
 
     Notes
     -----
-    A NamedTuple of arrays, which JAX takes for a pytree. Functions take it where they take a
+    A NamedTuple of arrays, and so a JAX pytree. Functions take it where they take a
     `Mixture`, which is the chain whose rows of transitions are all equal to its weights.
 
     Examples

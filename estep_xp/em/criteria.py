@@ -70,7 +70,7 @@ def aic(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     model : Mixture or HMM
         Weights and components; or a chain of states, and a component of each.
     sample_weight : array, shape (n,) or (s,), optional
@@ -118,7 +118,7 @@ def bic(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     model : Mixture or HMM
         Weights and components; or a chain of states, and a component of each.
     sample_weight : array, shape (n,) or (s,), optional
@@ -170,7 +170,7 @@ def icl(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     model : Mixture
         Weights and components.
     sample_weight : array, shape (n,), optional

@@ -55,7 +55,7 @@ def fit(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components. At least one.
+        Observations, one per row; shape (n,) for univariate components. At least one.
     mixture : Mixture or HMM
         Where to start, for example from `initialize`; of one of the package's families.
     sample_weight : array, shape (n,) or (s,), optional

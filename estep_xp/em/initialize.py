@@ -64,7 +64,7 @@ def initialize(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for `UnivariateGaussian`.
+        Observations, one per row; shape (n,) for `UnivariateGaussian`.
     n_components : int
         Number of components, at most the number of rows.
     family : type or components

@@ -112,7 +112,7 @@ def select(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     families : family or sequence of families
         Classes, such as `FullGaussian`, or components as templates, as `initialize` takes them.
     n_components : int or sequence of int

@@ -132,7 +132,7 @@ def expected_statistics(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components. Read block by block: it may
+        Observations, one per row; shape (n,) for univariate components. Read block by block: it may
         be a ``numpy.memmap`` larger than memory.
     mixture : Mixture or HMM
         Weights, or a chain, and components of one of the package's families.

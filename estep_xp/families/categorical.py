@@ -238,6 +238,9 @@ class Categorical(IndependentFeatures, _Probabilities):
     def _as_points(cls, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return (x[:, None] == np.unique(x)).astype(np.float64)
 
+    def _starts_any_number(self) -> bool:
+        return True
+
     def _start_like(self, xp: Namespace, x: Array, responsibilities: Array) -> Self:
         (kinds,) = self._statistics_of_rows(xp, x, responsibilities)
         overall = xp.sum(kinds, axis=0) / xp.sum(responsibilities)

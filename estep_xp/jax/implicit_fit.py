@@ -47,7 +47,7 @@ def em_step(
     mixture : Mixture
         Of one of the package's families.
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     sample_weight : array, shape (n,), optional
         Non-negative weight of each row.
     variance_floor : float, optional
@@ -138,7 +138,7 @@ def fit(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components. At least one.
+        Observations, one per row; shape (n,) for univariate components. At least one.
     mixture : Mixture
         Where to start; of one of the package's families. The solution does not depend on it.
     sample_weight : array, shape (n,), optional

@@ -38,7 +38,7 @@ def scores(x: RowsLike, mixture: Mixture, *, block_size: int = _ROWS) -> Mixture
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     mixture : Mixture
         Weights and components, of a family of your own, too, if it is a pytree.
     block_size : int, optional
@@ -101,7 +101,7 @@ def observed_information(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     mixture : Mixture
         Of one of the package's families; for standard errors, the fitted one.
     sample_weight : array, shape (n,), optional

@@ -28,48 +28,7 @@ def log_density(
     missing: bool = False,
     noise: LikeNoise | None = None,
 ) -> FloatN:
-    """Log-density of each observation under a mixture.
-
-    It is `EStep.log_likelihood` without the responsibilities beside it, which may not fit in
-    memory; scikit-learn's ``score_samples``.
-
-    Parameters
-    ----------
-    x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
-    mixture : Mixture
-        Weights and components.
-    block_size, workers : int, optional
-        As for `e_step`.
-    missing : bool, optional
-        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
-        it is bad input.
-    noise : array, shape (n, d) or (n, d, d), optional
-        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
-        for univariate components. Components then describe what was measured, without the errors.
-
-    Returns
-    -------
-    array, shape (n,)
-        log p(x_i) = log Σ_k w_k p(x_i | k), in nats; -inf for a row of zero density.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument has a wrong shape, dtype or value; the message names it.
-
-    Warns
-    -----
-    RuntimeWarning
-        If rows have zero density under every component.
-
-    Examples
-    --------
-    >>> import estep_xp as ex
-    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
-    >>> ex.log_density([2.5, 4.0, 5.5], mixture).round(4)
-    array([-1.8236, -2.6378, -1.8005])
-    """
+    """Log-densities of a mixture; `verbs.estep.log_density` says what users need to know."""
     call = prepare_call(x, mixture, missing=missing, noise=noise)
     (values,) = run_kernel(call, log_likelihood_kernel(call), block_size, workers)
     warn_of_impossible_rows(call, values)
@@ -92,7 +51,7 @@ def predict(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     mixture : Mixture
         Weights and components.
     block_size, workers : int, optional

@@ -129,57 +129,7 @@ def e_step(
     missing: bool = False,
     noise: LikeNoise | None = None,
 ) -> EStep:
-    """Responsibilities and log-likelihood of each observation under a mixture.
-
-    Parameters
-    ----------
-    x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
-    mixture : Mixture
-        Weights and components.
-    block_size : int, optional
-        Rows worked on at a time. Changes no result; the default suits the cache.
-    workers : int, optional
-        Threads over blocks of NumPy rows, the BLAS included; -1 for all processors that this
-        process may use. The default is that, too, where there are rows enough (a single one for
-        components of a class of your own). Changes no result.
-    missing : bool, optional
-        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
-        it is bad input.
-    noise : array, shape (n, d) or (n, d, d), optional
-        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
-        for univariate components. Components then describe what was measured, without the errors.
-
-    Returns
-    -------
-    EStep
-        ``responsibilities`` (n, k) and ``log_likelihood`` (n,), arrays like `x`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument has a wrong shape, dtype or value; the message names it.
-
-    Warns
-    -----
-    RuntimeWarning
-        If rows have zero density under every component.
-
-    Notes
-    -----
-    r_ik = w_k p(x_i | k) / Σ_j w_j p(x_i | j) (Bishop 2006, eq. 9.13), in log space throughout:
-    densities may under- and overflow.
-
-    Examples
-    --------
-    >>> import estep_xp as ex
-    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
-    >>> step = ex.e_step([2.5, 4.0, 5.5], mixture)
-    >>> step.responsibilities[:, 0].round(6)
-    array([0.981301, 0.339706, 0.002377])
-    >>> step.log_likelihood.round(4)
-    array([-1.8236, -2.6378, -1.8005])
-    """
+    """The E-step of a mixture; `verbs.estep.e_step` says what users need to know."""
     call = prepare_call(x, mixture, missing=missing, noise=noise)
     kernel = Posterior(call.k, call.zeros, call.space.lazy)
     responsibilities, log_likelihood = run_kernel(call, kernel, block_size, workers)
@@ -249,7 +199,7 @@ def log_joint(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     mixture : Mixture
         Weights and components.
     block_size, workers : int, optional
@@ -295,48 +245,7 @@ def log_likelihood(
     missing: bool = False,
     noise: LikeNoise | None = None,
 ) -> FloatScalar:
-    """Total log-likelihood of the observations, differentiable.
-
-    Parameters
-    ----------
-    x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
-    mixture : Mixture
-        Weights and components.
-    sample_weight : array, shape (n,), optional
-        Non-negative weight of each row. A row of weight 0 contributes nothing, neither to the
-        value nor to derivatives, whatever it holds: NaN may mark padding.
-    block_size, workers : int, optional
-        As for `e_step`.
-    missing : bool, optional
-        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
-        it is bad input.
-    noise : array, shape (n, d) or (n, d, d), optional
-        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
-        for univariate components. Components then describe what was measured, without the errors.
-
-    Returns
-    -------
-    array, shape ()
-        Σ_i s_i log p(x_i), in nats.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument has a wrong shape, dtype or value; the message names it.
-
-    Warns
-    -----
-    RuntimeWarning
-        If rows have zero density under every component; the total is -inf then.
-
-    Examples
-    --------
-    >>> import estep_xp as ex
-    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
-    >>> round(float(ex.log_likelihood([2.5, 4.0, 5.5], mixture)), 4)
-    -6.2618
-    """
+    """The total of a mixture; `verbs.estep.log_likelihood` says what users need to know."""
     call = prepare_call(x, mixture, sample_weight=sample_weight, missing=missing, noise=noise)
     total, contributions = total_log_likelihood(call, block_size, workers)
     if contributions is not None:

@@ -59,7 +59,7 @@ def impute(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row, NaN where nothing was observed; shape (n,) for univariate
+        Observations, one per row, NaN where nothing was observed; shape (n,) for univariate
         components.
     mixture : Mixture
         Weights, and components of a family of which features can be integrated out.

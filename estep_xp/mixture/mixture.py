@@ -26,7 +26,7 @@ class Mixture(NamedTuple, Generic[ComponentsT]):
 
     Notes
     -----
-    A NamedTuple of arrays, which JAX takes for a pytree: a mixture can be an argument of ``jit``,
+    A NamedTuple of arrays, and so a JAX pytree: a mixture can be an argument of ``jit``,
     ``vmap`` and ``grad``, and the gradient with respect to it is a mixture. Values are checked
     where the mixture is used, not here.
 

@@ -63,7 +63,7 @@ def e_step(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     mixture : Mixture or HMM
         Weights and components; or a chain of states, and a component of each.
     block_size : int, optional
@@ -143,7 +143,7 @@ def log_likelihood(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     mixture : Mixture or HMM
         Weights and components; or a chain of states, and a component of each.
     sample_weight : array, shape (n,) or (s,), optional
@@ -224,7 +224,7 @@ def log_density(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     mixture : Mixture or HMM
         Weights and components; or a chain of states, and a component of each.
     block_size, workers : int, optional

@@ -32,7 +32,7 @@ def predict(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one a row; shape (n,) for univariate components.
+        Observations, one per row; shape (n,) for univariate components.
     mixture : Mixture or HMM
         Weights and components; or a chain of states, and a component of each.
     block_size, workers : int, optional
