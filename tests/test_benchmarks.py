@@ -13,6 +13,9 @@ from tests.benchmarks.growth import GROWTHS, WORKERS, exponent
 from tests.benchmarks.memory import PROBLEMS as MEMORY
 from tests.benchmarks.peers import Peer, WrongPeerError, built, verify, verify_all
 from tests.benchmarks.problems import (
+    ESTIMATOR_FITS,
+    ESTIMATOR_PROBABILITIES,
+    ESTIMATOR_SMALL_FITS,
     FAMILIES,
     FIT_JAX,
     FIT_NUMPY,
@@ -39,6 +42,9 @@ TABLES = {
     "Growth": GROWTHS,
     "Two workers": WORKERS,
     "Memory": MEMORY,
+    "scikit-learn's estimator: fit, 20 iterations": ESTIMATOR_FITS,
+    "scikit-learn's estimator: predict_proba": ESTIMATOR_PROBABILITIES,
+    "scikit-learn's estimator: fit by default": ESTIMATOR_SMALL_FITS,
 }
 
 

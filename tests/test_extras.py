@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
+EXTRAS = ("calculator", "cli", "dask", "jax", "parquet", "sklearn")
 
 
 def brought_by(extra):
@@ -23,13 +24,13 @@ def brought_by(extra):
 
 def test_parquet_brings_pyarrow_and_all_brings_everything():
     assert brought_by("parquet") == {"pyarrow"}
-    every = set().union(*map(brought_by, ("calculator", "cli", "dask", "jax", "parquet")))
+    every = set().union(*map(brought_by, EXTRAS))
     assert brought_by("all") == every
 
 
 def test_lowest_versions_are_of_the_form_that_is_tested():
     extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
-    for extra in ("calculator", "cli", "dask", "jax", "parquet"):
+    for extra in EXTRAS:
         for requirement in extras[extra]:
             assert re.fullmatch(r"estep_xp\[[\w,]+\]|[\w-]+(\[[\w,]+\])?>=[\d.]+", requirement), (
                 requirement

@@ -121,12 +121,13 @@ def test_what_stands_for_statistics():
         ("full", "did you mean estep_xp.FullGaussian?"),
         ("Diag", "did you mean estep_xp.DiagonalGaussian?"),
         ("tied", "did you mean estep_xp.TiedGaussian?"),
-        ("gamma", "expected the class of a family, such as FullGaussian itself$"),
+        ("gamma", "did you mean estep_xp.Gamma?"),
+        ("beta", "expected the class of a family, such as FullGaussian itself$"),
         (START, "family is a Mixture; expected the class"),
         (None, "family is None; expected the class"),
         (int, "family is <class 'int'>; expected the class"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_what_stands_for_a_family(family, words):
     with pytest.raises(TypeError, match=words.replace("?", r"\?")):

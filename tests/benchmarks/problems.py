@@ -204,3 +204,9 @@ ESTIMATOR_FITS = (
     problem("spherical", 100_000, 8, 16, 6),
 )
 ESTIMATOR_PROBABILITIES = tuple(p._replace(goal=5) for p in ESTIMATOR_FITS)
+ESTIMATOR_SMALL_FITS = tuple(
+    Problem(f"{family}, {name}", family, n, d, 3, goal=1)
+    for name, n, d in (("iris", 150, 4), ("wine", 178, 13))
+    for family in FAMILIES
+    if family != "univariate"
+)

@@ -21,18 +21,11 @@ from tests.benchmarks.peers import Peer
 from tests.benchmarks.problems import (
     ESTIMATOR_FITS,
     ESTIMATOR_PROBABILITIES,
-    FAMILIES,
+    ESTIMATOR_SMALL_FITS,
     Case,
-    Problem,
 )
 
 NAME = attrgetter("name")
-SMALL = tuple(
-    Problem(f"{name}, {family}", family, n, d, 3, goal=1)
-    for name, n, d in (("iris", 150, 4), ("wine", 178, 13))
-    for family in FAMILIES
-    if family != "univariate"
-)
 
 
 @pytest.mark.parametrize("problem", ESTIMATOR_FITS, ids=NAME)
@@ -51,9 +44,9 @@ def test_estimator_predict_proba(problem, bench):
     compare(bench, "scikit-learn's estimator: predict_proba", problem, found)
 
 
-@pytest.mark.parametrize("problem", SMALL, ids=NAME)
+@pytest.mark.parametrize("problem", ESTIMATOR_SMALL_FITS, ids=NAME)
 def test_estimator_small_fit(problem, bench):
-    rows = (load_iris if problem.name.startswith("iris") else load_wine)().data
+    rows = (load_iris if problem.name.endswith("iris") else load_wine)().data
     nothing = np.empty(0)
     case = Case(problem, rows, nothing, nothing, nothing, nothing)
     theirs = Peer("scikit-learn", "sklearn", partial(_default_fit, mixture.GaussianMixture))
