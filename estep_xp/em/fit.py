@@ -93,7 +93,7 @@ def fit(
     lengths : array of int, shape (s,), optional
         Only with an HMM: the length of each sequence in `x`, as for `e_step`.
     prior_counts : float, optional
-        Only with an HMM, see `m_step`.
+        See `m_step`. The log-likelihood may then fall.
 
     Returns
     -------

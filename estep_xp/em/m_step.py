@@ -52,9 +52,10 @@ def m_step(
         default is 1e-6 times the variance of each feature over all (weighted) rows, added to that
         feature's; for spherical components the mean over the features. So it has the units of x.
     prior_counts : float, optional
-        Only of an HMM: added to the expected counts of initial states and of transitions, where
-        these are possible at all: a probability of 0 stays 0. A Dirichlet prior with parameters
-        one larger.
+        Dirichlet prior with parameters one larger. Of a mixture of `Bernoulli` or `Categorical`
+        components, or a `Product` with such parts: added to the counts of each value, which keeps
+        their probabilities off 0 and 1. Of an HMM: added to the expected counts of initial states
+        and of transitions, where these are possible at all: a probability of 0 stays 0.
 
     Returns
     -------
@@ -102,7 +103,7 @@ def check_floor(variance_floor: Any) -> Any:
 
 
 def check_prior_counts(prior_counts: Any, model: Any) -> Any:
-    """Prior counts as a non-negative number; a mixture has none."""
+    """Prior counts as a non-negative number, 0 for a mixture without probabilities of values."""
     number = check_number("prior_counts", prior_counts)
     if isinstance(model, HMM):
         if model.transitions.ndim == 3:
@@ -110,9 +111,17 @@ def check_prior_counts(prior_counts: Any, model: Any) -> Any:
                 "transitions has shape (n, k, k), one matrix for each row; expected (k, k) where "
                 "they are to be estimated"
             )
-    elif not (isinstance(number, float) and number == 0.0):
-        raise TypeError("prior_counts are for an HMM; leave them out")
+    elif not (_is_nothing(number) or contract.family_of(model.components)._takes_prior_counts):
+        name = type(model.components).__name__
+        raise TypeError(
+            "prior_counts are for an HMM, and for components of probabilities, such as Bernoulli "
+            f"and Categorical, not {name}; leave them out"
+        )
     return number
+
+
+def _is_nothing(prior_counts: Any) -> bool:
+    return isinstance(prior_counts, float) and prior_counts == 0.0
 
 
 def run_m_step(
@@ -128,15 +137,13 @@ def run_m_step(
     arguments = (components, statistics.counts, statistics.moments, floor)
     used = floor if known_floor is None else known_floor
     formula: Any = m_step_formula
-    chain: tuple[Any, ...] = ()
+    more: tuple[Any, ...] = () if _is_nothing(prior_counts) else (prior_counts,)
     if isinstance(statistics, ChainStatistics):
         formula = m_step_of_chain
         initial, transitions, _ = statistics.mixture
-        chain = (initial, transitions, statistics.initial, statistics.transitions, prior_counts)
+        more = (initial, transitions, statistics.initial, statistics.transitions, prior_counts)
     try:
-        new: Any = execution.driver_for(space).compute(
-            formula, space, *arguments[:-1], used, *chain
-        )
+        new: Any = execution.driver_for(space).compute(formula, space, *arguments[:-1], used, *more)
     except (ValueError, RuntimeError):  # a library's cholesky raises without saying which matrix
         _raise_if_degenerate(space, arguments)
         raise
@@ -152,12 +159,19 @@ def _is_usable(components: Any) -> bool:
 
 
 def m_step_formula(
-    xp: Namespace, components: Any, counts: Array, moments: Any, floor: Any
+    xp: Namespace,
+    components: Any,
+    counts: Array,
+    moments: Any,
+    floor: Any,
+    prior_counts: Any = None,
 ) -> Mixture:
     """The mathematics of the M-step, which raises nothing of its own."""
     weights, counts, lost = _shares(xp, counts)
-    family = contract.family_of(components)
-    return Mixture(weights, family._maximized(xp, counts, lost, moments, floor))
+    family, arguments = contract.family_of(components), (xp, counts, lost, moments, floor)
+    if prior_counts is None:
+        return Mixture(weights, family._maximized(*arguments))
+    return Mixture(weights, family._maximized_with_prior(*arguments, prior_counts))
 
 
 def m_step_of_chain(

@@ -65,6 +65,7 @@ class Bernoulli(IndependentFeatures, _Probabilities):
     _is_unconstrainable = True
     _is_recenterable = True
     _has_marginals = True
+    _takes_prior_counts = True
     _support = "must be 0 or 1"
 
     def log_prob(self, x: RowsLike) -> FloatNK:
@@ -157,6 +158,18 @@ class Bernoulli(IndependentFeatures, _Probabilities):
         share = moments.ones / counts[:, None]
         share = xp.where(share < 1, share, 1.0)  # rounding may exceed it
         return type(self)(xp.where(empty[:, None], self.probabilities, share))
+
+    def _maximized_with_prior(
+        self,
+        xp: Namespace,
+        counts: Array,
+        empty: Array,
+        moments: BernoulliStatistics,
+        floor: Any,
+        prior: Any,
+    ) -> Self:
+        more = BernoulliStatistics(moments.ones + prior)
+        return self._maximized(xp, counts + 2.0 * prior, empty, more, floor)
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         del xp, counts, new  # sums of the rows themselves

@@ -88,6 +88,7 @@ class Categorical(IndependentFeatures, _Probabilities):
     _is_unconstrainable = True
     _is_recenterable = True
     _needs_template = True
+    _takes_prior_counts = True
     _normalized_fields = ("probabilities",)
 
     def log_prob(self, x: LikeN) -> FloatNK:
@@ -220,6 +221,19 @@ class Categorical(IndependentFeatures, _Probabilities):
         places = empty[:, None]
         shares = xp.where(places, self.probabilities, moments.kinds / counts[:, None])
         return type(self)(xp.where(places, shares, _normalized(xp, shares)))
+
+    def _maximized_with_prior(
+        self,
+        xp: Namespace,
+        counts: Array,
+        empty: Array,
+        moments: CategoricalStatistics,
+        floor: Any,
+        prior: Any,
+    ) -> Self:
+        more = CategoricalStatistics(moments.kinds + prior)
+        # Shares are divided by their sum, so that counts (k,) need not grow with them.
+        return self._maximized(xp, counts, empty, more, floor)
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         del xp, counts, new  # counts of the rows themselves

@@ -75,6 +75,8 @@ class Family(abc.ABC):
     # Features that are missing can be integrated out, and errors of the others, too.
     _takes_missing: ClassVar[bool] = False
     _takes_noise: ClassVar[bool] = False
+    # Probabilities of values are kept off 0 and 1 by counts of imagined rows.
+    _takes_prior_counts: ClassVar[bool] = False
     # Shapes that no class and no rows tell: a start is made of components as a template.
     _needs_template: ClassVar[bool] = False
     _support: ClassVar[str] = "must be finite"  # what rows must be, in messages
@@ -214,6 +216,22 @@ class Family(abc.ABC):
         `counts` (k,) are positive, `floor` is added to variances; `empty` (k,) flags components
         without rows, which keep their parameters.
         """
+
+    def _maximized_with_prior(
+        self,
+        xp: Namespace,
+        counts: Array,
+        empty: Array,
+        moments: Any,
+        floor: Any,
+        prior: Any,
+    ) -> Components:
+        """Return what `_maximized` does, as if each value had been seen so many times more.
+
+        A family without probabilities of values takes no notice.
+        """
+        del prior
+        return self._maximized(xp, counts, empty, moments, floor)
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         """Return the record of the same sums taken under new components."""

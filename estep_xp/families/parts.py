@@ -127,6 +127,12 @@ def given_parts(parts: Any) -> tuple[Any, ...]:
     return tuple(parts) if isinstance(parts, (list, tuple)) else (parts,)
 
 
+def split_arrays(arrays: tuple[Any, ...], counts: list[int]) -> list[tuple[Any, ...]]:
+    """The arrays of each part, of which there are so many."""
+    ends = itertools.accumulate(counts, initial=0)
+    return [arrays[a:b] for a, b in itertools.pairwise(ends)]
+
+
 def n_components_of(part: Any) -> int:
     """Number of components of a part; a user's fields have them along the first axis."""
     found = contract.family_of(part)._n_components()

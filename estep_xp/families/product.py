@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -22,6 +21,7 @@ from estep_xp.families.parts import (
     given_parts,
     group_features,
     n_components_of,
+    split_arrays,
     start_of,
 )
 from estep_xp.families.parts_with_holes import PartsWithHoles
@@ -124,11 +124,6 @@ class Product(PartsWithHoles, _Parts):
         """For each part what answers for it, its columns, and its item of others."""
         return zip(self._families(), self._columns(), *others, strict=True)
 
-    def _split(self, arrays: tuple[Any, ...], counts: list[int]) -> list[tuple[Any, ...]]:
-        """The arrays of each part, of which there are so many."""
-        ends = itertools.accumulate(counts, initial=0)
-        return [arrays[a:b] for a, b in itertools.pairwise(ends)]
-
     def _all(self, name: str) -> bool:
         return all(getattr(family, name) for family in self._families())
 
@@ -138,6 +133,9 @@ class Product(PartsWithHoles, _Parts):
     _is_unconstrainable = property(lambda self: self._all("_is_unconstrainable"))
     _is_recenterable = property(lambda self: self._all("_is_recenterable"))
     _takes_missing = property(lambda self: self._all("_takes_missing"))
+    _takes_prior_counts = property(
+        lambda self: any(f._takes_prior_counts for f in self._families())
+    )
     _has_two_forms = property(lambda self: any(f._has_two_forms for f in self._families()))
     _has_marginals = True
 
@@ -242,7 +240,7 @@ class Product(PartsWithHoles, _Parts):
         return tuple(array for found in sums for array in found)
 
     def _moments(self, *sums: Array) -> ProductStatistics:
-        own = self._split(sums, [_count_sums(part) for part in self.parts])
+        own = split_arrays(sums, [_count_sums(part) for part in self.parts])
         pairs = zip(self._families(), own, strict=True)
         return ProductStatistics(tuple(family._moments(*arrays) for family, arrays in pairs))
 
@@ -258,22 +256,26 @@ class Product(PartsWithHoles, _Parts):
     def _maximized(
         self, xp: Namespace, counts: Array, empty: Array, moments: ProductStatistics, floor: Any
     ) -> Self:
-        return type(self)(
-            tuple(
-                family._maximized(xp, counts, empty, own, columns.floor_of(family, floor))
-                for family, columns, own in self._each(moments.parts)
-            )
-        )
+        return self._maximized_with_prior(xp, counts, empty, moments, floor, None)
+
+    def _maximized_with_prior(
+        self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any, prior: Any
+    ) -> Self:
+        parts = []
+        for family, columns, own in self._each(moments.parts):
+            arguments = (xp, counts, empty, own, columns.floor_of(family, floor))
+            if prior is None:
+                parts.append(family._maximized(*arguments))
+            else:
+                parts.append(family._maximized_with_prior(*arguments, prior))
+        return type(self)(tuple(parts))
 
     def _recentered(
         self, xp: Namespace, counts: Array, moments: ProductStatistics, new: Any
     ) -> ProductStatistics:
-        return ProductStatistics(
-            tuple(
-                family._recentered(xp, counts, own, one)
-                for family, own, one in zip(self._families(), moments.parts, new.parts, strict=True)
-            )
-        )
+        triples = zip(self._families(), moments.parts, new.parts, strict=True)
+        sums = (family._recentered(xp, counts, own, one) for family, own, one in triples)
+        return ProductStatistics(tuple(sums))
 
     def _raise_if_degenerate(
         self, space: Space, counts: Array, empty: Array, moments: ProductStatistics, floor: Any
@@ -344,10 +346,8 @@ class Product(PartsWithHoles, _Parts):
         return type(self)(tuple(parts))
 
     def _start_parts(self) -> tuple[tuple[Any, Columns], ...]:
-        return tuple(
-            (start_of(part), columns)
-            for part, columns in zip(self.parts, self._columns(), strict=True)
-        )
+        pairs = zip(self.parts, self._columns(), strict=True)
+        return tuple((start_of(part), columns) for part, columns in pairs)
 
     def _starts_any_number(self) -> bool:
         starts = (part for part, _ in self._start_parts())
@@ -368,7 +368,7 @@ class Product(PartsWithHoles, _Parts):
 
     def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
         families = self._families()
-        own = self._split(free, [len(family._parameters()) for family in families])
+        own = split_arrays(free, [len(family._parameters()) for family in families])
         pairs = zip(families, own, strict=True)
         return type(self)(tuple(family._from_unconstrained(xp, *one) for family, one in pairs))
 
