@@ -224,3 +224,13 @@ def test_no_component_of_a_few_rows_of_noise():
         x = np.random.default_rng(2000 + seed).normal(size=(200, 2))
         start = ex.initialize(x, 3, ex.FullGaussian, seed=seed)
         assert start.weights.min() * len(x) > 3.99
+
+
+@pytest.mark.parametrize("family", [ex.Exponential, ex.Exponential(np.ones(2, np.float32))])
+def test_a_start_of_zeros_in_single_precision(family):
+    """The largest rate of double precision, in which starts are made, is no number there."""
+    x = np.concatenate([np.zeros(50), np.random.default_rng(0).exponential(size=50)])
+    rates = ex.initialize(x.astype(np.float32), 2, family).components.rates
+    assert rates.dtype == np.float32
+    assert np.isfinite(rates).all()
+    assert rates.max() > 1e37

@@ -36,9 +36,16 @@ def cast_components(space: Space, components: Any) -> Any:
     if not is_builtin(components):
         return components
     return map_arrays(
-        lambda array: space.parameter("components", np.ascontiguousarray(to_host(array))),
+        lambda array: space.parameter("components", _within_reach(space, to_host(array))),
         components,
     )
+
+
+def _within_reach(space: Space, array: Any) -> Any:
+    """Numbers that the space's dtype holds: those at a bound of double precision at its own."""
+    largest = float(np.finfo(str(space.dtype).rpartition(".")[2]).max) / 4
+    near = np.clip(array, -largest, largest)
+    return np.ascontiguousarray(np.where(np.isfinite(array), near, array))
 
 
 def cast_mixture(space: Space, mixture: Mixture) -> Mixture:
