@@ -52,6 +52,12 @@ def test_a_bad_chain_is_named(model, message):
         ([2, 1], ValueError, "lengths sum to 3 but x has 4 rows"),
         ([4, 0], ValueError, r"lengths\[1\] is 0; lengths must be at least 1"),
         ([5, -1], ValueError, r"lengths\[1\] is -1"),
+        ([2**63 - 1, 10], ValueError, r"lengths\[0\] is 9223372036854775807; .* rows of x, 4"),
+        (
+            np.asarray([2**64 - 1, 5], np.uint64),
+            ValueError,
+            r"lengths\[0\] is 18446744073709551615",
+        ),
         ([2.0, 2.0], TypeError, "lengths has dtype float64; lengths must be integers"),
         ([[2, 2]], ValueError, r"lengths has shape \(1, 2\); expected \(s,\)"),
         (4, ValueError, r"lengths has shape \(\); expected \(s,\)"),

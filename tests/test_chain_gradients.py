@@ -128,3 +128,24 @@ def test_vmap_over_sequences_and_over_models():
         np.testing.assert_allclose(
             steps.responsibilities[i], ex.e_step(x, one).responsibilities, rtol=1e-11, atol=1e-14
         )
+
+
+def test_holes_under_jit_and_in_gradients():
+    """What was not observed says nothing; the rest is as in an eager call, and has slopes."""
+    x = np.asarray([0.0, 1.0, np.nan, 2.0, 0.0])
+    components = ex.UnivariateGaussian([0.0, 2.0], [1.0, 1.0])
+    numpy = ex.HMM([0.3, 0.7], [[0.9, 0.1], [0.2, 0.8]], components)
+    hmm = jax.tree.map(jnp.asarray, numpy)
+
+    def total(x, hmm):
+        return ex.log_likelihood(x, hmm, missing=True)
+
+    value, (by_x, by_hmm) = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(jnp.asarray(x), hmm)
+    np.testing.assert_allclose(value, ex.log_likelihood(x, numpy, missing=True), rtol=1e-13)
+    assert by_x[2] == 0.0
+    step = 1e-6 * np.eye(5)[[0, 1, 3, 4]]
+    differences = [total(x + h, numpy) - total(x - h, numpy) for h in step]
+    np.testing.assert_allclose(
+        by_x[np.asarray([0, 1, 3, 4])], np.divide(differences, 2e-6), atol=1e-8
+    )
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(by_hmm))

@@ -359,7 +359,7 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
 
     Where all results are finite, `x` is not read.
     """
-    if space.lazy:
+    if space.lazy or not is_concrete(results):  # as of numbers that a compiled program closes over
         return None
     xp = space.xp
     if is_on_host(results) and is_on_host(x):  # JAX would compile these calls for each n

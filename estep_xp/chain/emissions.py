@@ -48,5 +48,5 @@ class Emissions:
         ops = replace(ops, many_rows=False) if self.by_row else ops
         values = family._evaluated(ops, shared, rows[0]).log_joint
         if self.lazy:
-            values = contract.mark_nonfinite_rows(ops, rows[0], values)
+            values = contract.mark_nonfinite_rows(ops, family._without_holes(ops, rows[0]), values)
         return (values, ops.xp.max(values, axis=ops.axis)), ()

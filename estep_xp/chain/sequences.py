@@ -49,18 +49,22 @@ def find_sequences(space: Space, lengths: Any, n: float) -> Sequences:
     array = _as_integers(lengths)
     if not is_within_reach(array):
         return _of_traced(space.xp, array, n)
-    host = to_host(array if is_concrete(array) else array.compute()).astype(np.int64)
+    host = to_host(array if is_concrete(array) else array.compute())
     bad = np.flatnonzero(host < 1)
     if len(bad):
         raise_bad_value(
             "lengths", (int(bad[0]),), host[bad[0]], "lengths must be at least 1, a row a sequence"
         )
+    long = np.flatnonzero(host > n)  # before they are added, since sums of integers may overflow
+    if len(long):
+        expected = f"lengths must sum to the number of rows of x, {n}"
+        raise_bad_value("lengths", (int(long[0]),), host[long[0]], expected)
     if host.sum() != n:
         raise ValueError(
             f"lengths sum to {host.sum()} but x has {n} rows; expected the length of each "
             "sequence, one after the other"
         )
-    return _of_host(host, n)
+    return _of_host(host.astype(np.int64), n)
 
 
 def refuse_lengths(lengths: Any) -> None:

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
 
 
+# How many sums a class of parts gives. Drivers add up plain arrays, and a compiled program does not
+# call the parts again.
+_COUNTS: dict[type, int] = {}
+
+
 class PartsWithHoles(Family):
     """What a product answers for rows of which a part was not observed."""
 
     __slots__ = ()
+
+    parts: tuple[Any, ...]
 
     def _each(self, *others: tuple[Any, ...]) -> Iterator[Any]:
         """For each part what answers for it, its columns, and its item of others."""
@@ -55,14 +62,12 @@ class PartsWithHoles(Family):
         form: Any,
         responsibilities: Array,
     ) -> tuple[Array, ...]:
-        inner, forms = _for_parts(ops), form or (None,) * len(prepared)
-        return tuple(
-            array
-            for family, columns, own, one in self._each(prepared, forms)
-            for array in family._moments_incomplete(
-                inner, own, _take(ops, columns, rows), one, responsibilities
-            )
-        )
+        inner, forms, sums = _for_parts(ops), form or (None,) * len(prepared), []
+        for family, columns, part, own, one in self._each(self.parts, prepared, forms):
+            taken = _take(ops, columns, rows)
+            found = family._moments_incomplete(inner, own, taken, one, responsibilities)
+            sums.append(remember_sums(part, found))
+        return tuple(array for found in sums for array in found)
 
     def _conditional_moments(
         self, ops: BlockOps, prepared: tuple[Any, ...], rows: ObservedRows
@@ -93,3 +98,16 @@ def _for_parts(ops: BlockOps) -> BlockOps:
 
 def _take(ops: BlockOps, columns: Any, rows: ObservedRows) -> ObservedRows:
     return ObservedRows(columns.take(ops, rows.x), columns.take(ops, rows.seen), None)
+
+
+def remember_sums(part: Any, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The sums of a part, whose number `count_sums` tells from now on."""
+    _COUNTS[type(part)] = len(sums)
+    return sums
+
+
+def count_sums(part: Any) -> int:
+    """How many sums a part gives."""
+    if isinstance(part, PartsWithHoles):
+        return sum(map(count_sums, part.parts))
+    return _COUNTS[type(part)]

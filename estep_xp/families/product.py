@@ -24,7 +24,7 @@ from estep_xp.families.parts import (
     split_arrays,
     start_of,
 )
-from estep_xp.families.parts_with_holes import PartsWithHoles
+from estep_xp.families.parts_with_holes import PartsWithHoles, count_sums, remember_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
     from estep_xp.arrays.shapes import FloatNK, RowsLike
-
-
-# How many sums a class of parts gives. Drivers add up plain arrays, and a compiled program does not
-# call the parts again.
-_COUNTS: dict[type, int] = {}
 
 
 class _Parts(NamedTuple):
@@ -235,12 +230,11 @@ class Product(PartsWithHoles, _Parts):
                 own = block.form[i]
             family = contract.family_of(part, self._n_components())
             found = family._moments_block(inner, prepared[i], own, responsibilities)
-            _COUNTS[type(part)] = len(found)
-            sums.append(found)
+            sums.append(remember_sums(part, found))
         return tuple(array for found in sums for array in found)
 
     def _moments(self, *sums: Array) -> ProductStatistics:
-        own = split_arrays(sums, [_count_sums(part) for part in self.parts])
+        own = split_arrays(sums, [count_sums(part) for part in self.parts])
         pairs = zip(self._families(), own, strict=True)
         return ProductStatistics(tuple(family._moments(*arrays) for family, arrays in pairs))
 
@@ -392,9 +386,3 @@ class Product(PartsWithHoles, _Parts):
         for family, columns in self._each():
             above = above & family._stays_above(xp, columns.floor_of(family, floor))
         return above
-
-
-def _count_sums(part: Any) -> int:
-    if isinstance(part, Product):
-        return sum(map(_count_sums, part.parts))
-    return _COUNTS[type(part)]
