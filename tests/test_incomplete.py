@@ -165,3 +165,17 @@ def test_rows_in_blocks_come_back_in_order():
     x[1234, 1] = np.inf
     with pytest.raises(ValueError, match=r"x\[1234, 1\] is inf; x must be finite"):
         ex.e_step(x, mixture, missing=True)
+
+
+@pytest.mark.backends("jax_jit")
+def test_errors_that_are_no_covariances_show_under_jit(backend):
+    """Also where they are lost in the components' own spread, and not where they are singular."""
+    bad = [[[1.0, 1.2], [1.2, 1.0]], [[0.0, 0.1], [0.1, 1.0]], [[1.0, 0.5], [0.0, 1.0]]]
+    good = [[[1.0, 0.5], [0.5, 1.0]], [[1.0, 1.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 1e-300]]]
+    noise, x = np.asarray([*bad, *good]), np.zeros((6, 2))
+    components = ex.FullGaussian(backend.asarray([[0.0, 1.0]]), backend.asarray(np.eye(2)[None]))
+    mixture = ex.Mixture(backend.asarray([1.0]), components)
+    found = backend.call(
+        lambda x, m, s: ex.log_density(x, m, noise=s), backend.data(x), mixture, backend.data(noise)
+    )
+    assert np.isnan(backend.to_numpy(found)).tolist() == [True] * 3 + [False] * 3

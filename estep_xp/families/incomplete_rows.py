@@ -163,7 +163,14 @@ def _check_variances(space: Space, noise: Array, *, allow_nan: bool) -> Array:
     if not is_tracer(noise):
         return noise
     symmetric = xp.all(noise == xp.matrix_transpose(noise), axis=(1, 2))
-    good = symmetric & xp.all(xp.linalg.diagonal(noise) >= 0, axis=1)
+    variances = xp.linalg.diagonal(noise)
+    good = symmetric & xp.all(variances >= 0, axis=1)
+    # Factors of correlations: NaN where these are indefinite by more than rounding.
+    scale = 1.0 / xp.sqrt(xp.where(variances > 0, variances, 1.0))
+    scaled = noise * scale[:, :, None] * scale[:, None, :]
+    tolerance = max(_LEAST_EIGENVALUE, float(xp.finfo(noise.dtype).eps) ** 0.5)
+    factors = xp.linalg.cholesky(scaled + tolerance * xp.eye(noise.shape[-1], dtype=noise.dtype))
+    good = good & xp.all(xp.isfinite(factors), axis=(1, 2))
     return noise + xp.where(good, 0.0, math.nan)[:, None, None]
 
 
