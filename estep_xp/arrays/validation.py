@@ -22,6 +22,7 @@ from estep_xp.arrays.namespace import (
     is_concrete,
     is_on_host,
     is_tracer,
+    is_within_reach,
     namespace_of,
     to_host,
 )
@@ -359,7 +360,9 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
 
     Where all results are finite, `x` is not read.
     """
-    if space.lazy or not is_concrete(results):  # as of numbers that a compiled program closes over
+    if space.lazy or not is_within_reach(
+        results
+    ):  # as of numbers that a compiled program closes over
         return None
     xp = space.xp
     if is_on_host(results) and is_on_host(x):  # JAX would compile these calls for each n
