@@ -155,3 +155,14 @@ def entropy(xp: Namespace, responsibilities: Array, axis: int) -> Array:
     # 0 log 0 is 0, and so is its share of the derivative.
     safe = xp.where(responsibilities > 0, responsibilities, 1.0)
     return 0.0 - xp.sum(responsibilities * xp.log(safe), axis=axis)
+
+
+def labels_of_rows(xp: Namespace, responsibilities: Array) -> Array:
+    """Places (n,) of the largest responsibilities (n, k); -1 where they are NaN."""
+    unknown = xp.any(xp.isnan(responsibilities), axis=1)
+    return xp.where(unknown, -1, xp.argmax(responsibilities, axis=1))
+
+
+def entropy_of_rows(xp: Namespace, responsibilities: Array) -> Array:
+    """Entropies (n,) of responsibilities (n, k), in nats."""
+    return entropy(xp, responsibilities, 1)

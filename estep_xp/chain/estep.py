@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp import execution
-from estep_xp.arrays.logsumexp import entropy
+from estep_xp.arrays.logsumexp import entropy_of_rows, labels_of_rows
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized, total
 from estep_xp.arrays.validation import check_shape
@@ -20,7 +20,6 @@ from estep_xp.chain.kernels import SmoothedRows
 from estep_xp.families import contract
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, Namespace
     from estep_xp.arrays.shapes import (
         FloatK,
         FloatKK,
@@ -84,7 +83,7 @@ class ChainEStep(NamedTuple):
         The first of several at a tie; -1 where the responsibilities are NaN.
         """
         labels: IntN = execution.driver_of(self.responsibilities).map_each_row(
-            _labels, self.responsibilities
+            labels_of_rows, self.responsibilities
         )
         return labels
 
@@ -93,7 +92,7 @@ class ChainEStep(NamedTuple):
     def entropy(self) -> FloatN:
         """Entropy of each row's state in nats, shape (n,): 0 when certain."""
         entropy: FloatN = execution.driver_of(self.responsibilities).map_each_row(
-            _entropy, self.responsibilities
+            entropy_of_rows, self.responsibilities
         )
         return entropy
 
@@ -102,14 +101,6 @@ class ChainEStep(NamedTuple):
     def total_log_likelihood(self) -> FloatScalar:
         """Log-likelihood of all sequences, shape ()."""
         return execution.driver_of(self.log_likelihood).sum_values(self.log_likelihood)
-
-
-def _labels(xp: Namespace, r: Array) -> Array:
-    return xp.where(xp.any(xp.isnan(r), axis=1), -1, xp.argmax(r, axis=1))
-
-
-def _entropy(xp: Namespace, r: Array) -> Array:
-    return entropy(xp, r, 1)
 
 
 def e_step(

@@ -44,48 +44,7 @@ def predict(
     missing: bool = False,
     noise: LikeNoise | None = None,
 ) -> IntN:
-    """Most responsible component of each observation.
-
-    It is `EStep.labels` without the responsibilities beside it, which may not fit in memory.
-
-    Parameters
-    ----------
-    x : array, shape (n, d)
-        Observations, one per row; shape (n,) for univariate components.
-    mixture : Mixture
-        Weights and components.
-    block_size, workers : int, optional
-        As for `e_step`.
-    missing : bool, optional
-        Whether NaN in `x` is a feature that was not observed, which is integrated out; by default
-        it is bad input.
-    noise : array, shape (n, d) or (n, d, d), optional
-        Variances or covariances of each row's measurement errors, for Gaussian families; shape (n,)
-        for univariate components. Components then describe what was measured, without the errors.
-
-    Returns
-    -------
-    array of int, shape (n,)
-        Components counted from 0, the first of several at a tie; -1 for a row that is impossible
-        under every component.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument has a wrong shape, dtype or value; the message names it.
-
-    Warns
-    -----
-    RuntimeWarning
-        If rows have zero density under every component.
-
-    Examples
-    --------
-    >>> import estep_xp as ex
-    >>> mixture = ex.Mixture([0.45, 0.55], ex.UnivariateGaussian([2.0, 6.0], [1.0, 1.5]))
-    >>> ex.predict([2.5, 4.0, 5.5], mixture)
-    array([0, 1, 1])
-    """
+    """Labels of a mixture; `verbs.predict.predict` says what users need to know."""
     call = prepare_call(x, mixture, missing=missing, noise=noise)
     kernel = MostResponsible(call.k, call.zeros, call.space.lazy)
     (places,) = run_kernel(call, kernel, block_size, workers)

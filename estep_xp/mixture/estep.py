@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.logsumexp import entropy
+from estep_xp.arrays.logsumexp import entropy_of_rows, labels_of_rows
 from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.record_repr import sizes, summarized, total
@@ -78,7 +78,7 @@ class EStep(NamedTuple):
         The first of several at a tie; -1 where the responsibilities are NaN.
         """
         labels: IntN = execution.driver_of(self.responsibilities).map_each_row(
-            _labels, self.responsibilities
+            labels_of_rows, self.responsibilities
         )
         return labels
 
@@ -87,7 +87,7 @@ class EStep(NamedTuple):
     def entropy(self) -> FloatN:
         """Entropy of each row in nats, shape (n,): 0 when certain, log k when undecided."""
         entropy: FloatN = execution.driver_of(self.responsibilities).map_each_row(
-            _entropy, self.responsibilities
+            entropy_of_rows, self.responsibilities
         )
         return entropy
 
@@ -106,14 +106,6 @@ class EStep(NamedTuple):
             return namespace_of(r).sum(r) + math.nan
         driver = execution.driver_of(r)
         return driver.mean_value(driver.map_each_row(_largest, r))
-
-
-def _labels(xp: Namespace, r: Array) -> Array:
-    return xp.where(xp.any(xp.isnan(r), axis=1), -1, xp.argmax(r, axis=1))
-
-
-def _entropy(xp: Namespace, r: Array) -> Array:
-    return entropy(xp, r, 1)
 
 
 def _largest(xp: Namespace, r: Array) -> Array:
