@@ -147,9 +147,7 @@ def evaluate_emissions(
     if isinstance(components, contract.Given):
         _check_densities(call)
         return call.rows[0]
-    options = execution.check_options(block_size, workers)
-    if options.workers is None and not call.family._is_builtin:
-        options = options._replace(workers=1)  # code by others may not expect several threads
+    options = contract.check_options(call.family, block_size, workers)
     kernel = Emissions(call.k, space.lazy, by_row)
     parameters = (call.seen_components, 0.0 * call.mixture.initial)
     driver = execution.driver_for(space)

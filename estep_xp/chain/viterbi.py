@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estep_xp.chain.parameters import normalize_rows
-from estep_xp.chain.recursion import Recursion, finite_or_zero, safe_log
+from estep_xp.chain.recursion import Logarithmic, finite_or_zero, safe_log
 from estep_xp.chain.viterbi_blocks import most_likely_path
 from estep_xp.execution.chains import stand_in
 
@@ -20,15 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Maxima(Recursion):
+class Maxima(Logarithmic):
     """Maxima of sums: messages are those of the best path to each state."""
-
-    one: ClassVar[float] = 0.0
-    zero: ClassVar[float] = -math.inf
-
-    def multiply(self, message: Array, evidence: Array) -> Array:
-        """Add."""
-        return message + evidence
 
     def apply(self, xp: Namespace, matrix: Array, joint: Array) -> Array:
         """Largest sum over the states that messages come from."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from estep_xp import execution
 from estep_xp.arrays.block import expand_components, expand_rows
 from estep_xp.arrays.namespace import library_of
 from estep_xp.arrays.validation import check_shape, check_whole
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Components
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
+    from estep_xp.execution import Options
 
 __all__ = ["Evaluated", "Family", "Given", "GivenFamily", "family_of"]
 
@@ -49,6 +51,14 @@ def family_of(components: Any, k: int | None = None) -> Family:
         return components
     kind = GivenFamily if isinstance(components, Given) else OpenFamily
     return kind(components, k)
+
+
+def check_options(family: Family, block_size: int | None, workers: int | None) -> Options:
+    """How rows are driven through a family; a user's gets one thread, unless more are asked for."""
+    options = execution.check_options(block_size, workers)
+    if options.workers is None and not family._is_builtin:
+        options = options._replace(workers=1)  # code by others may not expect several threads
+    return options
 
 
 def estimable(components: Any) -> Family:

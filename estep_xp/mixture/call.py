@@ -120,7 +120,7 @@ def run_kernel(
     call: Call, kernel: Kernel, block_size: int | None, workers: int | None
 ) -> tuple[Array, ...]:
     """Results of all rows, one array for each of the kernel's `tails`."""
-    options = _options(call, block_size, workers)
+    options = contract.check_options(call.family, block_size, workers)
     results = execution.driver_for(call.space).map_rows(
         kernel, call.space, call.seen_rows, call.seen_mixture, options
     )
@@ -140,7 +140,7 @@ def total_log_likelihood(
     call: Call, block_size: int | None, workers: int | None
 ) -> tuple[Array, Array | None]:
     """Log-likelihood of all rows; and those of rows, if they may tell of bad ones."""
-    options = _options(call, block_size, workers)
+    options = contract.check_options(call.family, block_size, workers)
     space, mixture, whole = call.space, call.seen_mixture, pad_call(call)
     kernel = log_likelihood_kernel(whole)
     rows = whole.seen_rows
@@ -156,13 +156,6 @@ def log_likelihood_kernel(call: Call) -> LogLikelihood:
     """The kernel of rows' log-likelihoods."""
     space = call.space
     return LogLikelihood(call.k, call.zeros, space.lazy, call.masks, pads=call.pads)
-
-
-def _options(call: Call, block_size: int | None, workers: int | None) -> execution.Options:
-    options = execution.check_options(block_size, workers)
-    if options.workers is None and not call.family._is_builtin:
-        options = options._replace(workers=1)  # code by others may not expect several threads
-    return options
 
 
 def raise_for_bad_rows(call: Call, results: Array) -> Suspects | None:
