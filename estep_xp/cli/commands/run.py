@@ -1,0 +1,94 @@
+"""``estep-xp run``: every row of a file, at constant memory."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from estep_xp.cli.commands.shared import (
+    HEADERS,
+    ArrayOption,
+    BackendOption,
+    ColumnsOption,
+    DataArgument,
+    DecimalOption,
+    DelimiterOption,
+    HeaderOption,
+    JsonOption,
+    QuietOption,
+    style,
+    write_notes,
+)
+from estep_xp.cli.compute.backend import BACKENDS
+from estep_xp.cli.compute.evaluate import Evaluator
+from estep_xp.cli.compute.stream import rows_per_block, stream_results
+from estep_xp.cli.read.data import choose_columns, open_data
+from estep_xp.cli.read.dialect import dialect_options
+from estep_xp.cli.read.progress import reading_progress
+from estep_xp.cli.read.rows import read_blocks, require_support
+from estep_xp.cli.system import terminal
+from estep_xp.cli.system.files import (
+    parse_file_path,
+    refuse_to_overwrite,
+    translate_read_errors,
+)
+from estep_xp.cli.write.report import summary_json, summary_text, summary_warning
+from estep_xp.cli.write.results import open_results, require_format
+from estep_xp.files.errors import escape
+from estep_xp.files.model import ModelFile
+
+EXAMPLE = (
+    "estep-xp run examples/data/faithful.csv --model examples/data/faithful.json --output out.csv"
+)
+
+
+def run(
+    data: DataArgument,
+    model: Annotated[str, typer.Option(metavar="MODEL.json", help="The mixture.")],
+    output: Annotated[
+        str, typer.Option(metavar="OUT", help="Where results go: .csv, .npy or .parquet.")
+    ],
+    columns: ColumnsOption = None,
+    array: ArrayOption = None,
+    header: HeaderOption = "auto",
+    delimiter: DelimiterOption = None,
+    decimal: DecimalOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    quiet: QuietOption = False,
+    backend: BackendOption = BACKENDS[0],
+    as_json: JsonOption = False,
+) -> None:
+    """Responsibilities, label and log-likelihood of every row of a file, however large.
+
+    OUT appears when it is whole, and only then.
+    """
+    source_path, model_path = parse_file_path("DATA", data), parse_file_path("--model", model)
+    output_path = parse_file_path("--output", output)
+    require_format(output_path)
+    refuse_to_overwrite(output_path, source_path, model_path, force=force)
+    dialect = dialect_options(delimiter, decimal, HEADERS[header])
+    with translate_read_errors(model_path):
+        description = ModelFile(model_path, waits=True)
+        description.require_mixture()
+    d, k, names = description.n_features, description.n_components, description.feature_names
+    with ExitStack() as stack:
+        source = open_data(source_path, array, stack, dialect=dialect, features=names or ())
+        chosen = choose_columns(source, source_path, columns, d, features=names)
+        # After the cheap checks: factorising a million covariances takes a while.
+        mixture = description.read()
+        evaluate = Evaluator(mixture, backend)
+        blocks = read_blocks(source, chosen, source_path, rows_per_block(d, k))
+        blocks = require_support(blocks, mixture.components, chosen, source_path)
+        writer = stack.enter_context(open_results(output_path, k))
+        advance = stack.enter_context(reading_progress(source, quiet=quiet))
+        summary = stream_results(blocks, k, evaluate, writer.write, advance)
+    warning = summary_warning(summary, data)
+    write_notes([*source.notes, warning], quiet=quiet)
+    if as_json:
+        lines = iter([summary_json(summary, output)])
+    else:
+        lines = summary_text(summary, escape(output), style())
+    for line in lines:
+        terminal.write_stdout(line)

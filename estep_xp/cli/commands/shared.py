@@ -1,0 +1,82 @@
+"""What several commands take and print: options of files, notes, the style of tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from estep_xp.cli.compute.backend import BACKENDS
+from estep_xp.cli.system import terminal
+from estep_xp.cli.text.options import choice_parser
+from estep_xp.cli.write.layout import Style
+
+HEADERS = {"yes": True, "no": False, "auto": None}
+
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Array library that computes, in 64-bit floats: numpy or jax.",
+        parser=choice_parser("--backend", BACKENDS),
+        autocompletion=lambda: list(BACKENDS),
+    ),
+]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES", help="Columns to use: names, or numbers from 0, with commas between."
+    ),
+]
+ArrayOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
+]
+HeaderOption = Annotated[
+    str,
+    typer.Option(
+        metavar="WHEN",
+        help="Whether the first line of a text file holds names: yes, no, or auto, which takes it "
+        "for names if none of its values is a number.",
+        parser=choice_parser("--header", HEADERS),
+        autocompletion=lambda: list(HEADERS),
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="What separates values in a text file: comma, semicolon, tab or another character; "
+        "recognised if left out.",
+    ),
+]
+DecimalOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="What separates decimals in a text file: point or comma; recognised if left out.",
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def is_warning(note: str) -> bool:
+    """Whether a note says that something may be wrong."""
+    return note.startswith("warning: ")
+
+
+def write_notes(lines: Iterable[str | None], *, quiet: bool) -> None:
+    """Write notes and warnings to standard error, unless told to be quiet."""
+    for line in lines:
+        if line and not quiet:
+            terminal.write_stderr(line)
+
+
+def style() -> Style:
+    """The width and colours of the terminal that standard output is."""
+    return Style(terminal.columns(), terminal.wants_colour(sys.stdout))
