@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _LARGEST_START = 1e4  # of a start, the largest concentration
+_ROUNDINGS = 8.0  # of sums about a distant location, by which mean resultants are off
 
 
 @summarized
@@ -152,8 +153,10 @@ class VonMises(RowFamily, _LocationsConcentrations):
         del floor
         sine, versine = (xp.where(empty, 0.5, sums / counts) for sums in moments)
         locations, ratio, lack = _resultant(xp, self.locations, sine, versine)
-        # Rows that are equal have no concentration that is most likely: it ends at the largest.
-        least = 0.5 / _largest_concentration(xp, lack)
+        # Rows that are equal have no concentration that is most likely: it ends at the largest, or
+        # from a distant location where equal rows cannot be told from others.
+        rounding = _ROUNDINGS * float(xp.finfo(lack.dtype).eps) * xp.abs(versine)
+        least = 0.5 / _largest_concentration(xp, lack) + rounding
         concentrations = inverse_bessel_ratio(xp, ratio, xp.where(lack <= least, least, lack))
         return type(self)(
             xp.where(empty, self.locations, locations),
