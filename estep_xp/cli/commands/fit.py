@@ -32,6 +32,7 @@ from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.files import (
     atomic_write,
+    parse_data_path,
     parse_file_path,
     refuse_to_overwrite,
     require_model_name,
@@ -125,7 +126,7 @@ def fit(
     """
     options = FitOptions(family, components, seed, init, tol, max_iter, variance_floor, backend)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
-    source_path, output_path = parse_file_path("DATA", data), parse_file_path("--output", output)
+    source_path, output_path = parse_data_path(data), parse_file_path("--output", output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:
@@ -138,12 +139,13 @@ def fit(
         partial = stack.enter_context(atomic_write(output_path))
         with reading_progress(source, quiet=quiet) as advance:
             rows = read_table(source, chosen, source_path, advance)
-        fitted = fit_rows(rows, data, options, names, progress=terminal.shows_progress(quiet=quiet))
+        bar = terminal.shows_progress(quiet=quiet)
+        fitted = fit_rows(rows, str(source_path), options, names, progress=bar)
         with translate_write_errors(output_path):
             partial.write(encode_model(fitted.mixture, names))
     # Warnings are printed even with --quiet: a misread file shows nowhere else.
     write_notes([note for note in source.notes if not quiet or is_warning(note)], quiet=False)
-    write_notes([fit_warning(fitted, data)], quiet=quiet)
+    write_notes([fit_warning(fitted, str(source_path))], quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:
