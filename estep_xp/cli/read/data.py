@@ -88,6 +88,7 @@ def choose_columns(
     n_features: int | None,
     owner: str = "the model",
     features: Sequence[str] | None = None,
+    option: str = "--columns",
 ) -> Sequence[int]:
     """Return the indices of the columns to read.
 
@@ -109,6 +110,8 @@ def choose_columns(
         What says so, for the error.
     features : sequence of str, optional
         The names of these columns, if the model has names.
+    option : str
+        What lists the chosen ones, for errors.
 
     Raises
     ------
@@ -116,8 +119,8 @@ def choose_columns(
         If there is no such column, or their number is not `n_features`.
     """
     if chosen is not None:
-        columns: Sequence[int] = _find_columns(source, chosen)
-        _require_number(len(columns), n_features, "--columns", owner)
+        columns: Sequence[int] = _find_columns(source, chosen, option)
+        _require_number(len(columns), n_features, option, owner)
         if features is not None and source.names is not None:
             columns, note = match_features(columns, source.names, features)
             source.notes += [] if note is None else [f"note: {path}: {note}"]
@@ -180,22 +183,22 @@ def _require_number(
     raise InputError(field, f"has {found}; {owner} has {format_count(n_features, 'feature')}{hint}")
 
 
-def _find_columns(source: Source, chosen: str) -> list[int]:
+def _find_columns(source: Source, chosen: str, option: str) -> list[int]:
     """Return the indices of the columns that `chosen` lists."""
     columns: list[int] = []
     try:
         words = next(csv.reader([chosen], skipinitialspace=True), [""])
     except csv.Error as error:
-        raise InputError("--columns", f"is not a list of names: {error}") from None
+        raise InputError(option, f"is not a list of names: {error}") from None
     for word in words:
         token = word.strip()
         position = len(columns) + 1
         try:
             column = _find_column(source, token)
         except ValueError as error:
-            raise InputError("--columns", str(error), position=position, token=token) from None
+            raise InputError(option, str(error), position=position, token=token) from None
         if column in columns:
-            raise InputError("--columns", "is there twice", position=position, token=token)
+            raise InputError(option, "is there twice", position=position, token=token)
         columns.append(column)
     return columns
 
