@@ -38,6 +38,7 @@ from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.files import (
     atomic_write,
+    parse_data_path,
     parse_file_path,
     refuse_to_overwrite,
     require_model_name,
@@ -183,7 +184,7 @@ def fit(
     """
     wanted = _Wanted(family, parts, factors, columns)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
-    source_path, output_path = parse_file_path("DATA", data), parse_file_path("--output", output)
+    source_path, output_path = parse_data_path(data), parse_file_path("--output", output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:
@@ -201,12 +202,13 @@ def fit(
             rows = read_table(source, chosen, source_path, advance)
         for wish in wishes:
             _refuse_outside(wish, rows, chosen, source_path)
-        fitted = fit_rows(rows, data, options, names, progress=terminal.shows_progress(quiet=quiet))
+        bar = terminal.shows_progress(quiet=quiet)
+        fitted = fit_rows(rows, str(source_path), options, names, progress=bar)
         with translate_write_errors(output_path):
             partial.write(encode_model(fitted.model, names))
     # Warnings are printed even with --quiet: a misread file shows nowhere else.
     write_notes([note for note in source.notes if not quiet or is_warning(note)], quiet=False)
-    write_notes(fit_warnings(fitted, data), quiet=quiet)
+    write_notes(fit_warnings(fitted, str(source_path)), quiet=quiet)
     if as_json:
         lines = iter([fit_json(fitted, names, output)])
     else:

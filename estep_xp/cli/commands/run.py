@@ -18,24 +18,30 @@ from estep_xp.cli.commands.shared import (
     HeaderOption,
     JsonOption,
     QuietOption,
+    RowsOption,
+    shows_rows,
     style,
     write_notes,
+    write_summary,
 )
 from estep_xp.cli.compute.backend import BACKENDS
 from estep_xp.cli.compute.evaluate import Evaluator
+from estep_xp.cli.compute.results import column_names, result_fields
 from estep_xp.cli.compute.stream import rows_per_block, stream_results
 from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
+from estep_xp.cli.read.kept import choose_kept
 from estep_xp.cli.read.progress import reading_progress
-from estep_xp.cli.read.rows import read_blocks, require_support
-from estep_xp.cli.system import terminal
+from estep_xp.cli.read.rows import read_rows, require_support
 from estep_xp.cli.system.files import (
+    parse_data_path,
     parse_file_path,
+    parse_output_path,
     refuse_to_overwrite,
     translate_read_errors,
 )
 from estep_xp.cli.write.report import summary_json, summary_text, summary_warning
-from estep_xp.cli.write.results import open_results, require_format
+from estep_xp.cli.write.rows import open_rows, require_format
 from estep_xp.files.errors import escape
 from estep_xp.files.model import ModelFile
 
@@ -47,10 +53,15 @@ EXAMPLE = (
 def run(
     data: DataArgument,
     model: Annotated[str, typer.Option(metavar="MODEL.json", help="The mixture.")],
-    output: Annotated[
-        str, typer.Option(metavar="OUT", help="Where results go: .csv, .npy or .parquet.")
-    ],
+    output: RowsOption,
     columns: ColumnsOption = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Columns of DATA that OUT has, too, as they stand: names, numbers from 0, or all.",
+        ),
+    ] = None,
     array: ArrayOption = None,
     header: HeaderOption = "auto",
     delimiter: DelimiterOption = None,
@@ -64,9 +75,9 @@ def run(
 
     OUT appears when it is whole, and only then.
     """
-    source_path, model_path = parse_file_path("DATA", data), parse_file_path("--model", model)
-    output_path = parse_file_path("--output", output)
-    require_format(output_path)
+    source_path, model_path = parse_data_path(data), parse_file_path("--model", model)
+    output_path = parse_output_path(output)
+    require_format(output_path, keeps=keep is not None)
     refuse_to_overwrite(output_path, source_path, model_path, force=force)
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
     with translate_read_errors(model_path):
@@ -76,19 +87,20 @@ def run(
     with ExitStack() as stack:
         source = open_data(source_path, array, stack, dialect=dialect, features=names or ())
         chosen = choose_columns(source, source_path, columns, d, features=names)
+        fields = result_fields(k)
+        kept, kept_names = choose_kept(source, keep, column_names(fields))
         # After the cheap checks: factorising a million covariances takes a while.
         mixture = description.read()
         evaluate = Evaluator(mixture, backend)
-        blocks = read_blocks(source, chosen, source_path, rows_per_block(d, k))
+        blocks = read_rows(source, chosen, source_path, rows_per_block(d, k), kept)
         blocks = require_support(blocks, mixture.components, chosen, source_path)
-        writer = stack.enter_context(open_results(output_path, k))
-        advance = stack.enter_context(reading_progress(source, quiet=quiet))
+        writer = stack.enter_context(open_rows(output_path, fields, kept_names))
+        hidden = quiet or shows_rows(output_path)
+        advance = stack.enter_context(reading_progress(source, quiet=hidden))
         summary = stream_results(blocks, k, evaluate, writer.write, advance)
-    warning = summary_warning(summary, data)
-    write_notes([*source.notes, warning], quiet=quiet)
+    write_notes([*source.notes, summary_warning(summary, str(source_path))], quiet=quiet)
     if as_json:
         lines = iter([summary_json(summary, output)])
     else:
-        lines = summary_text(summary, escape(output), style())
-    for line in lines:
-        terminal.write_stdout(line)
+        lines = summary_text(summary, escape(str(output_path)), style())
+    write_summary(lines, output_path, quiet=quiet)

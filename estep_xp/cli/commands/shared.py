@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from estep_xp.cli.compute.backend import BACKENDS
 from estep_xp.cli.system import terminal
+from estep_xp.cli.system.files import STANDARD_OUTPUT
 from estep_xp.cli.text.options import choice_parser
 from estep_xp.cli.write.layout import Style
 
@@ -25,7 +27,16 @@ BackendOption = Annotated[
     ),
 ]
 DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
+    str,
+    typer.Argument(
+        metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet; - reads CSV from a pipe."
+    ),
+]
+RowsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="OUT", help="Where rows go: .csv, .npy or .parquet; - writes CSV to a pipe."
+    ),
 ]
 ColumnsOption = Annotated[
     str | None,
@@ -75,6 +86,20 @@ def write_notes(lines: Iterable[str | None], *, quiet: bool) -> None:
     for line in lines:
         if line and not quiet:
             terminal.write_stderr(line)
+
+
+def shows_rows(output: Path) -> bool:
+    """Whether rows are shown on a terminal, where a progress bar would stand among them."""
+    return output is STANDARD_OUTPUT and terminal.is_terminal(sys.stdout)
+
+
+def write_summary(lines: Iterable[str], output: Path, *, quiet: bool) -> None:
+    """Write a summary to standard output, or to standard error where rows went there instead."""
+    if output is not STANDARD_OUTPUT:
+        for line in lines:
+            terminal.write_stdout(line)
+    elif not quiet:
+        terminal.write_stderr_lines(lines)
 
 
 def style() -> Style:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.compute.evaluate import Evaluator
-from estep_xp.cli.compute.results import Results
+from estep_xp.cli.compute.results import result_values
+from estep_xp.cli.read.kept import Piece
+from estep_xp.cli.read.rows import Block
 
 _BLOCK_SIZE = 1 << 24  # bytes of observations and responsibilities per block
 
@@ -48,24 +50,24 @@ def rows_per_block(n_features: int, n_components: int) -> int:
 
 
 def stream_results(
-    blocks: Iterable[NDArray[np.float64]],
+    blocks: Iterable[Block],
     n_components: int,
     evaluate: Evaluator,
-    write: Callable[[Results], None],
+    write: Callable[[Sequence[NDArray[Any]], Sequence[Piece]], None],
     advance: Callable[[int], None],
 ) -> Summary:
     """Write the results of all blocks and return their summary.
 
     Parameters
     ----------
-    blocks : iterable of ndarray
-        The observations.
+    blocks : iterable of Block
+        The observations, and what is kept beside them.
     n_components : int
         How many components the mixture has.
     evaluate : Evaluator
         The E-step.
     write : callable
-        Takes the results of each block.
+        Takes the results of each block, field by field, and the pieces of what is kept.
     advance : callable
         Called after each block with the number of rows done.
     """
@@ -73,9 +75,9 @@ def stream_results(
     counts = np.zeros(n_components, dtype=np.int64)
     totals: list[float] = []
     largest: list[float] = []
-    for x in blocks:
+    for x, kept in blocks:
         results, mean_max, total = evaluate(x)
-        write(results)
+        write(result_values(results), kept)
         impossible = np.flatnonzero(results.labels < 0)
         if len(impossible) and not n_impossible:
             first_impossible = n_rows + int(impossible[0])

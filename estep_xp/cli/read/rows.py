@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,27 @@ from estep_xp.cli.text.numbers import format_exact
 from estep_xp.files.errors import InputError
 
 _MAX_NAMED = 5  # bad rows listed in the error, which counts all of them
+
+
+class Block(NamedTuple):
+    """Some rows of a file.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, d)
+        The columns that a mixture is about.
+    kept : sequence of tuples
+        The columns to be carried along as they stand, in pieces that follow each other; each has a
+        sequence of values for every column.
+    """
+
+    x: NDArray[np.float64]
+    kept: Sequence[tuple[Any, ...]] = ()
+
+    def cut(self, start: int, stop: int) -> Block:
+        """Return the rows from `start` to `stop`."""
+        kept = [tuple(column[start:stop] for column in piece) for piece in self.kept]
+        return Block(self.x[start:stop], kept)
 
 
 class Source(Protocol):
@@ -51,8 +72,13 @@ class Source(Protocol):
         """
         ...
 
-    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
-        """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
+    def blocks(
+        self, columns: Sequence[int], bad: BadRows, kept: Sequence[int] = ()
+    ) -> Iterator[Block]:
+        """Yield the chosen columns of all rows, block by block, less the rows added to `bad`.
+
+        Columns to be kept come along as one piece.
+        """
         ...
 
 
@@ -135,6 +161,14 @@ class BadRows:
 def read_blocks(
     source: Source, columns: Sequence[int], path: Path, n_rows: int
 ) -> Iterator[NDArray[np.float64]]:
+    """Yield the rows of a file, and nothing beside them; see `read_rows`."""
+    for block in read_rows(source, columns, path, n_rows):
+        yield block.x
+
+
+def read_rows(
+    source: Source, columns: Sequence[int], path: Path, n_rows: int, kept: Sequence[int] = ()
+) -> Iterator[Block]:
     """Yield the rows of a file in blocks of one size; the last one may be smaller.
 
     After the first bad row nothing more is yielded, but the file is read to its end, to count them.
@@ -149,6 +183,8 @@ def read_blocks(
         The file's name, for errors.
     n_rows : int
         How many rows a block has.
+    kept : sequence of int
+        Columns to be carried along as they stand.
 
     Raises
     ------
@@ -157,7 +193,7 @@ def read_blocks(
     """
     bad = BadRows(path)
     empty = True
-    blocks = source.blocks([*columns, *source.index] if source.index else columns, bad)
+    blocks = source.blocks([*columns, *source.index] if source.index else columns, bad, kept)
     if source.index:
         blocks = _without_index(blocks, source, path)
     for block in _regroup(blocks, n_rows):
@@ -170,13 +206,13 @@ def read_blocks(
 
 
 def require_support(
-    blocks: Iterable[NDArray[np.float64]], components: Any, columns: Sequence[int], path: Path
-) -> Iterator[NDArray[np.float64]]:
+    blocks: Iterable[Block], components: Any, columns: Sequence[int], path: Path
+) -> Iterator[Block]:
     """Yield the blocks; InputError at the first row that a family of components cannot have.
 
     Parameters
     ----------
-    blocks : iterable of ndarray of shape (n, d)
+    blocks : iterable of Block
         The rows.
     components : Family
         The components, of counts, say.
@@ -191,8 +227,8 @@ def require_support(
     n_before = 0
     support = components._static_support()
     for block in blocks:
-        refuse_outside(support, block, columns, path, n_before)
-        n_before += len(block)
+        refuse_outside(support, block.x, columns, path, n_before)
+        n_before += len(block.x)
         yield block
 
 
@@ -225,32 +261,36 @@ def refuse_outside(
         )
 
 
-def _without_index(
-    blocks: Iterable[NDArray[np.float64]], source: Source, path: Path
-) -> Iterator[NDArray[np.float64]]:
+def _without_index(blocks: Iterable[Block], source: Source, path: Path) -> Iterator[Block]:
     """Yield the blocks less their last columns, which must ascend like an index to the end."""
     n_index = len(source.index)
     last = np.empty((0, n_index))
-    for block in blocks:
-        index = np.concatenate([last, block[:, -n_index:]])
+    for x, kept in blocks:
+        index = np.concatenate([last, x[:, -n_index:]])
         for column, values in zip(source.index, index.T, strict=True):
             require_ascending(path, column_label(source.names, column), values)
         last = index[-1:]
-        yield block[:, :-n_index]
+        yield Block(x[:, :-n_index], kept)
 
 
-def _regroup(blocks: Iterable[NDArray[np.float64]], n_rows: int) -> Iterator[NDArray[np.float64]]:
+def _regroup(blocks: Iterable[Block], n_rows: int) -> Iterator[Block]:
     """Yield the same rows in blocks of `n_rows`: compiled code wants few shapes."""
-    waiting: list[NDArray[np.float64]] = []
+    waiting: list[Block] = []
     count = 0
     for block in blocks:
-        start = 0
-        while count + len(block) - start >= n_rows:
+        start, end = 0, len(block.x)
+        while count + end - start >= n_rows:
             stop = start + n_rows - count
-            yield np.concatenate([*waiting, block[start:stop]])
+            yield _join([*waiting, block.cut(start, stop)])
             waiting, count, start = [], 0, stop
-        if start < len(block):
-            waiting.append(block[start:])
-            count += len(block) - start
+        if start < end:
+            waiting.append(block.cut(start, end))
+            count += end - start
     if waiting:
-        yield np.concatenate(waiting)
+        yield _join(waiting)
+
+
+def _join(blocks: Sequence[Block]) -> Block:
+    """Return blocks as one; the pieces of what is kept stay as they are."""
+    x = np.concatenate([block.x for block in blocks])
+    return Block(x, [piece for block in blocks for piece in block.kept])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.compute.evaluate import Evaluation, rescale_weights
-from estep_xp.cli.compute.results import csv_heading, csv_lines
+from estep_xp.cli.compute.results import csv_heading, csv_lines, result_values, split_columns
 from estep_xp.cli.compute.stream import Summary
 from estep_xp.cli.text.numbers import format_decimal, format_exact
 from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
@@ -79,7 +79,8 @@ class Calculation(NamedTuple):
     def csv(self) -> Iterator[str]:
         """Yield the lines of a CSV file, one an observation."""
         yield csv_heading(len(self.weights), "x")
-        yield from csv_lines(self.evaluation.results, self.x)
+        values = [self.x, *result_values(self.evaluation.results)]
+        yield from (f"{line}\n" for line in csv_lines(split_columns(values)))
 
     def text(self, style: Style) -> Iterator[str]:
         """Yield lines for a person: figures, and a table with one row an observation."""
