@@ -97,6 +97,7 @@ def choose_columns(
     n_features: int | None,
     owner: str = "the model",
     features: Sequence[str] | None = None,
+    option: str = "--columns",
 ) -> Sequence[int]:
     """Return the indices of the columns to read.
 
@@ -118,6 +119,8 @@ def choose_columns(
         What says so, for the error.
     features : sequence of str, optional
         The names of these columns, if the model has names.
+    option : str
+        What lists the chosen ones, for errors.
 
     Raises
     ------
@@ -125,8 +128,8 @@ def choose_columns(
         If there is no such column, or their number is not `n_features`.
     """
     if chosen is not None:
-        columns: Sequence[int] = find_columns("--columns", chosen, source.names, source.n_columns)
-        _require_number(len(columns), n_features, "--columns", owner)
+        columns: Sequence[int] = find_columns(option, chosen, source.names, source.n_columns)
+        _require_number(len(columns), n_features, option, owner)
         if features is not None and source.names is not None:
             columns, note = match_features(columns, source.names, features)
             source.notes += [] if note is None else [f"note: {path}: {note}"]

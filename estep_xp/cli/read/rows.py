@@ -227,17 +227,38 @@ def require_support(
     n_before = 0
     support = components._static_support()
     for block in blocks:
-        bad = np.argwhere(~support._supports(block.x))
-        if len(bad):
-            row, feature = bad[0].tolist()
-            raise InputError(
-                f"{path} row {n_before + row}, counted from 0",
-                support._support,
-                position=columns[feature] + 1,
-                token=format_exact(block.x[row, feature].item()),
-            )
+        refuse_outside(support, block.x, columns, path, n_before)
         n_before += len(block.x)
         yield block
+
+
+def refuse_outside(
+    support: Any, block: NDArray[np.float64], columns: Sequence[int], path: Path, n_before: int
+) -> None:
+    """Raise InputError at the first value that is outside a support; NaN is a hole.
+
+    Parameters
+    ----------
+    support : Any
+        What answers `_supports` and `_support`: the class of a family, say.
+    block : ndarray of shape (n, d)
+        Some rows.
+    columns : sequence of int
+        The columns that were read.
+    path : Path
+        The file's name, for the error.
+    n_before : int
+        How many rows come before these.
+    """
+    bad = np.argwhere(~(support._supports(block) | np.isnan(block)))
+    if len(bad):
+        row, feature = bad[0].tolist()
+        raise InputError(
+            f"{path} row {n_before + row}, counted from 0",
+            support._support,
+            position=columns[feature] + 1,
+            token=format_exact(block[row, feature].item()),
+        )
 
 
 def _without_index(blocks: Iterable[Block], source: Source, path: Path) -> Iterator[Block]:
