@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.benchmarks import chain_problems
 from tests.benchmarks.growth import GROWTHS, WORKERS, exponent
 from tests.benchmarks.memory import PROBLEMS as MEMORY
 from tests.benchmarks.peers import Peer, WrongPeerError, built, verify, verify_all
@@ -31,6 +32,11 @@ from tests.benchmarks.start_problems import PROBLEMS as START_PROBLEMS
 
 ROOT = Path(__file__).parents[1]
 TABLES = {
+    "Chains, NumPy": chain_problems.POSTERIORS,
+    "Chains, JAX": chain_problems.POSTERIORS[:-1],
+    "Chains, Viterbi": chain_problems.PATHS,
+    "Chains, value and gradient": chain_problems.GRADIENTS,
+    "Chains, an iteration of EM": chain_problems.ITERATIONS,
     "NumPy": NUMPY,
     "NumPy, float32 beside our float64": (NUMPY_FLOAT32,),
     "Small": SMALL,
