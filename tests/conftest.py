@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.backends import BACKENDS, Backend
+from tests.browsing import browser, page_address, visit  # noqa: F401, fixtures
 from tests.commands import call
 
 if importlib.util.find_spec("jax") is not None:
