@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.benchmarks.comparison import Bench
-from tests.benchmarks.problems import Problem
+from tests.benchmarks.problems import Gradient, Problem
 from tests.benchmarks.start_problems import StartProblem
 from tests.benchmarks.timing import QUICK, Pace
 
@@ -49,6 +49,7 @@ def _one_a_family(items: list[pytest.Item]) -> list[pytest.Item]:
     found: dict[tuple[object, ...], pytest.Item] = {}
     for item in items:
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        parameters = [a.problem if isinstance(a, Gradient) else a for a in parameters]
         kinds = [a.family if isinstance(a, (Problem, StartProblem)) else a for a in parameters]
         found.setdefault((item.function, *kinds), item)
     return list(found.values())
