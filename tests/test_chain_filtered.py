@@ -49,6 +49,7 @@ def by_hand(one):
             before = total
 
 
+@pytest.mark.one_program("zeros", "dtype")  # see conftest.py
 @pytest.mark.backends("numpy", "array_api_strict", "jax", "jax_jit", "torch", "dask")
 @pytest.mark.parametrize(
     ("zeros", "dtype", "matrices"),
@@ -126,6 +127,7 @@ def test_blocks_are_as_a_whole(name, k):
             np.testing.assert_allclose(now[1][t], float(np.log(joint.sum())), atol=1e-12)
 
 
+@pytest.mark.one_program("zeros", "matrices")  # see conftest.py
 @pytest.mark.backends("numpy", "array_api_strict", "jax")
 @pytest.mark.parametrize(("zeros", "matrices"), [(0.0, ()), (0.5, ()), (0.5, (N,))])
 def test_batches_go_on_where_the_last_one_stopped(backend, zeros, matrices):

@@ -47,6 +47,7 @@ def test_jit_is_the_same_as_without(backend, record, accelerate):
         backend.assert_native(array)
 
 
+@pytest.mark.one_program("record", "accelerate")  # see conftest.py
 @pytest.mark.backends("jax_jit")
 @two_families
 @pytest.mark.parametrize("accelerate", [False, True])
