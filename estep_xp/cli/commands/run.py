@@ -17,8 +17,11 @@ from estep_xp.cli.commands.shared import (
     DelimiterOption,
     HeaderOption,
     JsonOption,
+    MissingOption,
     QuietOption,
     RowsOption,
+    holes_note,
+    require_holes_allowed,
     shows_rows,
     style,
     write_notes,
@@ -42,6 +45,7 @@ from estep_xp.cli.system.files import (
 )
 from estep_xp.cli.write.report import summary_json, summary_text, summary_warning
 from estep_xp.cli.write.rows import open_rows, require_format
+from estep_xp.files.components import name_of_family
 from estep_xp.files.errors import escape
 from estep_xp.files.model import ModelFile
 
@@ -66,6 +70,7 @@ def run(
     header: HeaderOption = "auto",
     delimiter: DelimiterOption = None,
     decimal: DecimalOption = None,
+    missing: MissingOption = "error",
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     quiet: QuietOption = False,
     backend: BackendOption = BACKENDS[0],
@@ -91,14 +96,18 @@ def run(
         kept, kept_names = choose_kept(source, keep, column_names(fields))
         # After the cheap checks: factorising a million covariances takes a while.
         mixture = description.read()
-        evaluate = Evaluator(mixture, backend)
-        blocks = read_rows(source, chosen, source_path, rows_per_block(d, k), kept)
+        require_holes_allowed(mixture.components, name_of_family(mixture.components), missing)
+        evaluate = Evaluator(mixture, backend, missing)
+        holes, n_rows = missing != "error", rows_per_block(d, k)
+        blocks = read_rows(source, chosen, source_path, n_rows, kept, holes=holes)
         blocks = require_support(blocks, mixture.components, chosen, source_path)
         writer = stack.enter_context(open_rows(output_path, fields, kept_names))
         hidden = quiet or shows_rows(output_path)
         advance = stack.enter_context(reading_progress(source, quiet=hidden))
         summary = stream_results(blocks, k, evaluate, writer.write, advance)
-    write_notes([*source.notes, summary_warning(summary, str(source_path))], quiet=quiet)
+    notes = [holes_note(source_path, summary.n_skipped, summary.n_rows)]
+    notes.append(summary_warning(summary, str(source_path)))
+    write_notes([*source.notes, *notes], quiet=quiet)
     if as_json:
         lines = iter([summary_json(summary, output)])
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import NamedTuple
 
@@ -26,11 +27,14 @@ class Evaluation(NamedTuple):
         Average of each row's largest responsibility.
     total_log_likelihood : float
         Log-likelihood of all rows.
+    n_skipped : int
+        How many rows were left out; the average and the total are those of the others.
     """
 
     results: Results
     mean_max_responsibility: float
     total_log_likelihood: float
+    n_skipped: int = 0
 
 
 def rescale_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -52,6 +56,9 @@ class Evaluator:
         A mixture on NumPy arrays.
     backend : str
         "numpy" or "jax".
+    missing : str
+        What is done about rows with NaN, which is a value that was not observed: "error" if there
+        are none, "skip" for no results there, "marginalize" for those of the other values.
 
     Raises
     ------
@@ -59,7 +66,8 @@ class Evaluator:
         If the backend is not installed.
     """
 
-    def __init__(self, mixture: ex.Mixture, backend: str) -> None:
+    def __init__(self, mixture: ex.Mixture, backend: str, missing: str = "error") -> None:
+        self._missing = missing
         self._convert = array_converter(backend)
         self._univariate = len(family_of(mixture.components)._rows_shape() or ()) == 1
         mixture = mixture._replace(weights=rescale_weights(mixture.weights))
@@ -70,12 +78,25 @@ class Evaluator:
 
         Rows of zero density are left to the caller, who knows what the rows are called.
         """
+        if self._missing == "skip":
+            holes = np.isnan(x)
+            complete = ~(holes if x.ndim == 1 else holes.any(axis=1))
+            if not complete.all():
+                return _spread(self._evaluate(x[complete]), complete)
+        return self._evaluate(x)
+
+    def _evaluate(self, x: NDArray[np.float64]) -> Evaluation:
         if self._univariate:
             x = x.reshape(-1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*zero density", RuntimeWarning)
             try:
-                step = ex.e_step(self._convert(x), self._mixture, workers=-1)
+                step = ex.e_step(
+                    self._convert(x),
+                    self._mixture,
+                    workers=-1,
+                    missing=self._missing == "marginalize",
+                )
             except ValueError as error:  # only this backend refuses the number
                 raise InputError("mixture", str(error)) from error
         results = Results(
@@ -86,3 +107,15 @@ class Evaluator:
         return Evaluation(
             results, float(step.mean_max_responsibility), float(step.total_log_likelihood)
         )
+
+
+def _spread(evaluation: Evaluation, complete: NDArray[np.bool_]) -> Evaluation:
+    """Return results for all rows, given those of complete ones: the others have none."""
+    found, n = evaluation.results, len(complete)
+    responsibilities = np.full((n, found.responsibilities.shape[1]), math.nan)
+    labels, log_likelihood = np.full(n, -1), np.full(n, math.nan)
+    responsibilities[complete] = found.responsibilities
+    labels[complete] = found.labels
+    log_likelihood[complete] = found.log_likelihood
+    results = Results(responsibilities, labels, log_likelihood)
+    return evaluation._replace(results=results, n_skipped=n - int(complete.sum()))

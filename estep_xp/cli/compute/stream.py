@@ -34,6 +34,8 @@ class Summary(NamedTuple):
         How many rows have zero density under every component.
     first_impossible : int
         The first of them, counted from 0; -1 if there is none.
+    n_skipped : int
+        How many rows have holes and were left out.
     """
 
     n_rows: int
@@ -42,6 +44,7 @@ class Summary(NamedTuple):
     log_likelihood: float
     n_impossible: int
     first_impossible: int
+    n_skipped: int = 0
 
 
 def rows_per_block(n_features: int, n_components: int) -> int:
@@ -71,27 +74,31 @@ def stream_results(
     advance : callable
         Called after each block with the number of rows done.
     """
-    n_rows, n_impossible, first_impossible = 0, 0, -1
+    n_rows, n_skipped, n_impossible, first_impossible = 0, 0, 0, -1
     counts = np.zeros(n_components, dtype=np.int64)
     totals: list[float] = []
     largest: list[float] = []
     for x, kept in blocks:
-        results, mean_max, total = evaluate(x)
+        results, mean_max, total, skipped = evaluate(x)
         write(result_values(results), kept)
-        impossible = np.flatnonzero(results.labels < 0)
+        # Rows that were left out have no log-likelihood; impossible ones have -inf.
+        impossible = np.flatnonzero(results.log_likelihood == -math.inf)
         if len(impossible) and not n_impossible:
             first_impossible = n_rows + int(impossible[0])
         n_impossible += len(impossible)
         counts += np.bincount(results.labels[results.labels >= 0], minlength=n_components)
         totals.append(total)
-        largest.append(mean_max * len(x))
+        if len(x) > skipped:
+            largest.append(mean_max * (len(x) - skipped))
+        n_skipped += skipped
         n_rows += len(x)
         advance(n_rows)
     return Summary(
         n_rows,
         counts.tolist(),
-        math.fsum(largest) / n_rows if n_rows else math.nan,
+        math.fsum(largest) / (n_rows - n_skipped) if n_rows > n_skipped else math.nan,
         math.fsum(totals),
         n_impossible,
         first_impossible,
+        n_skipped,
     )
