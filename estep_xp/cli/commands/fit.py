@@ -25,6 +25,7 @@ from estep_xp.cli.commands.shared import (
     MissingOption,
     QuietOption,
     SequenceOption,
+    check_chain_options,
     holes_note,
     is_warning,
     require_holes_allowed,
@@ -205,7 +206,9 @@ def fit(
     """
     wanted = _Wanted(family, parts, factors, columns)
     as_chain = model == "hmm"
-    _check_chain_options(as_chain, sequence, criterion, missing)
+    check_chain_options(as_chain, sequence, missing)
+    if as_chain and criterion == "icl":
+        raise InputError("--criterion", "is icl, which is for mixtures; must be bic or aic")
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
     source_path, output_path = parse_data_path(data), parse_file_path("--output", output)
     require_model_name(output_path)
@@ -314,21 +317,6 @@ class _Wanted:
             raise InputError(
                 "--factors", f"is {self._n_factors}; must be at most the number of columns, {found}"
             )
-
-
-def _check_chain_options(
-    as_chain: bool, sequence: str | None, criterion: str, missing: str
-) -> None:
-    """Raise InputError where options ask of a mixture or a chain what it does not have."""
-    if sequence is not None and not as_chain:
-        raise InputError("--sequence", "is for --model hmm; rows of a mixture have no order")
-    if as_chain and criterion == "icl":
-        raise InputError("--criterion", "is icl, which is for mixtures; must be bic or aic")
-    if as_chain and missing == "skip":
-        raise InputError(
-            "--missing",
-            "is skip, but a chain cannot spare rows between others; must be error or marginalize",
-        )
 
 
 def _leave_holes_out(rows: NDArray[np.float64], source: Source, path: Path) -> NDArray[np.float64]:

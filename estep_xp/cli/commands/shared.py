@@ -122,6 +122,20 @@ def write_summary(lines: Iterable[str], output: Path, *, quiet: bool) -> None:
         terminal.write_stderr_lines(lines)
 
 
+def check_chain_options(
+    is_chain: bool, sequence: str | None, missing: str, *, decode: bool = False
+) -> None:
+    """Raise InputError where options ask of a mixture or a chain what it does not have."""
+    for option, given in (("--sequence", sequence is not None), ("--decode", decode)):
+        if given and not is_chain:
+            raise InputError(option, "is for hidden Markov models; rows of a mixture have no order")
+    if is_chain and missing == "skip":
+        raise InputError(
+            "--missing",
+            "is skip, but a chain cannot spare rows between others; must be error or marginalize",
+        )
+
+
 def require_holes_allowed(family: Any, name: str | None, missing: str) -> None:
     """Raise InputError unless a family, a class or components, takes values that are missing."""
     if missing == "marginalize" and not family._takes_missing:

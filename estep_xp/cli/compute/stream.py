@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.compute.evaluate import Evaluator
+from estep_xp.cli.compute.evaluate import Evaluation
 from estep_xp.cli.compute.results import result_values
 from estep_xp.cli.read.kept import Piece
 from estep_xp.cli.read.rows import Block
@@ -55,7 +55,7 @@ def rows_per_block(n_features: int, n_components: int) -> int:
 def stream_results(
     blocks: Iterable[Block],
     n_components: int,
-    evaluate: Evaluator,
+    evaluate: Callable[[NDArray[np.float64]], Evaluation],
     write: Callable[[Sequence[NDArray[Any]], Sequence[Piece]], None],
     advance: Callable[[int], None],
 ) -> Summary:
@@ -67,7 +67,7 @@ def stream_results(
         The observations, and what is kept beside them.
     n_components : int
         How many components the mixture has.
-    evaluate : Evaluator
+    evaluate : callable
         The E-step.
     write : callable
         Takes the results of each block, field by field, and the pieces of what is kept.
@@ -79,9 +79,10 @@ def stream_results(
     totals: list[float] = []
     largest: list[float] = []
     for x, kept in blocks:
-        results, mean_max, total, skipped = evaluate(x)
+        results, mean_max, total = evaluate(x)
         write(result_values(results), kept)
-        # Rows that were left out have no log-likelihood; impossible ones have -inf.
+        # Rows that were left out have NaN for a log-likelihood, impossible ones -inf.
+        skipped = int(np.count_nonzero(np.isnan(results.log_likelihood)))
         impossible = np.flatnonzero(results.log_likelihood == -math.inf)
         if len(impossible) and not n_impossible:
             first_impossible = n_rows + int(impossible[0])

@@ -304,6 +304,11 @@ def _regroup(blocks: Iterable[Block], n_rows: int) -> Iterator[Block]:
         yield _join(waiting)
 
 
+def read_whole(blocks: Iterable[Block]) -> Block:
+    """Return all rows of a file as one block."""
+    return _join(list(blocks))
+
+
 def _join(blocks: Sequence[Block]) -> Block:
     """Return blocks as one; the pieces of what is kept stay as they are."""
     x = np.concatenate([block.x for block in blocks])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from estep_xp.cli.read.columns import column_label, find_columns
 from estep_xp.cli.read.kept import Piece, as_text
-from estep_xp.cli.read.rows import Source
+from estep_xp.cli.read.rows import Block, Source
 from estep_xp.files.errors import InputError, show_token
 
 OPTION = "--sequence"
@@ -79,6 +79,12 @@ class Labels:
     def lengths(self) -> NDArray[np.int64]:
         """The length of each sequence."""
         return np.asarray(list(self._lengths.values()), dtype=np.int64)
+
+
+def take_labels(block: Block, labels: Labels) -> Block:
+    """Hand the last of the kept columns to `labels`, and return the block without it."""
+    labels.add([piece[-1:] for piece in block.kept])
+    return block._replace(kept=[piece[:-1] for piece in block.kept])
 
 
 def labels_of(source: Source, path: Path, column: int) -> Labels:
