@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from estep_xp.cli.commands.shared import (
     HEADERS,
+    MISSING,
     ArrayOption,
     BackendOption,
     ColumnsOption,
@@ -21,8 +22,13 @@ from estep_xp.cli.commands.shared import (
     DelimiterOption,
     HeaderOption,
     JsonOption,
+    MissingOption,
     QuietOption,
+    SequenceOption,
+    check_chain_options,
+    holes_note,
     is_warning,
+    require_holes_allowed,
     style,
     write_notes,
 )
@@ -34,6 +40,7 @@ from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.progress import reading_progress
 from estep_xp.cli.read.rows import Source, refuse_outside
+from estep_xp.cli.read.sequences import find_sequence, labels_of
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.files import (
@@ -62,6 +69,7 @@ from estep_xp.files.model import encode_model
 EXAMPLE = "estep-xp fit examples/data/faithful.csv --components 1-6 --output model.json"
 
 _MODEL = "Model"
+_MODELS = ("mixture", "hmm")
 _EM = "Starts and iterations"
 _FAMILIES = tuple(family for family in FAMILIES if family != "product")
 _OF_ONE_COLUMN = tuple(family for family in _FAMILIES if takes_one_column(family))
@@ -73,8 +81,10 @@ def fit(
     components: Annotated[
         Any,
         typer.Option(
+            "--components",
+            "--states",
             metavar="K",
-            help="Number of components; or several to choose from: 2,4 or 1-8.",
+            help="Number of components, or of states; or several to choose from: 2,4 or 1-8.",
             parser=sizes_parser("--components"),
             rich_help_panel=_MODEL,
         ),
@@ -111,6 +121,17 @@ def fit(
             rich_help_panel=_MODEL,
         ),
     ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="mixture, or hmm: a hidden Markov model, of rows that follow each other.",
+            parser=choice_parser("--model", _MODELS),
+            autocompletion=lambda: list(_MODELS),
+            rich_help_panel=_MODEL,
+        ),
+    ] = _MODELS[0],
+    sequence: SequenceOption = None,
     criterion: Annotated[
         str,
         typer.Option(
@@ -136,6 +157,7 @@ def fit(
     header: HeaderOption = "auto",
     delimiter: DelimiterOption = None,
     decimal: DecimalOption = None,
+    missing: MissingOption = MISSING[0],
     seed: Annotated[
         int,
         typer.Option(
@@ -183,25 +205,50 @@ def fit(
     fit is done, and only then.
     """
     wanted = _Wanted(family, parts, factors, columns)
+    as_chain = model == "hmm"
+    check_chain_options(as_chain, sequence, missing)
+    if as_chain and criterion == "icl":
+        raise InputError("--criterion", "is icl, which is for mixtures; must be bic or aic")
     dialect = dialect_options(delimiter, decimal, HEADERS[header])
     source_path, output_path = parse_data_path(data), parse_file_path("--output", output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
     with ExitStack() as stack:
         source = open_data(source_path, array, stack, dialect=dialect)
-        chosen = wanted.choose(source, source_path)
+        beside = [] if sequence is None else [find_sequence(source, sequence)]
+        chosen = wanted.choose(source, source_path, beside)
         wishes = wanted.wishes(len(chosen))
-        options = FitOptions(
-            wishes, components, criterion, seed, init, tol, max_iter, variance_floor, backend
-        )
+        for name in dict.fromkeys(name for wish in wishes for name in wish.families):
+            require_holes_allowed(FAMILIES[name], name, missing)
         names = None if source.names is None else [source.names[column] for column in chosen]
         require_distinct(source_path, names or ())
         # Open the output first, so that an unwritable one costs no fit.
         partial = stack.enter_context(atomic_write(output_path))
         with reading_progress(source, quiet=quiet) as advance:
-            rows = read_table(source, chosen, source_path, advance)
+            labels = labels_of(source, source_path, beside[0]) if beside else None
+            keep = None if labels is None else labels.add
+            holes = missing != "error"
+            rows = read_table(
+                source, chosen, source_path, advance, holes=holes, kept=beside, keep=keep
+            )
         for wish in wishes:
             _refuse_outside(wish, rows, chosen, source_path)
+        if missing == "skip":
+            rows = _leave_holes_out(rows, source, source_path)
+        options = FitOptions(
+            wishes,
+            components,
+            criterion,
+            seed,
+            init,
+            tol,
+            max_iter,
+            variance_floor,
+            backend,
+            missing == "marginalize",
+            as_chain,
+            None if labels is None else labels.lengths,
+        )
         bar = terminal.shows_progress(quiet=quiet)
         fitted = fit_rows(rows, str(source_path), options, names, progress=bar)
         with translate_write_errors(output_path):
@@ -239,14 +286,15 @@ class _Wanted:
         if n_factors is not None and "factor_analyzer" not in has_factors:
             raise InputError("--factors", "is for --family factor_analyzer")
 
-    def choose(self, source: Source, path: Path) -> Sequence[int]:
-        """Return the columns to fit."""
+    def choose(self, source: Source, path: Path, besides: Sequence[int]) -> Sequence[int]:
+        """Return the columns to fit; some of the others have another meaning."""
         if self._parts:
             chosen = columns_of_parts(self._parts)
-            return choose_columns(source, path, chosen, None, option="--parts")
+            return choose_columns(source, path, chosen, None, option="--parts", besides=besides)
         single = next(filter(takes_one_column, self._families or ()), None)
         d = None if single is None else 1
-        return choose_columns(source, path, self._columns, d, f"--family {single}")
+        owner = f"--family {single}"
+        return choose_columns(source, path, self._columns, d, owner, besides=besides)
 
     def wishes(self, n_columns: int) -> tuple[Wish, ...]:
         """Return what is to be fitted to so many columns."""
@@ -269,6 +317,18 @@ class _Wanted:
             raise InputError(
                 "--factors", f"is {self._n_factors}; must be at most the number of columns, {found}"
             )
+
+
+def _leave_holes_out(rows: NDArray[np.float64], source: Source, path: Path) -> NDArray[np.float64]:
+    """Return the rows without holes, and note how many others there are."""
+    complete = ~np.isnan(rows).any(axis=1)
+    n_skipped = len(rows) - int(np.count_nonzero(complete))
+    if not n_skipped:
+        return rows
+    if n_skipped == len(rows):
+        raise InputError(str(path), "has a hole in each row; --missing marginalize fits the others")
+    source.notes += filter(None, [holes_note(path, n_skipped, len(rows))])
+    return rows[complete]
 
 
 def _refuse_outside(

@@ -50,6 +50,11 @@ class Wish(NamedTuple):
     n_factors: int = 1
     parts: tuple[Part, ...] = ()
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The names of the families, of all parts."""
+        return tuple(part.family for part in self.parts) or (self.family,)
+
     def shape(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return rows (n, d) as the family takes them: (n,) if it can be of one column."""
         n_axes = n_axes_of_rows(FAMILIES[self.family])

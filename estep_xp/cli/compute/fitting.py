@@ -47,6 +47,12 @@ class FitOptions(NamedTuple):
         Added to all variances; None for the library's default.
     backend : str
         "numpy" or "jax".
+    missing : bool
+        Whether NaN is a value that was not observed.
+    as_chain : bool
+        Whether to fit hidden Markov models, whose components are states.
+    lengths : ndarray of shape (s,), optional
+        The length of each sequence, of a chain.
     """
 
     wishes: tuple[Wish, ...]
@@ -58,6 +64,9 @@ class FitOptions(NamedTuple):
     max_iter: int
     variance_floor: float | None
     backend: str
+    missing: bool = False
+    as_chain: bool = False
+    lengths: NDArray[np.int64] | None = None
 
 
 class FitSummary(NamedTuple):
@@ -67,7 +76,7 @@ class FitSummary(NamedTuple):
     ----------
     wish : Wish
         What was fitted.
-    model : Mixture
+    model : Mixture or HMM
         The model, on NumPy arrays.
     n_rows, n_features : int
         Number of rows and of columns.
@@ -89,6 +98,22 @@ class FitSummary(NamedTuple):
     criterion: str
     table: tuple[tuple[Wish, Candidate], ...]
     warnings: tuple[str, ...]
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether the model is a hidden Markov model."""
+        return isinstance(self.model, ex.HMM)
+
+    @property
+    def noun(self) -> str:
+        """What one of its components is called."""
+        return "state" if self.is_chain else "component"
+
+    @property
+    def joint(self) -> dict[str, NDArray[np.float64]]:
+        """What joins the components, by name: weights, or the probabilities of a chain."""
+        *fields, _ = self.model._asdict().items()
+        return dict(fields)
 
     @property
     def candidate(self) -> Candidate:
@@ -139,7 +164,8 @@ def fit_rows(
     if diagnosis.warning is not None:
         warnings.append(_name_features(_name_options(str(diagnosis.warning)), names))
     model = candidate.result.mixture
-    total = float(ex.log_likelihood(convert(wish.shape(rows)), model))
+    x, lengths = convert(wish.shape(rows)), options.lengths
+    total = float(ex.log_likelihood(x, model, lengths=lengths, missing=options.missing))
     return FitSummary(
         wish,
         convert_mixture(model, np.asarray),
@@ -170,9 +196,12 @@ def _fit_all(
                 seed=options.seed,
                 progress=progress and len(pairs) == 1,
                 callback=observe(i, wish, k),
+                missing=options.missing,
+                lengths=options.lengths,
             )
             try:
-                found = fit_candidate(x, wish.start_from(rows), k, None, em_options)
+                start = wish.start_from(rows)
+                found = fit_candidate(x, start, k, None, em_options, as_chain=options.as_chain)
                 fits.append((wish, *found))
             except ValueError as error:
                 reason = _name_options(str(error))

@@ -89,6 +89,9 @@ class BadRows:
     ----------
     path : Path
         The file.
+    holes : bool
+        Whether an empty field, NA or NaN is a value that was not observed, which is NaN in blocks,
+        and not a bad one.
 
     Attributes
     ----------
@@ -96,8 +99,9 @@ class BadRows:
         What else to say, where it helps.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, holes: bool = False) -> None:
         self.path = path
+        self.holes = holes
         self.count = 0
         self.hint = ""
         self._places: list[str] = []
@@ -127,7 +131,7 @@ class BadRows:
             self._first = InputError(field, expectation, position=position, token=token)
 
     def add_not_finite(self, block: NDArray[np.float64], columns: Sequence[int], row: int) -> None:
-        """Count the rows of `block` that hold NaN or infinity.
+        """Count the rows of `block` that hold infinity, or NaN where that is no hole.
 
         Parameters
         ----------
@@ -139,6 +143,8 @@ class BadRows:
             The number of the block's first row in the array.
         """
         finite = np.isfinite(block)
+        if self.holes:
+            finite |= np.isnan(block)
         for index in np.flatnonzero(~finite.all(axis=1)):
             column = int(np.argmin(finite[index]))
             token = str(block[index, column])
@@ -159,15 +165,21 @@ class BadRows:
 
 
 def read_blocks(
-    source: Source, columns: Sequence[int], path: Path, n_rows: int
+    source: Source, columns: Sequence[int], path: Path, n_rows: int, *, holes: bool = False
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the rows of a file, and nothing beside them; see `read_rows`."""
-    for block in read_rows(source, columns, path, n_rows):
+    for block in read_rows(source, columns, path, n_rows, holes=holes):
         yield block.x
 
 
 def read_rows(
-    source: Source, columns: Sequence[int], path: Path, n_rows: int, kept: Sequence[int] = ()
+    source: Source,
+    columns: Sequence[int],
+    path: Path,
+    n_rows: int,
+    kept: Sequence[int] = (),
+    *,
+    holes: bool = False,
 ) -> Iterator[Block]:
     """Yield the rows of a file in blocks of one size; the last one may be smaller.
 
@@ -185,13 +197,15 @@ def read_rows(
         How many rows a block has.
     kept : sequence of int
         Columns to be carried along as they stand.
+    holes : bool
+        Whether values may be missing; they are NaN.
 
     Raises
     ------
     InputError
         After the last row, if there was a bad one or none at all.
     """
-    bad = BadRows(path)
+    bad = BadRows(path, holes=holes)
     empty = True
     blocks = source.blocks([*columns, *source.index] if source.index else columns, bad, kept)
     if source.index:
@@ -288,6 +302,11 @@ def _regroup(blocks: Iterable[Block], n_rows: int) -> Iterator[Block]:
             count += end - start
     if waiting:
         yield _join(waiting)
+
+
+def read_whole(blocks: Iterable[Block]) -> Block:
+    """Return all rows of a file as one block."""
+    return _join(list(blocks))
 
 
 def _join(blocks: Sequence[Block]) -> Block:

@@ -52,7 +52,7 @@ def fit_json(fit: FitSummary, names: Sequence[str] | None, output: str) -> str:
             "aic": best.aic,
             "bic": best.bic,
             "icl": best.icl,
-            "weights": fit.model.weights.tolist(),
+            **_as_lists(fit.joint),
             **_parameters(fit.model.components),
             "output": output,
             "criterion": fit.criterion,
@@ -109,17 +109,18 @@ def fit_text(
     if len(fit.table) > 1:
         yield from _table_of_fits(fit, style)
         yield "\n"
+    noun = "States" if fit.is_chain else "Components"
     criteria = {"BIC": best.bic} | {fit.criterion.upper(): getattr(best, fit.criterion)}
     figures = {
         "Rows": str(fit.n_rows),
-        "Components": f"{best.n_components} {fit.wish.family}",
+        noun: f"{best.n_components} {fit.wish.family}",
         "Iterations": f"{best.n_iter}, {'converged' if best.converged else 'not converged'}",
         "Log-likelihood": format_decimal(fit.log_likelihood),
         **{name: format_decimal(value) for name, value in criteria.items()},
         "Output": output,
     }
     if len(fit.table) > 1:
-        figures["Components"] += f", of {len(fit.table)} fits the best by {fit.criterion.upper()}"
+        figures[noun] += f", of {len(fit.table)} fits the best by {fit.criterion.upper()}"
     yield from figure_lines(figures, style)
     features = names or [f"column {index}" for index in range(fit.n_features)]
     sections = describe(fit.model.components, features)
@@ -127,10 +128,13 @@ def fit_text(
         yield "\n"
         if len(sections) > 1:
             yield f"{section.family}: {', '.join(section.features)}\n"
-        weights = {"weight": fit.model.weights} if not number else {}
-        yield from _section_table(section, weights, style, named=len(sections) > 1)
+        weights = next(iter(fit.joint.values())) if not number else None
+        yield from _section_table(section, weights, fit, style, named=len(sections) > 1)
         for matrix in section.matrices:
-            yield from _matrix_table(section, matrix, style)
+            yield from _matrix_table(section, matrix, fit, style)
+    if fit.is_chain:
+        yield "\n"
+        yield from _transition_table(fit.joint["transitions"], style)
 
 
 def _table_of_fits(fit: FitSummary, style: Style) -> Iterator[str]:
@@ -153,15 +157,21 @@ def _table_of_fits(fit: FitSummary, style: Style) -> Iterator[str]:
 
 
 def _section_table(
-    section: Section, weights: dict[str, NDArray[np.float64]], style: Style, *, named: bool
+    section: Section,
+    weights: NDArray[np.float64] | None,
+    fit: FitSummary,
+    style: Style,
+    *,
+    named: bool,
 ) -> Iterator[str]:
     """Yield weights and parameters, one row a component and feature."""
     k = len(next(iter(section.of_item.values())))
     m = len(section.items)
     shown = min(m, _MAX_KINDS) if section.item == "kind" else m
-    columns = [Cells("component", _pad_below(map(str, range(k)), shown), is_key=True)]
-    for heading, values in weights.items():
-        columns.append(Cells(heading, _pad_below(map(format_decimal, values.tolist()), shown)))
+    columns = [Cells(fit.noun, _pad_below(map(str, range(k)), shown), is_key=True)]
+    if weights is not None:
+        heading = "initial" if fit.is_chain else "weight"
+        columns.append(Cells(heading, _pad_below(map(format_decimal, weights.tolist()), shown)))
     digits = 6 if style.columns is None or style.columns >= _WIDE else 5
     for heading, values in section.of_component.items():
         cells = [f"{value:.{digits}g}" for value in values.tolist()]
@@ -177,22 +187,32 @@ def _section_table(
         yield f"{m - shown} more kinds are not shown; --json has them\n"
 
 
-def _matrix_table(section: Section, matrix: Matrix, style: Style) -> Iterator[str]:
+def _matrix_table(section: Section, matrix: Matrix, fit: FitSummary, style: Style) -> Iterator[str]:
     """Yield correlations or loadings, one row a component and feature."""
     k, m, c = matrix.values.shape
     yield "\n"
     if max(m if matrix.headings == section.items else 0, c) > _MAX_CORRELATED:
         yield f"{matrix.title} of {format_count(m, 'feature')} are not shown; --json has them\n"
         return
-    yield f"{matrix.title}{', the same for all components' if matrix.is_shared else ''}\n"
+    yield f"{matrix.title}{', the same for all {fit.noun}s' if matrix.is_shared else ''}\n"
     k = 1 if matrix.is_shared else k
     words = [shorten(item, _MAX_FEATURE_LENGTH) for item in section.items] * k
     columns = [Cells(section.item, words, is_text=True, is_key=True)]
     if not matrix.is_shared:
-        columns.insert(0, Cells("component", _pad_below(map(str, range(k)), m), is_key=True))
+        columns.insert(0, Cells(fit.noun, _pad_below(map(str, range(k)), m), is_key=True))
     for heading, values in zip(matrix.headings, matrix.values[:k].reshape(-1, c).T, strict=True):
         cells = ["" if math.isnan(value) else f"{value:.4f}" for value in values.tolist()]
         columns.append(Cells(shorten(heading, _MAX_HEADING_LENGTH), cells))
+    yield from fitting_table_lines(columns, style)
+
+
+def _transition_table(transitions: NDArray[np.float64], style: Style) -> Iterator[str]:
+    """Yield the probabilities of the next row's state, a row a state."""
+    k = len(transitions)
+    yield "Transitions\n"
+    columns = [Cells("from state", list(map(str, range(k))), is_key=True)]
+    for j, values in enumerate(transitions.T):
+        columns.append(Cells(f"to {j}", list(map(format_decimal, values.tolist()))))
     yield from fitting_table_lines(columns, style)
 
 
