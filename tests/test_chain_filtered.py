@@ -199,6 +199,28 @@ def test_no_rows():
     assert got.last.shape == (0, 2)
 
 
+@pytest.mark.backends("numpy", "jax_jit")
+def test_no_new_rows_leave_what_is_known(backend):
+    arrays = [backend.asarray(a) for a in (np.zeros((0, 2)), np.ones(2), np.ones((2, 2)))]
+    start = backend.asarray([[0.25, 0.75], [np.nan, np.nan]])
+    got = backend.call(lambda *a: filtered(*a[:3], start=a[3]), *arrays, start)
+    np.testing.assert_array_equal(backend.to_numpy(got.last), backend.to_numpy(start))
+    assert got.log_likelihood.shape == (0,)
+
+
+def test_a_record_in_place_of_probabilities_is_told():
+    hmm = model(np.ones(2), np.ones((2, 2)))
+    now, step = ex.filtered(np.zeros((2, 2)), hmm), ex.e_step(np.zeros((2, 2)), hmm)
+    for record, words in (
+        (now, r"a Filtered; .* mean \.last\?"),
+        (step, "a ChainEStep; .* the .last"),
+    ):
+        with pytest.raises(TypeError, match=f"start is {words}"):
+            ex.filtered(np.zeros((2, 2)), hmm, start=record)
+        with pytest.raises(TypeError, match=f"probabilities is {words}"):
+            ex.forecast(hmm, record, 2)
+
+
 @pytest.mark.backends("jax_jit")
 def test_bad_values_show_under_jit(backend):
     arrays = [*map(backend.asarray, draw(0, 6, 2))]

@@ -126,7 +126,9 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
         # NumPy arrays beside tracers get the dtype that JAX gives them (float32 without x64).
         arrays = [xp.empty_like(a[:0]) if isinstance(a, np.ndarray) else a for a in arrays]
     dtype = _floating_dtype(xp, [array.dtype for array in arrays])
-    return Space(library, xp, dtype, _device(library, own), not all(map(is_concrete, arrays)))
+    # A compiled program may close over arrays that exist: what it computes of them does not, yet.
+    lazy = not all(map(is_concrete, arrays)) or (library == "jax" and not is_eager())
+    return Space(library, xp, dtype, _device(library, own), lazy)
 
 
 def namespace_of(*arrays: Array) -> Namespace:

@@ -128,8 +128,25 @@ def _as_integers(lengths: Any) -> AnyArray:
         raise ValueError(f"lengths has shape {shape_text(tuple(array.shape))}; expected (s,)")
     check_shape("lengths", array, ("s",))
     if "int" not in str(array.dtype):
-        raise TypeError(f"lengths has dtype {array.dtype}; lengths must be integers")
+        wrong = (
+            [i for i, one in enumerate(lengths) if not _is_whole(one)]
+            if _can_be_read(array)
+            else []
+        )
+        named = f", and lengths[{wrong[0]}] is {shown(lengths[wrong[0]])}" if wrong else ""
+        raise TypeError(f"lengths has dtype {array.dtype}{named}; lengths must be integers")
     return array
+
+
+def _can_be_read(array: Any) -> bool:
+    return is_concrete(array) and str(array.dtype) != "bool"
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        return bool(int(value) == value)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _of_host(lengths: np.ndarray[Any, Any]) -> KnownSequences:
