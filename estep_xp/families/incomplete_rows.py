@@ -13,6 +13,7 @@ from estep_xp.arrays.validation import Suspects, check_shape, check_values, shap
 from estep_xp.execution import driver_for
 from estep_xp.families import contract
 from estep_xp.families.incomplete import Incomplete, Missing, wrapper_for
+from estep_xp.families.parts_with_holes import PartsWithHoles
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Components
@@ -34,7 +35,8 @@ def combine(
         return x, None
     family = contract.family_of(components)
     kind = components if isinstance(components, contract.Family) else type(family)
-    errors = check_incomplete(space, kind, x, noise, missing=missing)
+    name = type(components).__name__
+    errors = check_incomplete(space, kind, x, noise, missing=missing, name=name)
     if errors:
         return _beside(space, x, errors[0]), wrapper_for(missing=missing, noise=True)
     # Values that do not exist yet may be NaN.
@@ -42,20 +44,34 @@ def combine(
 
 
 def check_incomplete(
-    space: Space, family: Any, x: Array, noise: Any, *, missing: bool
+    space: Space, family: Any, x: Array, noise: Any, *, missing: bool, name: str | None = None
 ) -> tuple[Array, ...]:
     """Raise unless a family, class or components, takes such rows; return their errors, if any."""
-    name = getattr(family, "__name__", type(family).__name__)
     if missing and not family._takes_missing:
+        lacking = _name_without(family, "_takes_missing", name)
         raise TypeError(
             "missing=True needs a family of which features can be integrated out, such as "
-            f"FullGaussian, not {name}; fill or drop the rows with NaN"
+            f"FullGaussian, not {lacking}; fill or drop the rows with NaN"
         )
     if noise is None:
         return ()
     if not family._takes_noise:
-        raise TypeError(f"noise is for Gaussian families, not {name}; leave it out")
+        lacking = _name_without(family, "_takes_noise", name)
+        raise TypeError(f"noise is for Gaussian families, not {lacking}; leave it out")
     return (_check_noise(space, noise, x, missing=missing),)
+
+
+def _name_without(family: Any, flag: str, name: str | None = None) -> str:
+    """Name a family, class or components, and the part of a product that makes it lack a flag."""
+    name = name or str(getattr(family, "__name__", type(family).__name__))
+    if isinstance(family, type) or not isinstance(family, PartsWithHoles):
+        return name
+    for i, part in enumerate(family.parts):
+        inner = part if isinstance(part, contract.Family) else contract.family_of(part)
+        if not getattr(inner, flag):
+            own = inner if inner is part else type(part)
+            return f"{name}, whose parts[{i}] is a {_name_without(own, flag)}"
+    return name
 
 
 class SortedRows(NamedTuple):
