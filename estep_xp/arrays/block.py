@@ -181,6 +181,11 @@ class BlockOps:
         """Values of a block minus a shift (rows,) of each row."""
         return values - expand_rows(shift, self.axis)
 
+    def count_rows(self, values: Array) -> Array:
+        """How many rows there are, as a number of the dtype of their values (rows,)."""
+        total: Array = self.xp.sum(self.xp.ones_like(values))
+        return total
+
     def sum_rows(self, values: Array) -> tuple[Array, Array]:
         """The sum of values (rows,), rounded, and the remainder that rounding leaves.
 

@@ -32,6 +32,8 @@ else:
 # saves more time than it takes.
 MANY_NUMBERS = 1 << 20
 
+_OF_NUMPY = (np.ndarray, np.generic)
+
 _CONVERT = {
     "numpy": "numpy.asarray({0})",
     "jax": "jax.numpy.asarray({0})",
@@ -169,7 +171,7 @@ def is_eager() -> bool:
 
 def is_concrete(value: Any) -> bool:
     """Whether the values of an array exist in this process and can be read."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, _OF_NUMPY):  # before the other libraries are asked: it is quick
         return True
     if compat.is_jax_array(value):
         return not is_tracer(value) and _is_here(value)
@@ -190,6 +192,8 @@ def to_host(array: AnyArray) -> np.ndarray[Any, Any]:
     """The values of a concrete array as a NumPy array, for reading."""
     if type(array) is np.ndarray:
         return array
+    if isinstance(array, _OF_NUMPY):
+        return np.asarray(array)
     if compat.is_torch_array(array):
         return np.asarray(array.detach().cpu())
     if compat.is_cupy_array(array):
