@@ -19,7 +19,7 @@ from tests.fits import (
     one_program,
     two_families,
 )
-from tests.records import FULL, UNIVARIATE, every_family, few_on_jax, problem
+from tests.records import FULL, UNIVARIATE, every_family, few_on_jax, parametrize, problem
 
 # Compiled
 
@@ -78,7 +78,7 @@ def test_eager_jax_is_the_same_as_numpy(backend, record, accelerate):
 
 @narrow
 @jax_only
-@two_families
+@parametrize(FULL)
 def test_vmap_over_mixtures(backend, record):
     """Each stops when it is done, as if alone, though the batch goes on."""
     import jax
@@ -99,7 +99,7 @@ def test_vmap_over_mixtures(backend, record):
 
 @narrow
 @jax_only
-@two_families
+@parametrize(UNIVARIATE)
 def test_vmap_over_padded_data_sets(backend, record):
     """Data sets of 30, 20 and 25 rows in one call, padded with NaN of weight 0."""
     import jax
