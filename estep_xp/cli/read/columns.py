@@ -92,13 +92,18 @@ def require_ascending(path: Path, label: str, values: NDArray[np.float64]) -> No
         )
 
 
+def is_hole(field: str) -> bool:
+    """Whether a field of a text says that nothing was observed: it is empty, NA or NaN, say."""
+    return field.strip().casefold() in _MISSING
+
+
 def find_text(values: Iterable[str]) -> str | None:
     """Return the first of a column's values if it is a column of text, None if it may hold numbers.
 
     One row may be bad; a column is text if none of several rows holds a number.
     """
     values = [value.strip() for value in values]
-    present = [value for value in values if value.casefold() not in _MISSING]
+    present = [value for value in values if not is_hole(value)]
     if len(values) < 2 or any(looks_numeric(value) or is_decimal_comma(value) for value in present):
         return None
     return present[0] if present else ""

@@ -101,6 +101,8 @@ def choose_columns(
     n_features: int | None,
     owner: str = "the model",
     features: Sequence[str] | None = None,
+    option: str = "--columns",
+    besides: Sequence[int] = (),
 ) -> Sequence[int]:
     """Return the indices of the columns to read.
 
@@ -122,6 +124,10 @@ def choose_columns(
         What says so, for the error.
     features : sequence of str, optional
         The names of these columns, if the model has names.
+    option : str
+        What lists the chosen ones, for errors.
+    besides : sequence of int, optional
+        Columns that are none of the mixture's: labels of sequences.
 
     Raises
     ------
@@ -129,8 +135,12 @@ def choose_columns(
         If there is no such column, or their number is not `n_features`.
     """
     if chosen is not None:
-        columns: Sequence[int] = find_columns("--columns", chosen, source.names, source.n_columns)
-        _require_number(len(columns), n_features, "--columns", owner)
+        columns: Sequence[int] = find_columns(option, chosen, source.names, source.n_columns)
+        for column in besides:
+            if column in columns:
+                label = column_label(source.names, column)
+                raise InputError(option, f"lists {label}, which --sequence names; leave it out")
+        _require_number(len(columns), n_features, option, owner)
         if features is not None and source.names is not None:
             columns, note = match_features(columns, source.names, features)
             source.notes += [] if note is None else [f"note: {path}: {note}"]
@@ -138,6 +148,8 @@ def choose_columns(
     if features is not None and source.names is not None:
         return find_features(path, source.names, features)
     columns = _leave_index_out(source, path, n_features)
+    if besides:
+        columns = [column for column in columns if column not in besides]
     names = source.names or ()
     found = f" ({list_names(names, columns)})" if names else ""
     _require_number(len(columns), n_features, str(path), owner, found, bool(source.index))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import re
 import stat
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from estep_xp.cli.read.columns import find_index, find_text, list_names, text_error
+from estep_xp.cli.read.columns import find_index, find_text, is_hole, list_names, text_error
 from estep_xp.cli.read.dialect import (
     Dialect,
     is_heading,
@@ -167,6 +168,9 @@ class DelimitedFile:
             return None
         row = []
         for column in columns:
+            if bad.holes and is_hole(record[column]):
+                row.append(math.nan)
+                continue
             try:
                 row.append(self._parse(record[column]))
             except ValueError as error:

@@ -89,6 +89,9 @@ class BadRows:
     ----------
     path : Path
         The file.
+    holes : bool
+        Whether an empty field, NA or NaN is a value that was not observed, which is NaN in blocks,
+        and not a bad one.
 
     Attributes
     ----------
@@ -96,8 +99,9 @@ class BadRows:
         What else to say, where it helps.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, holes: bool = False) -> None:
         self.path = path
+        self.holes = holes
         self.count = 0
         self.hint = ""
         self._places: list[str] = []
@@ -127,7 +131,7 @@ class BadRows:
             self._first = InputError(field, expectation, position=position, token=token)
 
     def add_not_finite(self, block: NDArray[np.float64], columns: Sequence[int], row: int) -> None:
-        """Count the rows of `block` that hold NaN or infinity.
+        """Count the rows of `block` that hold infinity, or NaN where that is no hole.
 
         Parameters
         ----------
@@ -139,6 +143,8 @@ class BadRows:
             The number of the block's first row in the array.
         """
         finite = np.isfinite(block)
+        if self.holes:
+            finite |= np.isnan(block)
         for index in np.flatnonzero(~finite.all(axis=1)):
             column = int(np.argmin(finite[index]))
             token = str(block[index, column])
@@ -159,15 +165,21 @@ class BadRows:
 
 
 def read_blocks(
-    source: Source, columns: Sequence[int], path: Path, n_rows: int
+    source: Source, columns: Sequence[int], path: Path, n_rows: int, *, holes: bool = False
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the rows of a file, and nothing beside them; see `read_rows`."""
-    for block in read_rows(source, columns, path, n_rows):
+    for block in read_rows(source, columns, path, n_rows, holes=holes):
         yield block.x
 
 
 def read_rows(
-    source: Source, columns: Sequence[int], path: Path, n_rows: int, kept: Sequence[int] = ()
+    source: Source,
+    columns: Sequence[int],
+    path: Path,
+    n_rows: int,
+    kept: Sequence[int] = (),
+    *,
+    holes: bool = False,
 ) -> Iterator[Block]:
     """Yield the rows of a file in blocks of one size; the last one may be smaller.
 
@@ -185,13 +197,15 @@ def read_rows(
         How many rows a block has.
     kept : sequence of int
         Columns to be carried along as they stand.
+    holes : bool
+        Whether values may be missing; they are NaN.
 
     Raises
     ------
     InputError
         After the last row, if there was a bad one or none at all.
     """
-    bad = BadRows(path)
+    bad = BadRows(path, holes=holes)
     empty = True
     blocks = source.blocks([*columns, *source.index] if source.index else columns, bad, kept)
     if source.index:
@@ -227,17 +241,38 @@ def require_support(
     n_before = 0
     support = components._static_support()
     for block in blocks:
-        bad = np.argwhere(~support._supports(block.x))
-        if len(bad):
-            row, feature = bad[0].tolist()
-            raise InputError(
-                f"{path} row {n_before + row}, counted from 0",
-                support._support,
-                position=columns[feature] + 1,
-                token=format_exact(block.x[row, feature].item()),
-            )
+        refuse_outside(support, block.x, columns, path, n_before)
         n_before += len(block.x)
         yield block
+
+
+def refuse_outside(
+    support: Any, block: NDArray[np.float64], columns: Sequence[int], path: Path, n_before: int
+) -> None:
+    """Raise InputError at the first value that is outside a support; NaN is a hole.
+
+    Parameters
+    ----------
+    support : Any
+        What answers `_supports` and `_support`: the class of a family, say.
+    block : ndarray of shape (n, d)
+        Some rows.
+    columns : sequence of int
+        The columns that were read.
+    path : Path
+        The file's name, for the error.
+    n_before : int
+        How many rows come before these.
+    """
+    bad = np.argwhere(~(support._supports(block) | np.isnan(block)))
+    if len(bad):
+        row, feature = bad[0].tolist()
+        raise InputError(
+            f"{path} row {n_before + row}, counted from 0",
+            support._support,
+            position=columns[feature] + 1,
+            token=format_exact(block[row, feature].item()),
+        )
 
 
 def _without_index(blocks: Iterable[Block], source: Source, path: Path) -> Iterator[Block]:
@@ -267,6 +302,11 @@ def _regroup(blocks: Iterable[Block], n_rows: int) -> Iterator[Block]:
             count += end - start
     if waiting:
         yield _join(waiting)
+
+
+def read_whole(blocks: Iterable[Block]) -> Block:
+    """Return all rows of a file as one block."""
+    return _join(list(blocks))
 
 
 def _join(blocks: Sequence[Block]) -> Block:
