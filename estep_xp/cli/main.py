@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import estep_xp as ex
-from estep_xp.cli.commands import calculate, calculator, fit, run
+from estep_xp.cli.commands import calculate, calculator, fit, run, sample
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.process import run_to_exit_code
 
@@ -40,6 +40,7 @@ for _module, _command in (
     (calculate, calculate.calculate),
     (run, run.run),
     (fit, fit.fit),
+    (sample, sample.sample),
     (calculator, calculator.calculator),
 ):
     app.command(epilog=f"Example:\n\n{_module.EXAMPLE}")(_command)

@@ -18,6 +18,7 @@ from estep_xp.cli.read.delimited import DelimitedFile
 from estep_xp.cli.read.dialect import Dialect
 from estep_xp.cli.read.parquet import ParquetSource
 from estep_xp.cli.read.rows import Source
+from estep_xp.cli.read.signatures import require_text
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.files import STANDARD_INPUT, translate_read_errors
 from estep_xp.cli.text.numbers import format_count
@@ -67,6 +68,9 @@ def open_data(
         suffix = ".csv"
     suffix = path.suffix.lower() if suffix is None else suffix
     if suffix not in _SUFFIXES:
+        if (place or path).is_file():
+            with translate_read_errors(path), (place or path).open("rb") as file:
+                require_text(path, file.read(64))  # a workbook, say: what to do about it
         raise InputError(
             str(path), f"must end in one of {' '.join(_SUFFIXES)}, which is its format"
         )
@@ -86,8 +90,8 @@ def open_data(
         return ParquetSource(path, stack, place)
     with translate_read_errors(path):
         opened = terminal.open_stdin() if path is STANDARD_INPUT else place.open("rb")
-        file = stack.enter_context(opened)
-    return DelimitedFile(path, file, given, preferred=_DELIMITERS[suffix], features=features)
+        text = stack.enter_context(opened)
+    return DelimitedFile(path, text, given, preferred=_DELIMITERS[suffix], features=features)
 
 
 def choose_columns(

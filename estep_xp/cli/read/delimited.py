@@ -14,7 +14,6 @@ from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estep_xp.cli.read.columns import find_index, find_text, is_hole, list_names, text_error
 from estep_xp.cli.read.dialect import (
@@ -27,6 +26,7 @@ from estep_xp.cli.read.dialect import (
     refuse_row_names,
     sample_records,
 )
+from estep_xp.cli.read.numbers import parse_numbers
 from estep_xp.cli.read.rows import BadRows, Block
 from estep_xp.cli.read.signatures import require_text
 from estep_xp.cli.system.files import translate_read_errors
@@ -109,38 +109,13 @@ class DelimitedFile:
                 )
                 yield from self._read_fields(lines, columns, bad, kept)
                 return
-            numbers = self._read_numbers(text, columns)
+            numbers = parse_numbers(text, self._delimiter, self._decimal, self.n_columns, columns)
             if numbers is None:
                 yield from self._read_fields(_split_lines(text), columns, bad, kept)
             else:
                 self._line += len(numbers)
                 records = read_records(_split_lines(text), self._delimiter) if kept else ()
                 yield Block(numbers, self._keep(records, kept))
-
-    def _read_numbers(self, text: str, columns: Sequence[int]) -> NDArray[np.float64] | None:
-        """Parse a block without quotes by NumPy; None if it must be parsed field by field."""
-        if self._decimal == ",":
-            if "." in text or self._delimiter == ",":
-                return None
-            text = text.replace(",", ".")
-        content = np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
-        ends = np.flatnonzero(content == ord("\n"))
-        delimiters = np.flatnonzero(content == ord(self._delimiter))
-        fields = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
-        if (fields != self.n_columns).any() or text.startswith("\n") or "\n\n" in text:
-            return None
-        try:
-            block: NDArray[np.float64] = np.loadtxt(
-                _split_lines(text),
-                dtype=np.float64,
-                delimiter=self._delimiter,
-                comments=None,
-                usecols=columns,
-                ndmin=2,
-            )
-        except ValueError:
-            return None
-        return block if len(block) == len(ends) and np.isfinite(block).all() else None
 
     def _read_fields(
         self, lines: Iterable[str], columns: Sequence[int], bad: BadRows, kept: Sequence[int]

@@ -140,6 +140,29 @@ def summary_text(summary: Summary, output: str, style: Style) -> Iterator[str]:
     return figure_lines(figures, style)
 
 
+def drawn_json(rows_per_component: list[int], output: str) -> str:
+    """Return the summary of drawn rows as one JSON object."""
+    return encode_json(
+        {
+            "n_observations": sum(rows_per_component),
+            "n_components": len(rows_per_component),
+            "rows_per_component": rows_per_component,
+            "output": output,
+        }
+    )
+
+
+def drawn_text(rows_per_component: list[int], output: str, style: Style) -> Iterator[str]:
+    """Yield the lines of the summary of drawn rows, for a person."""
+    figures = {
+        "Rows": str(sum(rows_per_component)),
+        "Components": str(len(rows_per_component)),
+        "Rows per component": GAP.join(map(str, rows_per_component)),
+        "Output": output,
+    }
+    return figure_lines(figures, style)
+
+
 def _density_warning(field: str, count: int, n: int, noun: str, first: str) -> str:
     has = "has" if count == 1 else "have"
     return (
