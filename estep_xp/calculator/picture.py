@@ -26,7 +26,7 @@ from estep_xp.cli.read.inputs import Inputs
 _MAX_POINTS = 2000
 _MAX_NAMED = 3  # components named in the text at a point
 _MIN_BINNED = 40  # observations from which on a histogram says more than their marks
-_MIN_BINS, _MAX_BINS = 8, 60
+_MAX_BINS = 60
 _LARGE = 1e9  # integers beyond are as good as real numbers
 _TALLER = 8.0  # times the next lower curve: a peak that would press all others to the ground
 
@@ -92,10 +92,10 @@ def _make_histogram(x: NDArray[np.float64]) -> dict[str, list[float | None]] | N
     low, high = float(x.min()), float(x.max())
     if len(x) < _MIN_BINNED or not 0 < high - low < MAX_SPAN:
         return None
-    # Freedman and Diaconis, a little finer: there are several groups.
+    # Freedman and Diaconis, a little finer, and not too wide where groups lie far apart.
     width = 1.4 * float(np.subtract(*np.percentile(x, [75, 25]))) / len(x) ** (1 / 3)
-    n_bins = min((high - low) / width, _MAX_BINS) if width > 0 else 0
-    edges = np.linspace(low, high, max(math.ceil(n_bins), _MIN_BINS) + 1)
+    n_bins = max((high - low) / width if width > 0 else 0, math.sqrt(len(x)))
+    edges = np.linspace(low, high, math.ceil(min(n_bins, _MAX_BINS)) + 1)
     width = float(edges[1] - edges[0])
     if 1 < width < _LARGE and (x == np.floor(x)).all():  # or a bar may hold one integer more
         edges = np.arange(low - 0.5, high + round(width), round(width))

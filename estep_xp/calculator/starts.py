@@ -32,7 +32,7 @@ def start_from_data(fields: Fields, count: str) -> dict[str, Any]:
         return {"errors": errors, "status": "Correct the observations first."}
     if len(inputs.x) < k:
         has = format_count(len(inputs.x), "observation")
-        return {"status": f"There are {has}: too few for {k} components."}
+        return {"status": f"{has}: too few for {k} components."}
     try:
         with np.errstate(all="ignore"):
             start = ex.initialize(inputs.x, k, ex.UnivariateGaussian)

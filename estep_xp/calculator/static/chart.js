@@ -118,7 +118,7 @@ function pictureLayout(picture, colours, range) {
     margin: { l: narrow ? 40 : 60, r: 8, t: narrow ? 6 : 26, b: narrow ? 22 : 38 },
     hovermode: "x unified",
     xaxis: { title: title("x"), anchor: "y3", hoverformat: ".5~g", range: range.x, showspikes: false },
-    yaxis: { automargin: !narrow, title: title("density"), domain: PANELS.density, range: range.y, nticks: narrow ? 4 : 6 },
+    yaxis: { automargin: true, title: title("density"), domain: PANELS.density, range: range.y, nticks: narrow ? 4 : 6 },
     yaxis2: { domain: PANELS.points, range: [-1, 1], visible: false },
     yaxis3: { title: title("resp."), domain: PANELS.strip, range: [0, 1], tickvals: [0, 0.5, 1], showgrid: false },
     shapes: markShapes(picture, colours),

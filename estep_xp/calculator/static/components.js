@@ -20,6 +20,22 @@ export function moveParameter(control) {
   find(field).value = fresh.join(", ");
 }
 
+// Marks the numbers that the server refused; says why below the rows if it was in a row that a
+// person typed, since the list, which has the message, may be out of sight.
+export function markNumbers(errors, typedHere) {
+  const messages = [];
+  for (const field of ["means", "variances", "weights"]) {
+    const position = Number(/^value (\d+)/.exec(errors[field] ?? "")?.[1]);
+    numbersOf(field).forEach((number, j) => {
+      number.toggleAttribute("aria-invalid", false);
+      if (j + 1 === position) number.setAttribute("aria-invalid", "true");
+    });
+    if (errors[field]) messages.push(`${field}: ${errors[field]}`);
+  }
+  find("row-trouble").textContent = messages.join("; ");
+  find("row-trouble").hidden = !(typedHere && messages.length);
+}
+
 // The lists without one component.
 export function withoutComponent(texts, component) {
   const fields = { ...texts };

@@ -1,8 +1,10 @@
 // Carries the fields to the server and its answers onto the page. The server computes.
 import { draw, drawClimb, forgetGhost, redraw, rememberGhost } from "./chart.js";
-import { moveParameter, withoutComponent } from "./components.js";
+import { markNumbers, moveParameter, withoutComponent } from "./components.js";
 import { NAMES, fill, keepAddress, link, note, readAddress, reset, setOrigin, texts, undo } from "./fields.js";
 import { Refusal, find, paced, post, report } from "./server.js";
+
+const HINT = find("em-status").textContent;
 
 let sort = "";
 let keepRows = false; // a row caused the request: leave rows alone
@@ -49,6 +51,7 @@ function showErrors(errors) {
     find(name).toggleAttribute("aria-invalid", false);
     if (errors[name]) find(name).setAttribute("aria-invalid", "true");
   }
+  markNumbers(errors, keepRows);
   const general = errors.mixture;
   if (general) find("trouble").textContent = general;
   find("trouble").hidden = !general;
@@ -80,7 +83,7 @@ function replaceFields(fields) {
 
 function clearRun() {
   emRun = { logLikelihoods: [], end: "" };
-  sayEm("", "");
+  sayEm(HINT, "");
   drawClimb([]);
 }
 
