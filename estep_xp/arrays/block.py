@@ -32,6 +32,8 @@ class BlockOps:
     only_shares: bool = False  # log-joints are only normalised: some may be estimates
 
     single: bool = False  # rows are in single precision
+    # Among so many parts of a density the absolute error is divided that a faster form may have.
+    sharing: int = 1
 
     # Name of the driver's arithmetic, by which families look up what they have measured with it.
     kind: ClassVar[str] = "standard"
