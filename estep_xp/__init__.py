@@ -1,4 +1,4 @@
-"""One E-step for mixture models, on any array: exact in log space, on NumPy, JAX and others.
+"""Mixtures and hidden Markov models on any array: one exact E-step, for NumPy, JAX and others.
 
 The E-step
     e_step, posterior, chain_posterior, log_joint, log_likelihood, log_density, predict

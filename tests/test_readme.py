@@ -85,7 +85,7 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 def test_every_block_is_of_a_kind_that_is_tested():
     kinds = {fence for page in BLOCKS.values() for fence, _ in page}
-    assert kinds == {"bash", "console", "python"}
+    assert kinds == {"bash", "console", "python", "r"}  # R is shown beside Python, and not run
 
 
 def test_two_set_up_commands_of_one_line():
@@ -125,7 +125,7 @@ def test_pictures_are_there():
 
 @pytest.mark.parametrize("page", PYTHON)
 def test_python_recipes(tmp_path, page):
-    for name in re.findall(r"import (jax|dask|optax|torch)\b", "".join(PYTHON[page])):
+    for name in re.findall(r"import (jax|dask|optax|pandas|torch)\b", "".join(PYTHON[page])):
         pytest.importorskip(name, reason=f"the page {page} imports {name}")
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     command = [sys.executable, "-W", "error", "-c", RUN_BLOCKS, page]

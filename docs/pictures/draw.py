@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 import estep_xp as ex
+import estep_xp.jax
 from estep_xp.cli.write.palette import COLOURS
 
 HERE = Path(__file__).parent
@@ -138,9 +141,85 @@ def draw_galaxies() -> None:
     save(figure, "galaxies")
 
 
+def draw_chain() -> None:
+    """The first eruptions in their order, each in the colour of its most likely state."""
+    durations = geyser()[:, 0]
+    start = ex.initialize(durations, 2, ex.UnivariateGaussian)
+    begin = ex.HMM.from_mixture(ex.fit(durations, start).mixture, stay=0.5)
+    labels = ex.decode(durations, ex.fit(durations, begin).mixture).labels
+    shown = np.arange(80)
+    figure = Figure(figsize=(7, 3.0), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(shown + 1, durations[shown], color=INK, linewidth=1)
+    for state, colour in enumerate((FIRST, SECOND)):
+        of_state = shown[labels[shown] == state]
+        label = ("short", "long")[state]
+        axes.scatter(of_state + 1, durations[of_state], color=colour, s=22, zorder=2, label=label)
+    axes.set(xlabel="eruption, in the order in which they came", ylabel="duration, minutes")
+    axes.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    save(figure, "geyser_chain")
+
+
+def draw_influence() -> None:
+    """How the mean of the short waits would move with each row, per minute."""
+    jax.config.update("jax_enable_x64", True)
+    waits = jax.numpy.asarray(geyser()[:, 1])
+    components = ex.UnivariateGaussian(
+        jax.numpy.asarray([50.0, 85.0]), jax.numpy.asarray([40.0, 40.0])
+    )
+    start = ex.Mixture(jax.numpy.asarray([0.5, 0.5]), components)
+
+    def shorter(x: jax.Array) -> jax.Array:
+        return ex.jax.fit(x, start).mixture.components.means[0]
+
+    influence = jax.jit(jax.grad(shorter))(waits)
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0.0, color=INK, linewidth=1)
+    axes.scatter(waits, influence, color=FIRST, s=16)
+    axes.set(xlabel="wait, minutes", ylabel="change of the mean of the\nshort waits, per minute")
+    save(figure, "geyser_influence")
+
+
+def draw_penguins() -> None:
+    """Penguins by two measurements, in the colours of the six groups that the columns give."""
+    table = pd.read_csv(DATA / "penguins.csv")
+    names = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
+    rows = table[names].assign(
+        male=table.sex.map({"female": 0, "male": 1}),
+        island=table.island.astype("category").cat.codes,
+    )
+    kinds = ex.Product(
+        (
+            ex.DiagonalGaussian(np.zeros((1, 4)), np.ones((1, 4))),
+            ex.Bernoulli([[0.5]]),
+            ex.Categorical([[1.0, 1.0, 1.0]]),
+        )
+    )
+    start = ex.initialize(rows, 6, kinds, missing=True)
+    mixture = ex.fit(rows, start, missing=True).mixture
+    groups = ex.predict(rows, mixture, missing=True)
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    by_mass = np.argsort(mixture.components.parts[0].means[:, 3])
+    for number, (group, colour) in enumerate(zip(by_mass, COLOURS, strict=False)):
+        own = rows[groups == group]
+        marker = "os^vD*"[number]
+        axes.scatter(
+            own.bill_length_mm, own.flipper_length_mm, color=colour, s=22, marker=marker,
+            label=(table.species + ", " + table.sex)[groups == group].mode()[0],
+        )  # fmt: skip
+    axes.set(xlabel="length of the bill, mm", ylabel="length of the flipper, mm")
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    save(figure, "penguins")
+
+
 if __name__ == "__main__":
     with mpl.rc_context(STYLE):
         draw_guide()
         draw_geyser()
         draw_regression()
         draw_galaxies()
+        draw_chain()
+        draw_influence()
+        draw_penguins()

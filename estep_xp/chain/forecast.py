@@ -59,7 +59,7 @@ def forecast(hmm: HMM, probabilities: LikeStatesK, steps: int) -> FloatStepsK:
     k = int(check_initial(space, initial).shape[0])
     transitions = check_transitions(space, transitions, k)
     now = check_probabilities(space, "probabilities", probabilities)
-    check_shape("probabilities", now, (*("any" for _ in now.shape[:-1]), k), ": one a state")
+    check_shape("probabilities", now, (*("any" for _ in now.shape[:-1]), k), ": one for each state")
     states: Array = execution.driver_for(space).run_chain(Forecast(n), space, now, transitions)
     return states
 

@@ -90,9 +90,7 @@ def find_sequences(space: Space, lengths: Any, n: float) -> Sequences | KnownSeq
     host = to_host(array if is_concrete(array) else array.compute())
     bad = np.flatnonzero(host < 1)
     if len(bad):
-        raise_bad_value(
-            "lengths", (int(bad[0]),), host[bad[0]], "lengths must be at least 1, a row a sequence"
-        )
+        raise_bad_value("lengths", (int(bad[0]),), host[bad[0]], "lengths must be at least 1 row")
     long = np.flatnonzero(host > n)  # before they are added, since sums of integers may overflow
     if len(long):
         expected = f"lengths must sum to the number of rows of x, {n}"

@@ -56,7 +56,7 @@ def estimate(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one per row; shape (n,) for `UnivariateGaussian`.
+        Observations, one per row; shape (n,) for univariate components.
     responsibilities : array, shape (n, k), or of integers, shape (n,)
         How much of each row belongs to each component, rows of any sum; or the component of each
         row, -1 for none.

@@ -57,10 +57,11 @@ def fit(
     x : array, shape (n, d)
         Observations, one per row; shape (n,) for univariate components. At least one.
     mixture : Mixture or HMM
-        Where to start, for example from `initialize`; of one of the package's families.
+        Where to start, for example from `initialize`. Components of a family of this package, or
+        of a class of your own with methods ``statistics`` and ``maximize``.
     sample_weight : array, shape (n,) or (s,), optional
         Non-negative weight of each row: 2 counts a row twice, 0 leaves it out whatever it holds.
-        With an HMM of each sequence.
+        With an HMM the weight of each sequence.
     tol : float, optional
         Stop when the log-likelihood per (weighted) row changes by less than this in an iteration;
         scikit-learn's rule. Where rounding alone may change it by more, which single precision does

@@ -64,24 +64,24 @@ def initialize(
     Parameters
     ----------
     x : array, shape (n, d)
-        Observations, one per row; shape (n,) for `UnivariateGaussian`.
+        Observations, one per row; shape (n,) for univariate components.
     n_components : int
         Number of components, at most the number of rows.
     family : type or components
         The class of the components, for example `FullGaussian`. Of a class of your own, one with a
-        class method ``start(x, responsibilities)``, or components of the wished shapes as a
+        class method ``start(x, responsibilities)``, or components of the right shapes as a
         template, as `Product` and `FactorAnalyzer` need, whose template may have any number of
         components.
     seed : int or sequence of int, optional
         Seed of the random choice, for ``numpy.random.default_rng``: the same choice in every
         library, as far as its rounding allows.
     method : str, optional
-        By default a finished start: the best of up to eight, improved until no component can
-        be had from two others. ``"k-means"``: clusters by greedy k-means++ and Lloyd's iterations,
-        each with its own weight, mean and covariance. ``"k-means++"``: rows that lie far from each
-        other as means, and one variance of each feature for all. ``"random_rows"``: different rows
-        as means, at random. ``"random"``: responsibilities at random, from a Dirichlet
-        distribution.
+        By default the best of up to eight starts, each improved by joining two components and
+        splitting a third as long as that gains. ``"k-means"``: clusters by greedy k-means++ and
+        Lloyd's iterations, each with its own weight, mean and covariance. ``"k-means++"``: rows
+        that lie far from each other as means, and one variance of each feature for all.
+        ``"random_rows"``: different rows as means, at random. ``"random"``: responsibilities at
+        random, from a Dirichlet distribution.
     sample_weight : array, shape (n,), optional
         Non-negative weight of each row; one of weight 0 is never chosen, whatever it holds.
     block_size, workers : int, optional
@@ -105,13 +105,14 @@ def initialize(
 
     Notes
     -----
-    The default looks at 2000 rows, or 50 a component if these are more, features in their standard
-    deviations (one for all if components are spherical). It takes ten EM steps from k-means, then
-    moves components as long as that gains: two become one, and a third becomes two, wherever the
-    bound that EM raises says that the log-likelihood grows (after Ueda et al. 2000). It ends when
-    two starts lead to the same log-likelihood. A family without covariances gets the best of up to
-    four starts by k-means after ten EM steps. Under ``jit`` the default is k-means: a compiled
-    program takes no such decisions. Of a Dask array a sample of the rows is computed and used.
+    The default looks at 2000 rows, or 50 for each component if these are more, with features
+    divided by their standard deviations (by one for all if components are spherical). It takes ten
+    EM steps from k-means, then moves components as long as that gains: two become one, and a third
+    becomes two, wherever the bound that EM raises says that the log-likelihood grows (after Ueda et
+    al. 2000). It ends when two starts lead to the same log-likelihood. A family without covariances
+    gets the best of up to four starts by k-means after ten EM steps. Under ``jit`` the default is
+    k-means: a compiled program cannot take such decisions. From a Dask array a sample of the rows
+    is computed and used.
 
     Examples
     --------

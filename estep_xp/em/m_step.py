@@ -52,9 +52,9 @@ def m_step(
         default is 1e-6 times the variance of each feature over all (weighted) rows, added to that
         feature's; for spherical components the mean over the features. So it has the units of x.
     prior_counts : float, optional
-        Dirichlet prior with parameters one larger. Of a mixture of `Bernoulli` or `Categorical`
+        Dirichlet prior with parameters one larger. For a mixture of `Bernoulli` or `Categorical`
         components, or a `Product` with such parts: added to the counts of each value, which keeps
-        their probabilities off 0 and 1. Of an HMM: added to the expected counts of initial states
+        their probabilities off 0 and 1. For an HMM: added to the expected counts of initial states
         and of transitions, where these are possible at all: a probability of 0 stays 0.
 
     Returns

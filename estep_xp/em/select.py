@@ -51,9 +51,9 @@ class Selection(NamedTuple):
     best : EMResult
         The fit that the criterion prefers.
     table : tuple of Candidate
-        A row a fit, best first: family, n_components, log_likelihood, n_parameters, aic, bic, icl,
-        n_iter, converged, collapsed, and the fit itself as ``result``. Fits in which a component
-        collapsed stand last: their likelihood has no meaning.
+        One row for each fit, best first: family, n_components, log_likelihood, n_parameters, aic,
+        bic, icl, n_iter, converged, collapsed, and the fit itself as ``result``. Fits in which a
+        component collapsed stand last: their likelihood has no meaning.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def select(
     Returns
     -------
     Selection
-        ``best``, the `EMResult` that is chosen, and ``table``, a row a fit, best first.
+        ``best``, the `EMResult` that is chosen, and ``table``, one row for each fit, best first.
 
     Raises
     ------

@@ -34,7 +34,7 @@ def save(
         A model of the package's families, on arrays of any library whose numbers exist: not
         under ``jit``. Dask arrays are computed.
     feature_names : sequence of str, optional
-        Names of the columns of its data, one a feature and all different, such as
+        Names of the columns of its data, one for each feature and all different, such as
         ``frame.columns``. The command line finds columns by them.
 
     Returns
@@ -49,7 +49,7 @@ def save(
     ValueError
         If parameters or names have a wrong shape or value, as in `e_step`.
     OSError
-        If the file cannot be written, FileNotFoundError where there is no such folder, say.
+        If the file cannot be written, for example FileNotFoundError where there is no such folder.
 
     Notes
     -----
@@ -105,7 +105,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     ValueError
         If the file holds no model: the message names the value that is wrong.
     OSError
-        If it cannot be read, FileNotFoundError where there is no such file, say.
+        If it cannot be read, for example FileNotFoundError where there is no such file.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def feature_names(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
     Returns
     -------
     tuple of str or None
-        The names, one a feature; None if the file has none.
+        The names, one for each feature; None if the file has none.
 
     Raises
     ------

@@ -101,8 +101,8 @@ def e_step(
 
     Notes
     -----
-    Of a mixture r_ik = w_k p(x_i | k) / Σ_j w_j p(x_i | j) (Bishop 2006, eq. 9.13), in log space
-    throughout: densities may under- and overflow. Of an HMM forward-backward, see
+    For a mixture r_ik = w_k p(x_i | k) / Σ_j w_j p(x_i | j) (Bishop 2006, eq. 9.13), in log space
+    throughout: densities may under- and overflow. For an HMM forward-backward, see
     `chain_posterior`. A mixture is the HMM whose rows of transitions are all its weights.
 
     Examples

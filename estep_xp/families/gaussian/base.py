@@ -88,7 +88,7 @@ class Gaussian(EstimatedGaussian):
         Parameters
         ----------
         x : array, shape (n, d)
-            Observations; shape (n,) for `UnivariateGaussian`.
+            Observations; shape (n,) for univariate components.
 
         Returns
         -------
