@@ -108,7 +108,7 @@ def sizes_parser(option: str) -> Callable[[str], tuple[int, ...]]:
                 raise OptionError(
                     option,
                     f"is {show_token(given)}; must be a whole number, 1 or more, or several: "
-                    "2,4 or 1-8",
+                    "2,4 or 1-8, each of at most 18 digits",
                 )
             if last - first >= _MAX_SIZES or len(sizes) >= _MAX_SIZES:
                 raise OptionError(
