@@ -11,7 +11,7 @@ import estep_xp as ex
 from estep_xp.cli.compute.results import Field
 from estep_xp.files.errors import InputError
 
-_BLOCK_SIZE = 1 << 22  # numbers; another size draws other rows from the same seed
+_BLOCK_SIZE = 1 << 20  # numbers; another size draws other rows from the same seed
 
 
 def sample_fields(d: int, univariate: bool, names: Sequence[str] | None, place: str) -> list[Field]:

@@ -17,6 +17,8 @@ from estep_xp.cli.system.terminal import StdoutFile
 from estep_xp.cli.write.parquet import ParquetWriter
 from estep_xp.files.errors import InputError
 
+_LINES = 1 << 14  # of CSV at a time: as text a number takes ten times its room
+
 
 class Writer(Protocol):
     """A format of OUT: made with its name, the open file, the names of kept columns, and fields."""
@@ -98,12 +100,15 @@ class _CsvWriter:
         self._heading = ",".join(quote_csv([*kept, *column_names(fields)])) + "\n"
 
     def write(self, values: Sequence[NDArray[Any]], kept: Sequence[Piece] = ()) -> None:
-        lines = csv_lines(split_columns(values))
-        if kept:
-            words = [quote_csv(as_text(column)) for column in zip(*kept, strict=True)]
-            lines = map(",".join, zip(*words, lines, strict=True))
-        self._file.write("\n".join([f"{self._heading}{next(lines)}", *lines, ""]).encode())
-        self._heading = ""
+        columns = split_columns(values)
+        words = [quote_csv(as_text(column)) for column in zip(*kept, strict=True)]
+        for start in range(0, len(values[0]), _LINES):
+            rows = slice(start, start + _LINES)
+            lines = csv_lines(column[rows] for column in columns)
+            if words:
+                lines = map(",".join, zip(*(column[rows] for column in words), lines, strict=True))
+            self._file.write("\n".join([f"{self._heading}{next(lines)}", *lines, ""]).encode())
+            self._heading = ""
 
     def finish(self) -> None:
         self._file.write(self._heading.encode())
