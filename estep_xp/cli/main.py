@@ -9,6 +9,7 @@ import typer
 
 import estep_xp as ex
 from estep_xp.cli.commands import calculate, calculator, fit, run, sample
+from estep_xp.cli.help_pages import describe_for_people
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.process import run_to_exit_code
 
@@ -22,7 +23,7 @@ _COMPLETION = "estep-xp --install-completion"
 
 @app.callback(
     invoke_without_command=True,
-    epilog=f"Example:\n\n{calculate.EXAMPLE}\n\nCompletion in your shell:\n\n{_COMPLETION}",
+    epilog=f"Example:\n{calculate.EXAMPLE}\nCompletion in your shell:\n{_COMPLETION}",
 )
 def top(
     context: typer.Context,
@@ -43,7 +44,7 @@ for _module, _command in (
     (sample, sample.sample),
     (calculator, calculator.calculator),
 ):
-    app.command(epilog=f"Example:\n\n{_module.EXAMPLE}")(_command)
+    app.command(epilog=f"Example:\n{_module.EXAMPLE}")(_command)
 
 
 def main() -> int:
@@ -55,5 +56,7 @@ def _parse_and_run() -> int:
     command: Any = typer.main.get_command(app)
     for parameter in command.params:  # their long names overflow a narrow terminal
         parameter.hidden = parameter.name in ("install_completion", "show_completion")
+    for one in (command, *command.commands.values()):
+        describe_for_people(one)
     result = command.main(sys.argv[1:], prog_name="estep-xp", standalone_mode=False)
     return result if isinstance(result, int) else 0  # typer returns the code of an early exit
