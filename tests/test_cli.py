@@ -44,6 +44,13 @@ def test_examples_can_be_pasted(command, tmp_path):
         succeed(*words)
 
 
+def test_options_are_grouped():
+    lines = succeed("fit", "--help").splitlines()
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    groups = ["Arguments:", "Options:", "Model:", "Reading DATA:", "Starts and iterations:"]
+    assert titles == groups
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -86,7 +86,8 @@ def fit(
             "--components",
             "--states",
             metavar="K",
-            help="Number of components, or of states; or several to choose from: 2,4 or 1-8.",
+            help="Number of components, or several to choose from: 2,4 or 1-8. --states "
+            "is the same.",
             parser=sizes_parser("--components"),
             rich_help_panel=_MODEL,
         ),

@@ -19,9 +19,12 @@ class Command(TyperCommand):
         return [re.sub(r"^\{(.*)\}$", r"\1", piece) for piece in pieces]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write what arguments and options there are."""
-        for kind, title in (("argument", "Arguments"), ("option", "Options")):
-            found = [one for one in self.get_params(ctx) if one.param_type_name == kind]
+        """Write what arguments and options there are, group by group."""
+        groups: dict[str, list[Any]] = {"Arguments": [], "Options": []}
+        for one in self.get_params(ctx):
+            title = "Arguments" if one.param_type_name == "argument" else "Options"
+            groups.setdefault(getattr(one, "rich_help_panel", None) or title, []).append(one)
+        for title, found in groups.items():
             records = filter(None, (one.get_help_record(ctx) for one in found))
             rows = [(re.sub(r" <\w+>$", "", name), text) for name, text in records]
             if rows:
