@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp.arrays.namespace import is_tracer, to_host
+import numpy as np
+
+from estep_xp.arrays.namespace import is_tracer, namespace_of, to_host
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_whole
+from estep_xp.chain.hmm import HMM
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.fit import Options, fitted
 from estep_xp.em.fit_warnings import Diagnosis
@@ -17,7 +21,7 @@ from estep_xp.em.initialize import initialize
 from estep_xp.em.result import EMResult
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
+    from estep_xp.arrays.shapes import LikeN, LikeNoise, LikeS, RowsLike
 
 _CRITERIA = {"aic": aic, "bic": bic, "icl": icl}
 
@@ -31,7 +35,7 @@ class Candidate(NamedTuple):
     n_parameters: int
     aic: float
     bic: float
-    icl: float
+    icl: float  # NaN of a hidden Markov model
     n_iter: int
     converged: bool
     collapsed: bool
@@ -98,7 +102,7 @@ def select(
     criterion: str = "bic",
     seed: int = 0,
     n_init: int = 1,
-    sample_weight: LikeN | None = None,
+    sample_weight: LikeN | LikeS | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
     variance_floor: float | None = None,
@@ -106,8 +110,9 @@ def select(
     workers: int | None = None,
     missing: bool = False,
     noise: LikeNoise | None = None,
+    lengths: LikeS | None = None,
 ) -> Selection:
-    """Fit mixtures of several families and sizes, and choose by a criterion.
+    """Fit mixtures, or hidden Markov models, of several families and sizes; choose by a criterion.
 
     Parameters
     ----------
@@ -125,6 +130,9 @@ def select(
         Starts of each fit, of which the best counts.
     sample_weight, tol, max_iter, variance_floor, block_size, workers, missing, noise : optional
         As for `fit`.
+    lengths : array of int, shape (s,), optional
+        The length of each sequence in `x`, ``[n]`` if there is one: then hidden Markov models of
+        `n_components` states are fitted, each from `HMM.from_mixture` of what `initialize` gives.
 
     Returns
     -------
@@ -159,7 +167,9 @@ def select(
     if any(map(is_tracer, (x, sample_weight))):
         raise TypeError("select compares numbers, and there are none under jit; call it outside")
     options = Options(tol, max_iter, variance_floor, n_init, seed, block_size=block_size)
-    options = options._replace(workers=workers, missing=missing, noise=noise)
+    options = options._replace(workers=workers, missing=missing, noise=noise, lengths=lengths)
+    if lengths is not None and criterion == "icl":
+        raise ValueError("criterion is 'icl', which is of mixtures; for an HMM take 'bic' or 'aic'")
     sizes = _sizes(n_components)
     pairs = [(family, k) for family in _families(families) for k in sizes]
     fits: list[tuple[Candidate, Diagnosis]] = []
@@ -190,15 +200,20 @@ def _fit_one(
         k,
         family,
         seed=options.seed,
-        sample_weight=sample_weight,
+        sample_weight=_weights_of_rows(sample_weight, options.lengths),
         block_size=options.block_size,
         workers=options.workers,
         **seen,
     )
-    result, diagnosis = fitted(x, start, sample_weight, options)
+    model: Any = start
+    if options.lengths is not None:
+        seen["lengths"] = options.lengths
+        model = HMM.from_mixture(start)
+    result, diagnosis = fitted(x, model, sample_weight, options)
     criteria = {
         name: float(to_host(one(x, result.mixture, sample_weight=sample_weight, **seen)))
         for name, one in _CRITERIA.items()
+        if not (name == "icl" and options.lengths is not None)
     }
     row = Candidate(
         family=_name(family),
@@ -209,9 +224,22 @@ def _fit_one(
         converged=bool(result.converged),
         collapsed=bool(diagnosis.collapse.components),
         result=result,
-        **criteria,
+        **{"icl": math.nan, **criteria},
     )
     return row, diagnosis
+
+
+def _weights_of_rows(sample_weight: Any, lengths: Any) -> Any:
+    """Weights of rows, each that of its sequence where there are sequences."""
+    if sample_weight is None or lengths is None:
+        return sample_weight
+    weights = sample_weight if hasattr(sample_weight, "shape") else np.asarray(sample_weight)
+    counts = to_host(lengths) if hasattr(lengths, "shape") else np.asarray(lengths)
+    if counts.shape != weights.shape or counts.dtype.kind not in "iu" or (counts < 1).any():
+        return None  # which `fit` says better
+    index = np.repeat(np.arange(len(counts)), counts)
+    xp = namespace_of(weights)
+    return xp.take(weights, xp.asarray(index), axis=0)
 
 
 def _name(family: Any) -> str:
