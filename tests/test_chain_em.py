@@ -189,3 +189,33 @@ def test_bad_calls_are_named():
         ex.expected_statistics([0.0, 3.0, 1.0], impossible)
     with pytest.raises(TypeError, match="statistics are of an HMM, which recenter"):
         ex.recenter(ex.expected_statistics(x, hmm), mixture)
+
+
+def test_the_fixed_point_is_hmmlearn_s():
+    """From the same start; without the priors that hmmlearn adds by default."""
+    hmmlearn = pytest.importorskip("hmmlearn.hmm")
+    rng = np.random.default_rng(0)
+    truth = ex.HMM(
+        [0.5, 0.5],
+        [[0.9, 0.1], [0.3, 0.7]],
+        ex.FullGaussian.from_covariances([[0.0, 0.0], [2.0, 1.0]], [np.eye(2), 0.5 * np.eye(2)]),
+    )
+    x = ex.sample(truth, 300, seed=rng).x
+    components = ex.FullGaussian.from_covariances([[0.5, 0.0], [1.5, 1.0]], [np.eye(2)] * 2)
+    start = ex.HMM(np.array([0.5, 0.5]), np.array([[0.6, 0.4], [0.5, 0.5]]), components)
+    priors = {"min_covar": 0.0, "covars_prior": 0.0, "covars_weight": 0.0}
+    model = hmmlearn.GaussianHMM(2, "full", n_iter=2000, tol=1e-10, init_params="", **priors)
+    model.startprob_, model.transmat_ = start.initial, start.transitions
+    model.means_, model.covars_ = components.means, components.covariances
+    lengths = [100, 200]
+    model.fit(x, lengths)
+    result = ex.fit(x, start, lengths=lengths, tol=1e-13, max_iter=2000, variance_floor=0.0)
+    hmm = result.mixture
+    for ours, theirs in (
+        (result.log_likelihood, model.score(x, lengths)),
+        (hmm.initial, model.startprob_),
+        (hmm.transitions, model.transmat_),
+        (hmm.components.means, model.means_),
+        (hmm.components.covariances, model.covars_),
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

@@ -121,3 +121,28 @@ def test_sizes_that_can_be_read_only_once():
 def test_where_all_fits_fail_there_is_the_error_alone():
     with pytest.raises(ValueError, match=r"x\[1, 0\] is nan; x must be finite"):
         ex.select([[0.0], [np.nan]], ex.SphericalGaussian, [1, 2])
+
+
+def test_numbers_of_states():
+    """Chains of one to four states of rows that three have made."""
+    rng = np.random.default_rng(0)
+    transitions = np.array([[0.0, 1.0, 0.0], [0.3, 0.0, 0.7], [0.0, 0.4, 0.6]])
+    hmm = ex.HMM([1.0, 0.0, 0.0], transitions, ex.UnivariateGaussian([0.0, 6.0, 12.0], np.ones(3)))
+    x, lengths = ex.sample(hmm, 600, seed=rng).x, [200, 400]
+    selection = ex.select(x, ex.UnivariateGaussian, range(1, 5), lengths=lengths)
+    assert selection.table[0].n_components == 3
+    for row in selection.table:
+        model = row.result.mixture
+        assert isinstance(model, ex.HMM)
+        assert row.bic == pytest.approx(float(ex.bic(x, model, lengths=lengths)))
+        assert row.n_parameters == ex.n_parameters(model)
+        start = ex.HMM.from_mixture(ex.initialize(x, row.n_components, ex.UnivariateGaussian))
+        again = ex.fit(x, start, lengths=lengths).mixture
+        np.testing.assert_array_equal(again.transitions, model.transitions)
+    x[200:] = np.nan  # of weight 0
+    weights = [1.0, 0.0]
+    some = ex.select(x, ex.UnivariateGaussian, [2], lengths=lengths, sample_weight=weights)
+    alone = ex.select(x[:200], ex.UnivariateGaussian, [2], lengths=[200])
+    np.testing.assert_allclose(some.best.log_likelihood, alone.best.log_likelihood, rtol=1e-6)
+    with pytest.raises(ValueError, match="criterion is 'icl', which is of mixtures"):
+        ex.select(x, ex.UnivariateGaussian, [2], lengths=lengths, criterion="icl")

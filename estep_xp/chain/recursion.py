@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from estep_xp.chain.log_rows import LogRows
+
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
 
@@ -75,6 +77,11 @@ class Recursion(abc.ABC):
             entered = xp.where(reset, self.one, entered)
         joint = self.multiply(entered, evidence)
         return self.rescale(xp, joint, reference, axes) if rescale else joint, entered
+
+    def prepare_rows(self, matrix: Any, evidence: Any) -> LogRows | None:
+        """What several rows on NumPy need to be taken at once; None where a step a row is best."""
+        del matrix, evidence
+        return None
 
     def steps_in_range(self, least: float, dtype: Any) -> int:
         """How many rows messages may go on without being rescaled, given the least transition."""
@@ -147,6 +154,10 @@ class Logarithmic(Recursion):
         exponents = xp.where(exponents < _NEGLIGIBLE, _NEGLIGIBLE, exponents)
         total = xp.sum(xp.exp(exponents), axis=1)
         return xp.where(impossible, largest, shift + xp.log(total))
+
+    def prepare_rows(self, matrix: Any, evidence: Any) -> LogRows | None:
+        """Sums of products with a scale for each state."""
+        return LogRows.of(matrix, evidence)
 
     def rescale(
         self, xp: Namespace, joint: Array, reference: Array, axes: tuple[int, ...]

@@ -261,7 +261,7 @@ def _log_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     right = evidence + backward + ops.expand(excess - norm)
     right = _plus_finite(xp, right, ops.expand(safe_log(xp, counted)))
     if chain.transitions.ndim == 2:
-        slopes = ops.sum_exp_pairs(filtered, right)
+        slopes = ops.sum_exp_pairs(filtered, right, chain.transitions > 0)
         counts = _times_positive(xp, slopes, chain.transitions)
     else:
         before = xp.expand_dims(ops.previous(filtered), axis=2)

@@ -28,6 +28,9 @@ class Maxima(Logarithmic):
         best: Array = xp.max(matrix + joint[None, ...], axis=1)
         return best
 
+    def prepare_rows(self, matrix: Any, evidence: Any) -> None:
+        """Nothing: maxima take no exponentials."""
+
     def rescale(
         self, xp: Namespace, joint: Array, reference: Array, axes: tuple[int, ...]
     ) -> Array:

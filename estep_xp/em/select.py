@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp.arrays.namespace import is_tracer, to_host
+import numpy as np
+
+from estep_xp.arrays.namespace import is_tracer, namespace_of, to_host
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_whole
@@ -19,7 +21,7 @@ from estep_xp.em.initialize import initialize
 from estep_xp.em.result import EMResult
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
+    from estep_xp.arrays.shapes import LikeN, LikeNoise, LikeS, RowsLike
 
 CRITERIA = ("bic", "aic", "icl")
 
@@ -33,7 +35,7 @@ class Candidate(NamedTuple):
     n_parameters: int
     aic: float
     bic: float
-    icl: float
+    icl: float  # NaN of a hidden Markov model
     n_iter: int
     converged: bool
     collapsed: bool
@@ -100,7 +102,7 @@ def select(
     criterion: str = "bic",
     seed: int = 0,
     n_init: int = 1,
-    sample_weight: LikeN | None = None,
+    sample_weight: LikeN | LikeS | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
     variance_floor: float | None = None,
@@ -108,8 +110,9 @@ def select(
     workers: int | None = None,
     missing: bool = False,
     noise: LikeNoise | None = None,
+    lengths: LikeS | None = None,
 ) -> Selection:
-    """Fit mixtures of several families and sizes, and choose by a criterion.
+    """Fit mixtures, or hidden Markov models, of several families and sizes; choose by a criterion.
 
     Parameters
     ----------
@@ -127,6 +130,9 @@ def select(
         Starts of each fit, of which the best counts.
     sample_weight, tol, max_iter, variance_floor, block_size, workers, missing, noise : optional
         As for `fit`.
+    lengths : array of int, shape (s,), optional
+        The length of each sequence in `x`, ``[n]`` if there is one: then hidden Markov models of
+        `n_components` states are fitted, each from `HMM.from_mixture` of what `initialize` gives.
 
     Returns
     -------
@@ -161,7 +167,9 @@ def select(
     if any(map(is_tracer, (x, sample_weight))):
         raise TypeError("select compares numbers, and there are none under jit; call it outside")
     options = Options(tol, max_iter, variance_floor, n_init, seed, block_size=block_size)
-    options = options._replace(workers=workers, missing=missing, noise=noise)
+    options = options._replace(workers=workers, missing=missing, noise=noise, lengths=lengths)
+    if lengths is not None and criterion == "icl":
+        raise ValueError("criterion is 'icl', which is of mixtures; for an HMM take 'bic' or 'aic'")
     sizes = _sizes(n_components)
     pairs = [(family, k) for family in _families(families) for k in sizes]
     fits: list[tuple[Candidate, Diagnosis]] = []
@@ -191,12 +199,12 @@ def rank(
 
 
 def fit_candidate(
-    x: Any, family: Any, k: int, sample_weight: Any, options: Options, *, as_chain: bool = False
+    x: Any, family: Any, k: int, sample_weight: Any, options: Options
 ) -> tuple[Candidate, Diagnosis]:
     """One fit from a start of its own, and what there is to say of it.
 
-    With `as_chain` of a hidden Markov model, which starts at the mixture of its components; it has
-    no ICL.
+    With lengths of sequences, of a hidden Markov model, which starts at the mixture of its
+    components; it has no ICL.
     """
     seen: Any = {"missing": options.missing, "noise": options.noise}
     start: Any = initialize(
@@ -204,18 +212,20 @@ def fit_candidate(
         k,
         family,
         seed=options.seed,
-        sample_weight=None if as_chain else sample_weight,
+        sample_weight=_weights_of_rows(sample_weight, options.lengths),
         block_size=options.block_size,
         workers=options.workers,
         **seen,
     )
+    as_chain = options.lengths is not None
     if as_chain:
+        seen["lengths"] = options.lengths
         start = HMM.from_mixture(start)
     result, diagnosis = fitted(x, start, sample_weight, options)
-    seen |= {"sample_weight": sample_weight}
+    seen["sample_weight"] = sample_weight
     criteria = {
-        "aic": aic(x, result.mixture, lengths=options.lengths, **seen),
-        "bic": bic(x, result.mixture, lengths=options.lengths, **seen),
+        "aic": aic(x, result.mixture, **seen),
+        "bic": bic(x, result.mixture, **seen),
         "icl": math.nan if as_chain else icl(x, result.mixture, **seen),
     }
     row = Candidate(
@@ -230,6 +240,19 @@ def fit_candidate(
         **{name: float(to_host(value)) for name, value in criteria.items()},
     )
     return row, diagnosis
+
+
+def _weights_of_rows(sample_weight: Any, lengths: Any) -> Any:
+    """Weights of rows, each that of its sequence where there are sequences."""
+    if sample_weight is None or lengths is None:
+        return sample_weight
+    weights = sample_weight if hasattr(sample_weight, "shape") else np.asarray(sample_weight)
+    counts = to_host(lengths) if hasattr(lengths, "shape") else np.asarray(lengths)
+    if counts.shape != weights.shape or counts.dtype.kind not in "iu" or (counts < 1).any():
+        return None  # which `fit` says better
+    index = np.repeat(np.arange(len(counts)), counts)
+    xp = namespace_of(weights)
+    return xp.take(weights, xp.asarray(index), axis=0)
 
 
 def _name(family: Any) -> str:

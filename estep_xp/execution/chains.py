@@ -44,6 +44,10 @@ class Recursion(Protocol):
         """Go on by a row: the message that leaves it, and the one that has entered it."""
         ...
 
+    def prepare_rows(self, matrix: Any, evidence: Any) -> Any:
+        """What several rows on NumPy need to be taken at once; None where a step a row is best."""
+        ...
+
     def steps_in_range(self, least: float, dtype: Any) -> int:
         """How many rows messages may go on without being rescaled, given the least entry."""
         ...
@@ -205,8 +209,12 @@ class ChainOps:
         """Sum (k, k) over rows t of left_t−1(i) right_t(j)."""
         return self.xp.matrix_transpose(left[:-1, ...]) @ right[1:, ...]
 
-    def sum_exp_pairs(self, left: Array, right: Array) -> Array:
-        """Sum (k, k) over rows t of exp(left_t−1(i) + right_t(j)), a factor of which may be inf."""
+    def sum_exp_pairs(self, left: Array, right: Array, wanted: Array) -> Array:
+        """Sum (k, k) over rows t of exp(left_t−1(i) + right_t(j)), a factor of which may be inf.
+
+        Pairs that are not `wanted` (k, k) may be left out.
+        """
+        del wanted
         xp = self.xp
         before = self.previous(left)
         rows = [

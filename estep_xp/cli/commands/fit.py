@@ -40,7 +40,7 @@ from estep_xp.cli.read.data import choose_columns, open_data
 from estep_xp.cli.read.dialect import dialect_options
 from estep_xp.cli.read.progress import reading_progress
 from estep_xp.cli.read.rows import Source, refuse_outside
-from estep_xp.cli.read.sequences import find_sequence, labels_of
+from estep_xp.cli.read.sequences import Labels, find_sequence, labels_of
 from estep_xp.cli.read.table import read_table
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.files import (
@@ -260,8 +260,7 @@ def fit(
             variance_floor,
             backend,
             missing == "marginalize",
-            as_chain,
-            None if labels is None else labels.lengths,
+            _lengths(len(rows), labels) if as_chain else None,
         )
         bar = terminal.shows_progress(quiet=quiet)
         fitted = fit_rows(rows, str(source_path), options, names, progress=bar)
@@ -282,6 +281,11 @@ def fit(
         lines = fit_text(fitted, names, escape(output), style())
     for line in lines:
         terminal.write_stdout(line)
+
+
+def _lengths(n: int, labels: Labels | None) -> NDArray[np.int64]:
+    """Return the length of each sequence: by labels, if there are any, else one of all rows."""
+    return np.asarray([n]) if labels is None else labels.lengths
 
 
 def _plot_path(plot: str, source: Path, *, force: bool) -> Path:

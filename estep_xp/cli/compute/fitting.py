@@ -49,10 +49,9 @@ class FitOptions(NamedTuple):
         "numpy" or "jax".
     missing : bool
         Whether NaN is a value that was not observed.
-    as_chain : bool
-        Whether to fit hidden Markov models, whose components are states.
     lengths : ndarray of shape (s,), optional
-        The length of each sequence, of a chain.
+        The length of each sequence: then hidden Markov models are fitted, whose components are
+        states.
     """
 
     wishes: tuple[Wish, ...]
@@ -65,7 +64,6 @@ class FitOptions(NamedTuple):
     variance_floor: float | None
     backend: str
     missing: bool = False
-    as_chain: bool = False
     lengths: NDArray[np.int64] | None = None
 
 
@@ -201,7 +199,7 @@ def _fit_all(
             )
             try:
                 start = wish.start_from(rows)
-                found = fit_candidate(x, start, k, None, em_options, as_chain=options.as_chain)
+                found = fit_candidate(x, start, k, None, em_options)
                 fits.append((wish, *found))
             except ValueError as error:
                 reason = _name_options(str(error))

@@ -56,8 +56,9 @@ class JaxChainOps(ChainOps):
         """Results of `state, result = step(state, row)`, by `lax.scan`."""
         return jax.lax.scan(step, state, rows, reverse=reverse)[1]
 
-    def sum_exp_pairs(self, left: AnyArray, right: AnyArray) -> AnyArray:
+    def sum_exp_pairs(self, left: AnyArray, right: AnyArray, wanted: AnyArray) -> AnyArray:
         """Sum of exponentials, fused into one loop."""
+        del wanted
         before = self.previous(left)
         return jnp.sum(jnp.exp(before[:, :, None] + right[:, None, :]), axis=0)
 

@@ -13,6 +13,7 @@ each. Where a block starts follows from where the one before it ends, which is n
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ _FEW_ROWS = 256  # that are not worth blocks
 _WARM_UP = 64  # rows from which the start of a block is guessed
 _SWEEPS = 2  # runs over all blocks before the guesses are given up
 _CACHED = 1 << 15  # elements of an array of which several are worked on in the cache
+_FEW_AT_ONCE = 3  # rows that are rather taken one by one
+_DOUBT = 20.0  # in the logarithms of another guess
 _AGREE = 32  # multiple of the rounding error by which a guess may differ
 
 # Rows of a block for each square root of their number. With more of them, calls cost more than they
@@ -122,6 +125,10 @@ class NumpyChainOps(ChainOps):
         reverse: bool = False,
     ) -> AnyArray:
         """Messages of all blocks, by guesses that are checked or by matrices."""
+        if rest := self.n % self.length:
+            # One reset keeps appended rows apart; each more would cost all blocks a step.
+            resets = resets.copy()
+            resets[rest + 1 :, -1] = False
         run = _Run(self.xp, recursion, matrices, evidence, resets, reference, reverse)
         entered = np.empty_like(evidence)
         blocks = evidence.shape[-1]
@@ -129,10 +136,17 @@ class NumpyChainOps(ChainOps):
         if blocks == 1:
             run.go(starts, entered)
             return entered
-        starts = run.shift(run.go(starts, last=_WARM_UP))
-        for _ in range(_SWEEPS):
+        guesses = run.shift(run.go(starts, last=_WARM_UP))
+        sweeps = _SWEEPS
+        if recursion.zero == -math.inf:
+            # Where transitions are impossible, chains may never forget: that is found out first.
+            others = starts - _DOUBT * np.arange(starts.shape[0], dtype=starts.dtype)[:, None]
+            others = run.shift(run.go(others, last=_WARM_UP))
+            sweeps = _SWEEPS if _agree(recursion, guesses, others) else 0
+        starts = guesses
+        for _ in range(sweeps):
             ends = run.shift(run.go(starts, entered))
-            if _agree(starts, ends):
+            if _agree(recursion, starts, ends):
                 return entered
             starts = ends
         run.go(run.find_starts(), entered)
@@ -164,6 +178,16 @@ class NumpyChainOps(ChainOps):
             return left[:-1, :, 0].T @ right[1:, :, 0]
         within = np.matmul(left[:-1], right[1:].swapaxes(1, 2)).sum(axis=0)
         return within + left[-1, :, :-1] @ right[0, :, 1:].T
+
+    def sum_exp_pairs(self, left: AnyArray, right: AnyArray, wanted: AnyArray) -> AnyArray:
+        """Sum of exponentials of the wanted pairs."""
+        before = self.previous(left)
+        sums = np.zeros(wanted.shape, left.dtype)
+        for i, row in enumerate(wanted):
+            which = np.flatnonzero(row)
+            terms = before[:, i : i + 1] + right[:, which]
+            sums[i, which] = np.exp(terms, out=terms).sum(axis=-1).sum(axis=0)
+        return sums
 
     def sum_rows(self, values: AnyArray) -> AnyArray:
         """Sum over rows and blocks."""
@@ -203,8 +227,16 @@ class _Run:
         step = self.recursion.step
         every = self._steps_in_range()
         fixed = self.matrices.ndim == 2
-        for i in range(n - min(last or n, n), n):
+        i = n - min(last or n, n)
+        while i < n:
             row = n - 1 - i if self.reverse else i
+            several = self._go_on(joint, row, has_reset, to_end=entered is None)
+            if several is not None:
+                count, rows, messages, joint = several
+                if entered is not None:
+                    entered[rows] = messages
+                i += count
+                continue
             evidence, reference = self.evidence[row], self.reference[row]
             if columns:
                 evidence, reference = evidence[:, None], reference[:, None]
@@ -220,7 +252,36 @@ class _Run:
             )
             if entered is not None:
                 entered[row] = message
+            i += 1
         return joint
+
+    @functools.cached_property
+    def _several(self) -> Any:
+        """What taking several rows at once needs; None where it does not pay."""
+        if self.matrices.ndim > 2:
+            return None
+        return self.recursion.prepare_rows(self.matrices, self.evidence)
+
+    def _go_on(
+        self, joint: AnyArray, row: int, has_reset: list[bool], *, to_end: bool
+    ) -> tuple[int, slice, AnyArray, AnyArray] | None:
+        """Take several rows at once, without a reset among them, if that is possible."""
+        several = self._several
+        if several is None:
+            return None
+        step = -1 if self.reverse else 1
+        count = several.room(row, step)
+        ahead = has_reset[row::step][:count]
+        count = ahead.index(True) if True in ahead else count
+        if count < _FEW_AT_ONCE:
+            return None
+        end = row + step * count
+        rows = slice(row, end if end >= 0 else None, step)
+        evidence, reference = self.evidence[rows], self.reference[rows]
+        if joint.ndim == 3:
+            evidence, reference = evidence[:, :, None], reference[:, :, None]
+        found = several.go_on(joint, rows, evidence, reference, to_end=to_end)
+        return None if found is None else (count, rows, *found)
 
     def _steps_in_range(self) -> int:
         least = float(self.matrices.min(initial=1.0))
@@ -256,9 +317,10 @@ class _Run:
         return starts
 
 
-def _agree(guesses: AnyArray, ends: AnyArray) -> bool:
+def _agree(recursion: Recursion, guesses: AnyArray, ends: AnyArray) -> bool:
     """Whether messages are the same to rounding; NaN is the same as NaN."""
     tolerance = _AGREE * float(np.finfo(ends.dtype).eps)
     with np.errstate(invalid="ignore"):
-        close = abs(guesses - ends) <= tolerance * abs(ends)
+        size = 1.0 + abs(ends) if recursion.zero == -math.inf else abs(ends)
+        close = abs(guesses - ends) <= tolerance * size
     return bool((close | (guesses == ends) | (np.isnan(guesses) & np.isnan(ends))).all())
