@@ -118,7 +118,7 @@ def test_the_strip_is_the_responsibilities_along_x():
     found = drawn(EXAMPLE)
     mixture = ex.Mixture(EXAMPLE.weights, ex.UnivariateGaussian(EXAMPLE.means, EXAMPLE.variances))
     expected = ex.e_step(np.asarray(found["grid"]), mixture).responsibilities
-    np.testing.assert_allclose(np.transpose(found["strip"]), expected, rtol=1e-3)
+    np.testing.assert_allclose(np.transpose(found["strip"]), expected, atol=5.1e-5)
     assert found["failing"] == []
 
 

@@ -27,6 +27,7 @@ _MAX_POINTS = 2000
 _MAX_NAMED = 3  # components named in the text at a point
 _MIN_BINNED = 40  # observations from which on a histogram says more than their marks
 _MAX_BINS = 60
+_MANY_POINTS, _INVISIBLE = 20_000, 1e-9  # of all curves; a share of the highest
 _LARGE = 1e9  # integers beyond are as good as real numbers
 _TALLER = 8.0  # times the next lower curve: a peak that would press all others to the ground
 
@@ -71,10 +72,10 @@ def make_picture(
     return {
         "grid": _round(curves.x, 12),
         "total": _round(curves.total, 6),
-        "weighted": [_round(curve, 6) for curve in curves.weighted],
+        "weighted": _round_curves(curves.weighted),
         "top": heights.top,
         "beyond": heights.beyond,
-        "strip": [_round(column, 4) for column in strip.T],
+        "strip": [_replace_nan(column.round(4)) for column in strip.T],
         "failing": _find_gaps(curves.x, strip) if textbook else [],
         "histogram": histogram,
         "means": inputs.means.tolist(),
@@ -87,7 +88,7 @@ def make_picture(
 
 
 @np.errstate(all="ignore")
-def _make_histogram(x: NDArray[np.float64]) -> dict[str, list[float | None]] | None:
+def _make_histogram(x: NDArray[np.float64]) -> dict[str, list[float]] | None:
     """Return middles, widths and heights of bars whose area is 1; None for a few observations."""
     low, high = float(x.min()), float(x.max())
     if len(x) < _MIN_BINNED or not 0 < high - low < MAX_SPAN:
@@ -179,6 +180,18 @@ def _point_text(row: NDArray[np.float64], possible: NDArray[np.bool_]) -> str:
     return "<br>".join([*parts, "..."] if len(row) > _MAX_NAMED else parts)
 
 
-def _round(numbers: NDArray[np.float64], digits: int) -> list[float | None]:
-    """Return numbers with so many digits; None for NaN, which JSON lacks."""
-    return [None if number != number else float(f"{number:.{digits}g}") for number in numbers]
+def _round_curves(curves: NDArray[np.float64]) -> list[list[float]]:
+    """Return curves with six digits; of very many points, 0 for heights that nobody sees."""
+    if curves.size > _MANY_POINTS:
+        curves = np.where(curves > _INVISIBLE * curves.max(), curves, 0.0)
+    return [_round(curve, 6) for curve in curves]
+
+
+def _round(numbers: NDArray[np.float64], digits: int) -> list[float]:
+    """Return numbers with so many digits."""
+    return [float(f"{number:.{digits}g}") if number else 0.0 for number in numbers.tolist()]
+
+
+def _replace_nan(numbers: NDArray[np.float64]) -> list[float | None]:
+    """Return numbers, None for NaN, which JSON lacks."""
+    return [None if number != number else number for number in numbers.tolist()]

@@ -21,7 +21,7 @@ from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.text.numbers import format_decimal
 from estep_xp.cli.write.report import Calculation
 
-_MAX_ROWS = 1000
+_MAX_ROWS, _MAX_CELLS = 1000, 20_000  # shown in the table
 _MAX_FAILURES = 5
 _DASH = "–"
 
@@ -172,8 +172,9 @@ def _rows(
     """Return the table's first rows, in that order."""
     results = calculation.evaluation.results
     possible = inputs.weights > 0
+    n_shown = min(_MAX_ROWS, _MAX_CELLS // len(possible))
     rows = []
-    for i in _sort_positions(inputs, calculation, order)[:_MAX_ROWS].tolist():
+    for i in _sort_positions(inputs, calculation, order)[:n_shown].tolist():
         label = int(results.labels[i])
         rows.append(
             {

@@ -139,6 +139,7 @@ async function upload(column) {
   find("file-error").textContent = answer.error;
   find("file-note").textContent = answer.note;
   if (answer.error) return;
+  find("preset-note").hidden = true; // it was about other numbers
   clearRun();
   replaceFields({ ...texts(), x: answer.x });
   setOrigin();
