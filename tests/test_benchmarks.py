@@ -12,6 +12,7 @@ import pytest
 from tests.benchmarks import chain_problems
 from tests.benchmarks.growth import GROWTHS, WORKERS, exponent
 from tests.benchmarks.memory import PROBLEMS as MEMORY
+from tests.benchmarks.missing_problems import PROBLEMS as MISSING
 from tests.benchmarks.peers import Peer, WrongPeerError, built, verify, verify_all
 from tests.benchmarks.problems import (
     ESTIMATOR_FITS,
@@ -48,6 +49,7 @@ TABLES = {
     "Growth": GROWTHS,
     "Two workers": WORKERS,
     "Memory": MEMORY,
+    "Missing": MISSING,
     "scikit-learn's estimator: fit, 20 iterations": ESTIMATOR_FITS,
     "scikit-learn's estimator: predict_proba": ESTIMATOR_PROBABILITIES,
     "scikit-learn's estimator: fit by default": ESTIMATOR_SMALL_FITS,

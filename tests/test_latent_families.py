@@ -211,15 +211,6 @@ def test_bad_parameters(components, message):
 
 
 @latent
-@pytest.mark.parametrize("options", [{"missing": True}, {"noise": np.ones((5, 2))}])
-def test_holes_and_errors_of_rows_are_refused(record, options):
-    case = problem(record)
-    mixture = ex.Mixture(case.weights, record.family(**case.params))
-    with pytest.raises(TypeError, match=f"not {record.family.__name__}"):
-        ex.log_density(case.x, mixture, **options)
-
-
-@latent
 @pytest.mark.backends("jax")
 def test_parameters_without_bounds(backend, record):
     import estep_xp.jax

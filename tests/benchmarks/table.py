@@ -133,6 +133,20 @@ def _growth(lines: list[Record]) -> list[Record]:
     return rows
 
 
+def _missing(lines: list[Record]) -> list[Record]:
+    return [
+        {
+            "": line["line"],
+            "complete rows, ms": _ms(line["complete"]),
+            "these, ms": _ms(line["ours"]),
+            "ratio": _number(line["ours"] / line["complete"]),
+            "at most": _number(line["goal"]),
+            "aim": _number(line["aim"]),
+        }
+        for line in lines
+    ]
+
+
 def _memory(lines: list[Record]) -> list[Record]:
     return [
         {
@@ -212,5 +226,6 @@ _TABLES = {
     "Gradient": _gradient,
     "Growth": _growth,
     "Memory": _memory,
+    "Missing": _missing,
     "Starts": _starts,
 }
