@@ -13,7 +13,7 @@ from estep_xp.arrays.validation import check_whole
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.fit import Options, fitted
 from estep_xp.em.fit_warnings import Diagnosis
-from estep_xp.em.initialize import initialize
+from estep_xp.em.initialize import check_method, initialize
 from estep_xp.em.result import EMResult
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def select(
     criterion: str = "bic",
     seed: int = 0,
     n_init: int = 1,
+    method: str | None = None,
     sample_weight: LikeN | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
@@ -123,6 +124,8 @@ def select(
         For the starts.
     n_init : int, optional
         Starts of each fit, of which the best counts.
+    method : str, optional
+        How they are chosen, see `initialize`; by default a finished start.
     sample_weight, tol, max_iter, variance_floor, block_size, workers, missing, noise : optional
         As for `fit`.
 
@@ -156,10 +159,11 @@ def select(
     if criterion not in tuple(_CRITERIA):  # a list has no hash
         names = ", ".join(map(repr, _CRITERIA))
         raise ValueError(f"criterion is {shown(criterion)}; criterion must be one of {names}")
+    check_method(method)
     if any(map(is_tracer, (x, sample_weight))):
         raise TypeError("select compares numbers, and there are none under jit; call it outside")
     options = Options(tol, max_iter, variance_floor, n_init, seed, block_size=block_size)
-    options = options._replace(workers=workers, missing=missing, noise=noise)
+    options = options._replace(workers=workers, missing=missing, noise=noise, method=method)
     sizes = _sizes(n_components)
     pairs = [(family, k) for family in _families(families) for k in sizes]
     fits: list[tuple[Candidate, Diagnosis]] = []
@@ -190,6 +194,7 @@ def _fit_one(
         k,
         family,
         seed=options.seed,
+        method=options.method,
         sample_weight=sample_weight,
         block_size=options.block_size,
         workers=options.workers,
