@@ -312,3 +312,17 @@ def test_bad_input(name):
     with pytest.raises(error, match=re.escape(words)) as caught:
         ex.estimate(**arguments)
     assert type(caught.value) is error
+
+
+def test_labels_that_are_missing_or_count_otherwise():
+    pandas = pytest.importorskip("pandas")
+    x = np.arange(8.0).reshape(4, 2)
+    for dtype in ("float64", "Int64"):
+        with pytest.raises(ValueError, match=r"responsibilities\[2\] is missing; labels are"):
+            ex.estimate(x, pandas.Series([0, 1, None, 0], dtype=dtype), ex.DiagonalGaussian)
+    for large in (10**12, 2**63 + 5):
+        labels = np.array([0, large, 1, 0], dtype=np.uint64)
+        with pytest.raises(ValueError, match=rf"responsibilities\[1\] is {large}, so there are"):
+            ex.estimate(x, labels, ex.DiagonalGaussian)
+    with pytest.raises(ValueError, match="n_components is 1000000000000; expected at most"):
+        ex.estimate(x, [0, 1, 1, 0], ex.DiagonalGaussian, n_components=10**12)

@@ -49,6 +49,22 @@ def test_bic_names_the_right_number():
     assert np.mean(found) >= 0.9
 
 
+def test_starts_by_another_method():
+    x = _blobs(2, 3)
+    row = ex.select(x, ex.DiagonalGaussian, 3, method="random_rows", seed=5).table[0]
+    start = ex.initialize(x, 3, ex.DiagonalGaussian, method="random_rows", seed=5)
+    np.testing.assert_array_equal(ex.fit(x, start).mixture.weights, row.result.mixture.weights)
+    # Of the starts that follow, too: their seeds come after the first one's.
+    several = ex.select(x, ex.DiagonalGaussian, 3, method="random_rows", seed=5, n_init=4).best
+    fits = [
+        ex.fit(x, ex.initialize(x, 3, ex.DiagonalGaussian, method="random_rows", seed=seed))
+        for seed in (5, 6, 7, 8)
+    ]
+    assert several.log_likelihood == max(one.log_likelihood for one in fits)
+    with pytest.raises(ValueError, match="method is 'best'"):
+        ex.select(x, ex.DiagonalGaussian, 3, method="best")
+
+
 def test_text_and_record():
     selection = ex.select(_blobs(0, 2), ex.SphericalGaussian, [1, 2])
     lines = str(selection).splitlines()

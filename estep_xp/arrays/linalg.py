@@ -22,8 +22,9 @@ _PIECE = 32  # columns of a factor
 # may round by half a unit of the last digit, all the same way: m additions lose m eps T, and 16 eps
 # T are allowed. So m terms are a slice, and slices are added pairwise.
 _MOST_TERMS, _SLICE_TERMS, _SHORT_SLICE = 14, 12, 8
-_SMALL = 32  # features up to which LAPACK takes less time than products of halves, in NumPy
 _PIECED = 192  # features from which on a factor is cut into pieces, and slices are short
+# Features, and matrices of so many, up to which LAPACK takes less time than products, in NumPy.
+_SMALL, _FEW = 16, 64
 
 
 def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) -> Array:
@@ -85,7 +86,7 @@ def inverse_lower(xp: Namespace, lower: Array) -> AnyArray:
     substitution (Higham 2002, section 14.2), has no pivots, and is matrix products throughout.
     """
     d = lower.shape[-1]
-    if d <= _SMALL and isinstance(lower, np.ndarray):
+    if d <= _SMALL and isinstance(lower, np.ndarray) and lower.size <= _FEW * d * d:
         return _inverse_by_lapack(lower)
     if d == 1:
         return 1.0 / lower

@@ -12,8 +12,10 @@ from estep_xp.arrays.quiet import quiet
 from estep_xp.chain.hmm import HMM
 from estep_xp.chain.model import n_parameters as n_parameters_of_chain
 from estep_xp.chain.model import n_rows as n_rows_of_chain
+from estep_xp.chain.sequences import refuse_lengths
 from estep_xp.families import contract
 from estep_xp.mixture.call import Call, prepare_call, prepare_mixture, run_kernel
+from estep_xp.mixture.estep import log_likelihood_of
 from estep_xp.mixture.kernels import Entropy
 from estep_xp.mixture.mixture import Mixture, check_mixture
 from estep_xp.verbs.estep import log_likelihood
@@ -146,14 +148,14 @@ def bic(
     >>> round(float(ex.bic([1.0, 2.5, 7.0, 5.5], mixture)), 4)
     22.685
     """
-    _check_model(model, x)
     seen: Any = {"missing": missing, "noise": noise}
-    total = log_likelihood(x, model, sample_weight=sample_weight, lengths=lengths, **seen)
     if isinstance(model, HMM):
+        total = log_likelihood(x, model, sample_weight=sample_weight, lengths=lengths, **seen)
         n = n_rows_of_chain(x, model, lengths, sample_weight, total)
-    else:
-        n = _n_rows(prepare_call(x, model, sample_weight=sample_weight, **seen), total)
-    return n_parameters(model) * namespace_of(total).log(n) - 2.0 * total
+        return _bic(model, total, n)
+    check_mixture(model, x, name="model")
+    refuse_lengths(lengths)
+    return _bic_of(prepare_call(x, model, sample_weight=sample_weight, **seen))
 
 
 @quiet
@@ -201,7 +203,16 @@ def icl(
     kernel = Entropy(call.k, call.zeros, call.space.lazy, call.masks)
     (entropies,) = run_kernel(call, kernel, None, None)
     total = execution.driver_for(call.space).sum_values(entropies)
-    return bic(x, model, sample_weight=sample_weight, missing=missing, noise=noise) + 2.0 * total
+    return _bic_of(call) + 2.0 * total
+
+
+def _bic_of(call: Call) -> Array:
+    total = log_likelihood_of(call)
+    return _bic(call.mixture, total, _n_rows(call, total))
+
+
+def _bic(model: Any, total: Array, n: Array) -> Array:
+    return n_parameters(model) * namespace_of(total).log(n) - 2.0 * total
 
 
 def _check_model(model: Any, x: Any) -> None:

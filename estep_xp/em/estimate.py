@@ -9,7 +9,7 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array
-from estep_xp.arrays.frames import column_names
+from estep_xp.arrays.frames import as_numpy, column_names
 from estep_xp.arrays.namespace import Space, is_concrete, library_of, space_of, to_host
 from estep_xp.arrays.nested import leaves_of
 from estep_xp.arrays.quiet import quiet
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from estep_xp.arrays.shapes import LikeN, RowsLike
 
 _NO_ROWS = "no row belongs to a component; at least one must"
+
+# Components that labels may speak of though there are fewer rows.
+_MOST_COMPONENTS = 1 << 16
 
 
 @quiet
@@ -211,13 +214,15 @@ def _shares_of_labels(space: Space, labels: Any, n: Any, k: int | None) -> Array
     """Shares (n, k), one of each row, of its label."""
     check_shape("responsibilities", labels, (n,), ": one label for each row of x")
     kind = str(labels.dtype).rpartition(".")[2]
+    if is_concrete(labels):
+        _check_none_missing(labels)
     if not kind.startswith(("int", "uint", "Int", "UInt")):
         raise TypeError(
             f"responsibilities has shape {shape_text(tuple(labels.shape))} and dtype {kind}; "
             "expected labels, which are integers, or responsibilities of shape (n, k)"
         )
     if is_concrete(labels):
-        host = to_host(labels).astype(np.int64)
+        host = to_host(labels)
         k = _check_labels(host, k)
     if k is None:
         raise ValueError(
@@ -232,10 +237,36 @@ def _shares_of_labels(space: Space, labels: Any, n: Any, k: int | None) -> Array
     return xp.where(good[:, None], own, math.nan)
 
 
+def _check_none_missing(labels: Any) -> None:
+    """Raise for the first of concrete labels that is NaN or NA, whatever its library calls it."""
+    host = to_host(labels)
+    if host.dtype.kind == "O":
+        host = as_numpy("responsibilities", labels)
+    if host.dtype.kind != "f":
+        return
+    missing = np.flatnonzero(np.isnan(host))
+    if len(missing):
+        raise ValueError(
+            f"responsibilities[{missing[0]}] is missing; labels are integers, and -1 is for a row "
+            "of no component"
+        )
+
+
 def _check_labels(host: np.ndarray[Any, Any], k: int | None) -> int:
     """The number of components that labels speak of."""
     most = int(host.max()) if len(host) else -1
     count = max(most + 1, 1) if k is None else k
+    if k is None and count > max(_MOST_COMPONENTS, len(host)):
+        raise ValueError(
+            f"responsibilities[{int(host.argmax())}] is {most}, so there are {count} components "
+            f"for {len(host)} rows; labels count from 0, and "
+            "numpy.unique(labels, return_inverse=True)[1] numbers them so"
+        )
+    if count > max(_MOST_COMPONENTS, len(host)):
+        raise ValueError(
+            f"n_components is {count}; expected at most {max(_MOST_COMPONENTS, len(host))} for "
+            f"labels of {len(host)} rows"
+        )
     bad = np.flatnonzero((host < -1) | (host >= count))
     if len(bad):
         expected = f"labels must be from 0 to {count - 1}, or -1 for no component"

@@ -173,6 +173,7 @@ class Options(NamedTuple):
     noise: Any = None
     lengths: Any = None
     prior_counts: Any = 0.0
+    method: str | None = None  # of the other starts
 
 
 def fitted(
@@ -216,7 +217,8 @@ def _another_start(
     seen: Any = {"missing": options.missing, "noise": options.noise}
     k, family = call.k, call.mixture.components
     if isinstance(call, Call):
-        start = initialize(x, k, family, seed=seed, sample_weight=sample_weight, **seen)
+        seen_by_start = seen | {"method": options.method}
+        start = initialize(x, k, family, seed=seed, sample_weight=sample_weight, **seen_by_start)
         return prepare_em_call(x, start, sample_weight, **seen)
     # Sequences of weight 0 hold good rows by now, where there is nothing beside rows.
     rows = call.rows[0] if call.wrapper is None else x

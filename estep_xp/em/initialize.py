@@ -123,7 +123,7 @@ def initialize(
     """
     k = check_whole("n_components", n_components, 1)
     check_family(family)
-    _check_method(method)
+    check_method(method)
     random = generator_of(seed)
     options = execution.check_options(block_size, workers)
     space, family, rows = _prepare_rows(x, sample_weight, family)
@@ -161,7 +161,8 @@ def initialize(
     return mixture
 
 
-def _check_method(method: Any) -> None:
+def check_method(method: Any) -> None:
+    """Raise unless this is a method of starting, or None."""
     if method is not None and method not in _METHODS:
         names = ", ".join(map(repr, _METHODS))
         raise ValueError(f"method is {shown(method)}; expected one of {names}, or None")

@@ -17,7 +17,7 @@ from estep_xp.chain.hmm import HMM
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.fit import Options, fitted
 from estep_xp.em.fit_warnings import Diagnosis
-from estep_xp.em.initialize import initialize
+from estep_xp.em.initialize import check_method, initialize
 from estep_xp.em.result import EMResult
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def select(
     criterion: str = "bic",
     seed: int = 0,
     n_init: int = 1,
+    method: str | None = None,
     sample_weight: LikeN | LikeS | None = None,
     tol: float = 1e-6,
     max_iter: int = 1000,
@@ -128,6 +129,8 @@ def select(
         For the starts.
     n_init : int, optional
         Starts of each fit, of which the best counts.
+    method : str, optional
+        How they are chosen, see `initialize`; by default a finished start.
     sample_weight, tol, max_iter, variance_floor, block_size, workers, missing, noise : optional
         As for `fit`.
     lengths : array of int, shape (s,), optional
@@ -164,10 +167,12 @@ def select(
     if criterion not in CRITERIA:
         names = ", ".join(map(repr, sorted(CRITERIA)))
         raise ValueError(f"criterion is {shown(criterion)}; criterion must be one of {names}")
+    check_method(method)
     if any(map(is_tracer, (x, sample_weight))):
         raise TypeError("select compares numbers, and there are none under jit; call it outside")
     options = Options(tol, max_iter, variance_floor, n_init, seed, block_size=block_size)
     options = options._replace(workers=workers, missing=missing, noise=noise, lengths=lengths)
+    options = options._replace(method=method)
     if lengths is not None and criterion == "icl":
         raise ValueError("criterion is 'icl', which is of mixtures; for an HMM take 'bic' or 'aic'")
     sizes = _sizes(n_components)
@@ -212,6 +217,7 @@ def fit_candidate(
         k,
         family,
         seed=options.seed,
+        method=options.method,
         sample_weight=_weights_of_rows(sample_weight, options.lengths),
         block_size=options.block_size,
         workers=options.workers,

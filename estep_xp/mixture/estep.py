@@ -14,6 +14,7 @@ from estep_xp.arrays.record_repr import sizes, summarized, total
 from estep_xp.arrays.validation import check_shape
 from estep_xp.families import contract
 from estep_xp.mixture.call import (
+    Call,
     prepare_call,
     raise_for_bad_rows,
     run_kernel,
@@ -239,6 +240,13 @@ def log_likelihood(
 ) -> FloatScalar:
     """The total of a mixture; `verbs.estep.log_likelihood` says what users need to know."""
     call = prepare_call(x, mixture, sample_weight=sample_weight, missing=missing, noise=noise)
+    return log_likelihood_of(call, block_size, workers)
+
+
+def log_likelihood_of(
+    call: Call, block_size: int | None = None, workers: int | None = None
+) -> FloatScalar:
+    """The total of a call that is prepared, with a warning of impossible rows."""
     total, contributions = total_log_likelihood(call, block_size, workers)
     if contributions is not None:
         warn_of_impossible_rows(call, contributions)
