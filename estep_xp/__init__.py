@@ -23,6 +23,11 @@ Families of components
 ``estep_xp.jax`` has what JAX adds: differentiable fits, scores, standard errors, free parameters.
 """
 
+# First of all, before what takes time.
+from estep_xp.cli.system import startup as _startup  # noqa: F401
+
+# isort: split
+
 from estep_xp.chain.decode import Decoded, decode
 from estep_xp.chain.estep import ChainEStep, chain_posterior
 from estep_xp.chain.filtered import Filtered, filtered

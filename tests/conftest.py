@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections import defaultdict
 from itertools import count
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.backends import BACKENDS, Backend
+from tests.browsing import browser, page_address, visit  # noqa: F401, fixtures
 from tests.commands import call
 
 if importlib.util.find_spec("jax") is not None:
@@ -29,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what would have JAX compile programs that other tests have it compile, too."""
+    if os.environ.get("ESTEP_XP_ALL_ON_JAX"):
+        return
     places = places_of_parameters(items)
     left_out = {
         item
@@ -82,8 +86,9 @@ def is_left_to_other_laws(item: pytest.Item, places: Places) -> bool:
     """Whether a law marked `few_families_on_jax` holds for this family on JAX if others do.
 
     Each family's numbers are compared with references on JAX, and each law holds for each family on
-    NumPy. Then JAX itself is what a law is about: three families are enough, and which ones depends
-    on the law.
+    NumPy. Then JAX itself is what a law is about: two families are enough, far from each other in
+    the list, and which ones depends on the law. Where it runs eagerly and under `jit`, either has
+    one of them; and both the same, if `one_program` chooses the backend.
     """
     marker = item.get_closest_marker("few_families_on_jax")
     if marker is None or not places:
@@ -92,8 +97,16 @@ def is_left_to_other_laws(item: pytest.Item, places: Places) -> bool:
         return False
     place, families = places.get("record") or places["family"]
     n = len(families)
-    distance = place - sum(map(ord, item.originalname))
-    return distance % n not in (0, n // 3, 2 * n // 3)
+    distance = (place - sum(map(ord, item.originalname))) % n
+    if item.get_closest_marker("one_program") is not None:
+        return distance != 0
+    only = item.get_closest_marker("backends")
+    either = "backend" in item.callspec.params and (
+        only is None or {"jax", "jax_jit"}.issubset(only.args)
+    )
+    if either and not marker.args:
+        return distance != (n // 2 if item.callspec.params["backend"] == "jax_jit" else 0)
+    return distance not in (0, n // 2)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -35,7 +35,8 @@ def mixture(given):
     return ex.Mixture(given.weights, ex.UnivariateGaussian(given.means, given.variances))
 
 
-EXAMPLE = inputs([0.5, 1.2, 3.8], [2, 6], [1, 1.5], [0.45, 0.55])
+TWELVE = [0.5, 1.2, 1.7, 2.1, 2.6, 3.8, 4.4, 5.3, 5.8, 6.4, 7.1, 8]
+EXAMPLE = inputs(TWELVE, [2, 6], [1, 1.5], [0.45, 0.55])
 
 
 def start(*arguments, environment=None, command=COMMAND):

@@ -115,7 +115,7 @@ def test_one_em_step_is_the_librarys():
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-7)
     assert climb.fields.x == WORKED.x
     assert climb.log_likelihoods == pytest.approx(
-        [-7.521123, ex.log_likelihood(EXAMPLE.x, expected)]
+        [ex.log_likelihood(EXAMPLE.x, model) for model in (mixture(EXAMPLE), expected)]
     )
 
 
@@ -132,14 +132,25 @@ def test_em_converges_and_rises():
 def test_em_goes_on_where_patience_ended(monkeypatch):
     monkeypatch.setattr(em, "_PATIENCE", 0.0)
     geyser = presets.presets()[1].fields
-    assert em.run_to_convergence(geyser, fields.check_fields(geyser)[0]).summary.startswith(
-        "Not there after 1 step, go on"
-    )
+    climb = em.run_to_convergence(geyser, fields.check_fields(geyser)[0])
+    assert climb.summary.startswith("Not converged after 1 step: ")
+    assert climb.warning == "The log-likelihood still rises: press again to go on."
 
 
 def test_em_says_what_has_collapsed():
+    few = presets.presets()[-1].fields
+    climb = em.run_to_convergence(few, fields.check_fields(few)[0])
+    assert climb.warning.startswith("Component 1 has collapsed onto equal numbers: ")
+    assert "try fewer components" in climb.warning
+
+
+def test_em_ends_well_on_the_worked_example():
     climb = em.run_to_convergence(WORKED, EXAMPLE)
-    assert "Component 1 has collapsed" in climb.summary
+    assert climb.summary.startswith("Converged after ")
+    assert climb.warning == ""
+    fit = ex.fit(EXAMPLE.x, mixture(EXAMPLE), tol=1e-12, max_iter=10_000)
+    found, _ = fields.check_fields(climb.fields)
+    np.testing.assert_allclose(found.means, fit.mixture.components.means, rtol=1e-3)
 
 
 def test_examples_to_begin_with():

@@ -35,6 +35,8 @@ def hmm(initial=(0.5, 0.5), transitions=A, components=COMPONENTS):
         (hmm(initial=[0.5, np.nan]), r"initial\[1\] is nan"),
         (hmm(transitions=changed((1, 0), -1.0)), r"transitions\[1, 0\] is -1.0"),
         (hmm(transitions=changed((0, 1), np.inf)), r"transitions\[0, 1\] is inf"),
+        (hmm(transitions=changed((1, 1), np.nan)), r"transitions\[1, 1\] is nan"),
+        (hmm(transitions=A[0]), r"transitions has shape \(2,\); expected \(2, 2\)"),
         (hmm(transitions=changed(1, 0.0)), r"transitions\[1\] sums to 0"),
         (hmm(transitions=np.ones((2, 3))), r"transitions has shape \(2, 3\); expected \(2, 2\)"),
         (hmm(transitions=np.ones((3, 2, 2))), r"transitions has shape \(3, 2, 2\); expected \(4,"),
@@ -42,8 +44,9 @@ def hmm(initial=(0.5, 0.5), transitions=A, components=COMPONENTS):
     ],
 )
 def test_a_bad_chain_is_named(model, message):
-    with pytest.raises(ValueError, match=message):
-        ex.e_step(X, model)
+    for function in (ex.e_step, ex.log_likelihood, ex.filtered, ex.decode, ex.fit):
+        with pytest.raises(ValueError, match=message):
+            function(X, model)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,9 @@ def test_a_bad_chain_is_named(model, message):
             r"lengths\[0\] is 18446744073709551615",
         ),
         ([2.0, 2.0], TypeError, "lengths has dtype float64; lengths must be integers"),
+        ([2, 1.5, 0.5], TypeError, r"and lengths\[1\] is 1.5; lengths must be integers"),
+        ([2, None], TypeError, r"and lengths\[1\] is None; lengths must be integers"),
+        (np.array([4.0, np.nan]), TypeError, r"and lengths\[1\] is .*nan"),
         ([[2, 2]], ValueError, r"lengths has shape \(1, 2\); expected \(s,\)"),
         (4, ValueError, r"lengths has shape \(\); expected \(s,\)"),
         (["a"], TypeError, "lengths has dtype .*; lengths must be integers"),

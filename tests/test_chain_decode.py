@@ -31,6 +31,7 @@ def problem(zeros, dtype, matrices=()):
     return arrays, np.concatenate([p for p, _ in best]), [float(j) for _, j in best], bound
 
 
+@pytest.mark.one_program("zeros")  # see conftest.py
 @pytest.mark.backends("numpy", "array_api_strict", "jax", "jax_jit", "torch")
 @pytest.mark.parametrize(
     ("zeros", "dtype", "matrices"),

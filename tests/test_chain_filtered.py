@@ -49,6 +49,7 @@ def by_hand(one):
             before = total
 
 
+@pytest.mark.one_program("zeros", "dtype")  # see conftest.py
 @pytest.mark.backends("numpy", "array_api_strict", "jax", "jax_jit", "torch", "dask")
 @pytest.mark.parametrize(
     ("zeros", "dtype", "matrices"),
@@ -126,6 +127,7 @@ def test_blocks_are_as_a_whole(name, k):
             np.testing.assert_allclose(now[1][t], float(np.log(joint.sum())), atol=1e-12)
 
 
+@pytest.mark.one_program("zeros", "matrices")  # see conftest.py
 @pytest.mark.backends("numpy", "array_api_strict", "jax")
 @pytest.mark.parametrize(("zeros", "matrices"), [(0.0, ()), (0.5, ()), (0.5, (N,))])
 def test_batches_go_on_where_the_last_one_stopped(backend, zeros, matrices):
@@ -195,6 +197,28 @@ def test_no_rows():
     got = filtered(np.zeros((0, 2)), np.ones(2), np.ones((2, 2)))
     assert got.responsibilities.shape == got.predicted.shape == (0, 2)
     assert got.last.shape == (0, 2)
+
+
+@pytest.mark.backends("numpy", "jax_jit")
+def test_no_new_rows_leave_what_is_known(backend):
+    arrays = [backend.asarray(a) for a in (np.zeros((0, 2)), np.ones(2), np.ones((2, 2)))]
+    start = backend.asarray([[0.25, 0.75], [np.nan, np.nan]])
+    got = backend.call(lambda *a: filtered(*a[:3], start=a[3]), *arrays, start)
+    np.testing.assert_array_equal(backend.to_numpy(got.last), backend.to_numpy(start))
+    assert got.log_likelihood.shape == (0,)
+
+
+def test_a_record_in_place_of_probabilities_is_told():
+    hmm = model(np.ones(2), np.ones((2, 2)))
+    now, step = ex.filtered(np.zeros((2, 2)), hmm), ex.e_step(np.zeros((2, 2)), hmm)
+    for record, words in (
+        (now, r"a Filtered; .* mean \.last\?"),
+        (step, "a ChainEStep; .* the .last"),
+    ):
+        with pytest.raises(TypeError, match=f"start is {words}"):
+            ex.filtered(np.zeros((2, 2)), hmm, start=record)
+        with pytest.raises(TypeError, match=f"probabilities is {words}"):
+            ex.forecast(hmm, record, 2)
 
 
 @pytest.mark.backends("jax_jit")

@@ -32,6 +32,17 @@ FAMILIES = {
 }
 
 
+# By the covariances of that fit, divided by hand.
+CORRELATIONS = """
+Correlations
+component  feature    eruptions  waiting
+        0  eruptions     1.0000
+           waiting       0.2850   1.0000
+        1  eruptions     1.0000
+           waiting       0.3800   1.0000
+"""
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     return write_large_data(tmp_path_factory.mktemp("large"))
@@ -58,17 +69,23 @@ def test_old_faithful(tmp_path):
     for j, weight in enumerate(model["weights"]):
         for i, feature in enumerate(("eruptions", "waiting")):
             first = f"{j:>9}  {weight:.6f}" if i == 0 else " " * 19
-            mean, deviation = model["means"][j][i], math.sqrt(model["covariances"][j][i][i])
-            rows.append(f"{first}  {feature:<9}  {mean:>7.6g}  {deviation:>18.6g}\n")
-    assert stdout == (
-        "Rows                        272\n"
-        "Components                  2 full\n"
-        "Iterations                  1, converged\n"
-        f"Log-likelihood              {total:.6f}\n"
-        f"BIC                         {bic:.6f}\n"
-        f"Output                      {out}\n"
-        "\n"
-        "component    weight  feature       mean  standard deviation\n" + "".join(rows)
+            mean, variance = model["means"][j][i], model["covariances"][j][i][i]
+            numbers = f"{mean:>7.6g}  {variance:>9.6g}  {math.sqrt(variance):>18.6g}"
+            rows.append(f"{first}  {feature:<9}  {numbers}\n")
+    assert (
+        stdout
+        == (
+            "Rows                        272\n"
+            "Components                  2 full\n"
+            "Iterations                  1, converged\n"
+            f"Log-likelihood              {total:.6f}\n"
+            f"BIC                         {bic:.6f}\n"
+            f"Output                      {out}\n"
+            "\n"
+            "component    weight  feature       mean   variance  standard deviation\n"
+            + "".join(rows)
+        )
+        + CORRELATIONS
     )
 
 
@@ -84,10 +101,25 @@ def test_run_reproduces_the_fit_of_every_family(tmp_path, family):
     x = GEYSER[:, 1] if columns else GEYSER
     expected = ex.fit(x, ex.initialize(x, 3, FAMILIES[family], seed=2), n_init=2, seed=2)
     variances = expected.mixture.components.covariances
+    correlations = {}
     if family in ("tied", "full"):
-        variances = np.diagonal(variances, axis1=-2, axis2=-1)
+        deviations = np.sqrt(np.diagonal(variances, axis1=-2, axis2=-1))
+        scales = deviations[..., :, None] * deviations[..., None, :]
+        correlations["correlations"] = pytest.approx(variances / scales, rel=1e-12)
+        variances = deviations**2
     means = expected.mixture.components.means
     shape = (3, 1) if family == "spherical" else variances.shape
+    variances = np.broadcast_to(variances.reshape(shape), means.shape)
+    criteria = {
+        name: pytest.approx(float(getattr(expected, name)(x)), rel=1e-12) for name in ("aic", "bic")
+    } | {"icl": pytest.approx(float(ex.icl(x, expected.mixture)), rel=1e-12)}
+    n_parameters = ex.n_parameters(expected.mixture)
+    (row,) = found.pop("table")
+    assert row["n_parameters"] == n_parameters
+    assert {name: row[name] for name in criteria} == criteria
+    found["correlations"] = np.asarray(found.get("correlations"))
+    if not correlations:
+        del found["correlations"]
     assert found == {
         "n_observations": 272,
         "n_components": 3,
@@ -97,12 +129,14 @@ def test_run_reproduces_the_fit_of_every_family(tmp_path, family):
         "n_iter": expected.n_iter,
         "converged": True,
         "log_likelihood": pytest.approx(float(expected.log_likelihood), rel=1e-12),
-        "bic": pytest.approx(float(expected.bic(x)), rel=1e-12),
+        "n_parameters": n_parameters,
+        **criteria,
+        "criterion": "bic",
         "weights": expected.mixture.weights.tolist(),
         "means": means.tolist(),
-        "standard_deviations": np.broadcast_to(
-            np.sqrt(variances.reshape(shape)), means.shape
-        ).tolist(),
+        "variances": pytest.approx(variances, rel=1e-12),
+        "standard_deviations": pytest.approx(np.sqrt(variances), rel=1e-12),
+        **correlations,
         "output": model,
     }
     out = str(tmp_path / "out.npy")

@@ -26,6 +26,53 @@ BAD_FITS = {
     "huge": ({"--components": "9" * 50}, 2, f"--components: is {'9' * 37}...; must be a whole"),
     "escape": ({"--components": "\x1b[2J"}, 2, r"--components: is \x1b[2J; must be a whole number"),
     "too many": ({"--components": "4"}, 2, "--components: is 4; x.csv has 3 rows, and there must"),
+    "too many of several": ({"--components": "1-4"}, 2, "--components: is 4; x.csv has 3 rows"),
+    "downwards": ({"--components": "3-1"}, 2, "--components: is 3-1; must be a whole number, 1 "),
+    "half a range": ({"--components": "1-"}, 2, "--components: is 1-; must be a whole number"),
+    "a hole in a list": ({"--components": "1,,2"}, 2, "--components: is 1,,2; must be a whole"),
+    "many sizes": (
+        {"--components": "1-101"},
+        2,
+        "--components: is 1-101; must be a whole number, o",
+    ),
+    "criterion": ({"--criterion": "dic"}, 2, "--criterion: is dic; must be one of bic, aic, icl"),
+    "a family of several": ({"--family": "full,fool"}, 2, "--family: is fool; must be one of univ"),
+    "no factors": ({"--factors": "1"}, 2, "--factors: is for --family factor_analyzer"),
+    "many factors": (
+        {"--family": "factor-analyzer", "--factors": "3"},
+        2,
+        "--factors: is 3; must be at most the number of columns, 2 columns",
+    ),
+    "counts": (
+        {"DATA": "half.csv", "--family": "poisson"},
+        2,
+        "half.csv row 1, counted from 0: value 2 is 0.5; must be a count: a whole number, not neg",
+    ),
+    "kinds": (
+        {"DATA": "half.csv", "--family": "categorical", "--columns": "b"},
+        2,
+        "half.csv row 1, counted from 0: value 2 is 0.5; must be a kind: a whole number from 0 to",
+    ),
+    "numbers, no kinds": (
+        {"DATA": "far.csv", "--family": "categorical", "--columns": "0"},
+        2,
+        "far.csv row 1, counted from 0: value 1 is 1e+200; must be a kind: a whole number from 0 ",
+    ),
+    "yes and no": (
+        {"DATA": "half.csv", "--family": "bernoulli"},
+        2,
+        "half.csv row 1, counted from 0: value 2 is 0.5; must be 0 or 1",
+    ),
+    "positive": (
+        {"DATA": "half.csv", "--family": "gamma"},
+        2,
+        "half.csv row 0, counted from 0: value 1 is 0; must be positive",
+    ),
+    "text of kinds": (
+        {"DATA": "words.csv", "--family": "categorical", "--columns": "kind"},
+        2,
+        "words.csv column kind: holds text, red for example; must hold real numbers; choose",
+    ),
     "one row": (
         {"DATA": "one.csv"},
         2,
@@ -101,6 +148,8 @@ FILES = {
     "bad.csv": "a,b\n1,2\n3,x\n4,nan\n\n5\n6,7,8\n,1\n2,y\n",
     "singular.csv": SINGULAR,
     "far.csv": "1,2\n1e200,2\n3,5\n",
+    "half.csv": "a,b\n0,1\n1,0.5\n1,0\n",
+    "words.csv": "n,kind\n1,red\n2,blue\n3,red\n",
     "data.json": "1,2\n3,4\n5,6\n",
     "old.json": "old",
 }
@@ -143,7 +192,6 @@ def test_fit_refuses(bad_files, name):
     ("arguments", "named"),
     [
         (("fit", "x.csv", "--family", "full", "--output", "m.json"), "'--components'"),
-        (("fit", "x.csv", "--components", "2", "--output", "m.json"), "'--family'"),
         (("fit", "x.csv", *FULL), "'--output'"),
         (("fit", *FULL, "--output", "m.json"), "DATA"),
         (("fit", "x.csv", "--frobnicate", *FULL, "--output", "m.json"), "--frobnicate"),
@@ -154,6 +202,33 @@ def test_usage_errors_are_one_line(arguments, named):
     assert_refused(outcome, 2, "")  # the words are the parser's, and change with its version
     assert named in outcome[2]
     assert "; see estep-xp fit --help" in outcome[2]
+
+
+PARTS = {
+    "a, b": "--parts: part 1 is a, b; must be a family, a colon and columns, such as poisson: vi",
+    "": "--parts: is empty; must be parts such as",
+    "poisson: ": "--parts: part 1 is poisson:; must be a family, a colon and columns",
+    "gauss: a": "--parts: part 1 is of gauss; must be gaussian, univariate, spherical, diagonal,",
+    "poisson: a; von-mises: a, b": "--parts: part 2 has 2 columns; von_mises takes one: give a par",
+    "poisson: a; gaussian: a": "--parts: value 2 is a; is there twice",
+    "poisson: a; gaussian: c": "--parts: value 2 is c; must be a, b or a number from 0 to 1",
+    'poisson: a; gaussian: "b': "--parts: is ",
+    "gaussian: a; poisson: b": "half.csv row 1, counted from 0: value 2 is 0.5; must be a count",
+}
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_parts_are_refused(bad_files, parts):
+    arguments = ("--components", "2", "--parts", parts, "--output", "out.json")
+    assert_refused(run("fit", "half.csv", *arguments, folder=bad_files), 2, PARTS[parts])
+
+
+@pytest.mark.parametrize("option", ["--family", "--columns"])
+def test_parts_exclude_what_they_say(bad_files, option):
+    arguments = ("--components", "2", "--parts", "full: a, b", "--output", "out.json")
+    value = "full" if option == "--family" else "a,b"
+    outcome = run("fit", "x.csv", *arguments, option, value, folder=bad_files)
+    assert_refused(outcome, 2, f"{option}: excludes --parts, which says it; give one of them")
 
 
 def test_identical_rows_are_fitted(tmp_path):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from estep_xp.cli.compute import results
-from estep_xp.cli.compute.results import Results
+from estep_xp.cli.compute.results import Results, result_fields, result_values
 from estep_xp.cli.system.files import atomic_write
 from estep_xp.cli.text.errors import SystemFailure
-from estep_xp.cli.write.results import open_results
+from estep_xp.cli.write.rows import open_rows
 from tests.data_files import THIRD
 
 RESULTS = Results(
@@ -23,9 +23,9 @@ RESULTS = Results(
 
 
 def write_results(path, *blocks):
-    with open_results(path, 2) as writer:
+    with open_rows(path, result_fields(2)) as writer:
         for block in blocks:
-            writer.write(block)
+            writer.write(result_values(block))
 
 
 def test_results_as_csv(tmp_path):
@@ -88,8 +88,8 @@ def test_what_ends_early_leaves_no_trace(tmp_path, suffix, error):
     path.write_text("old")
 
     def write_and_fail():
-        with open_results(path, 2) as writer:
-            writer.write(RESULTS)
+        with open_rows(path, result_fields(2)) as writer:
+            writer.write(result_values(RESULTS))
             assert path.read_text() == "old"
             assert len(list(tmp_path.iterdir())) == 2
             raise error

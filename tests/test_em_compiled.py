@@ -19,7 +19,7 @@ from tests.fits import (
     one_program,
     two_families,
 )
-from tests.records import FULL, UNIVARIATE, every_family, few_on_jax, problem
+from tests.records import FULL, UNIVARIATE, every_family, few_on_jax, parametrize, problem
 
 # Compiled
 
@@ -47,6 +47,7 @@ def test_jit_is_the_same_as_without(backend, record, accelerate):
         backend.assert_native(array)
 
 
+@pytest.mark.one_program("record", "accelerate")  # see conftest.py
 @pytest.mark.backends("jax_jit")
 @two_families
 @pytest.mark.parametrize("accelerate", [False, True])
@@ -77,7 +78,7 @@ def test_eager_jax_is_the_same_as_numpy(backend, record, accelerate):
 
 @narrow
 @jax_only
-@two_families
+@parametrize(FULL)
 def test_vmap_over_mixtures(backend, record):
     """Each stops when it is done, as if alone, though the batch goes on."""
     import jax
@@ -98,7 +99,7 @@ def test_vmap_over_mixtures(backend, record):
 
 @narrow
 @jax_only
-@two_families
+@parametrize(UNIVARIATE)
 def test_vmap_over_padded_data_sets(backend, record):
     """Data sets of 30, 20 and 25 rows in one call, padded with NaN of weight 0."""
     import jax

@@ -76,14 +76,10 @@ def check_result(backend, result, expected, dtype):
 
 
 @CONCRETE
+@pytest.mark.one_program("name", "family", "dtype")  # in JAX every other one
 @everywhere
-def test_log_joint(backend, name, family, dtype):
+def test_hard_cases(backend, name, family, dtype):
     check_log_joint(backend, problem(name, family, dtype))
-
-
-@CONCRETE
-@everywhere
-def test_e_step(backend, name, family, dtype):
     check_e_step(backend, problem(name, family, dtype))
 
 

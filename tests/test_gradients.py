@@ -280,6 +280,7 @@ def test_ties(backend):
     assert_gradient(actual, case, matrix=MATRIX)
 
 
+@pytest.mark.one_program("record", "dtype")  # see conftest.py
 @few_on_jax
 @derivatives
 @gaussians_only

@@ -9,7 +9,7 @@ from scipy import stats
 import estep_xp as ex
 from tests import bad_fits
 from tests.backends import BACKENDS
-from tests.records import GAUSSIANS, problem
+from tests.records import GAUSSIANS, few_on_jax, problem
 
 N, K, D = 30, 3, 2
 
@@ -77,6 +77,7 @@ def expected_variances(record, x, chosen, sample_weight=None):
 # What a start is
 
 
+@few_on_jax
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
 @families
 @dtypes
@@ -108,6 +109,7 @@ def shapes(record):
     return (K,), means, second.get(record.name, (K, D, D))
 
 
+@few_on_jax
 @every_library
 @families
 def test_the_same_rows_in_every_library(backend, record):
@@ -125,6 +127,7 @@ def test_the_same_rows_in_every_library(backend, record):
     assert len({chosen.tobytes() for chosen in expected.values()}) > 1
 
 
+@few_on_jax
 @every_library
 @families
 def test_the_start_is_good_input(backend, record):
@@ -299,6 +302,7 @@ def test_rows_too_far_apart_for_the_dtype(backend, dtype):
         start(backend, np.array([0.0, 1.0, 2.0, 3.0]) * far, GAUSSIANS[0], dtype, k=2)
 
 
+@few_on_jax
 @pytest.mark.backends("numpy", "jax", "torch")
 @families
 def test_a_float32_offset(backend, record):
@@ -320,6 +324,7 @@ def test_bad_input_is_refused_with_the_place(backend, case):
     bad_fits.assert_refused(backend, case)
 
 
+@few_on_jax
 @pytest.mark.backends("jax_jit")
 @families
 def test_lazy_bad_rows_show(backend, record):

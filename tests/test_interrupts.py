@@ -30,11 +30,11 @@ def test_an_interrupt_at_any_place_arrives_and_leaves_nothing_behind(how, stride
 
 
 def test_interrupts_at_random_times_leave_nothing_behind():
-    assert interrupts("signals", count := 10_000 if _ALL else 250) >= count
+    assert interrupts("signals", count := 10_000 if _ALL else 100) >= count
 
 
 def test_a_call_at_once_after_an_interrupt_of_the_end_leaves_nothing_behind():
-    assert interrupts("ends", count := 10_000 if _ALL else 1500) >= count
+    assert interrupts("ends", count := 10_000 if _ALL else 600) >= count
 
 
 def interrupts(*arguments):

@@ -43,3 +43,17 @@ def test_a_bad_row_shows():
     x = x.at[2].set(jnp.nan)
     found = jax.jit(lambda c: ex.e_step(x, mixture).log_likelihood * c)(1.0)
     assert np.flatnonzero(np.isnan(found)).tolist() == [2]
+
+
+def test_bad_rows_that_a_program_closes_over_are_nan():
+    """Their values exist, but what the program computes of them does not, yet."""
+    x = jnp.asarray([0.0, 1.0, jnp.inf])
+    components = ex.UnivariateGaussian(jnp.asarray([0.0, 3.0]), jnp.ones(2))
+    mixture = ex.Mixture(jnp.ones(2), components)
+    hmm = ex.HMM(jnp.ones(2), jnp.ones((2, 2)), components)
+    by_row, total, by_sequence = jax.jit(
+        lambda: (ex.log_density(x, mixture), ex.log_likelihood(x, mixture), ex.log_density(x, hmm))
+    )()
+    np.testing.assert_array_equal(np.isnan(by_row), [False, False, True])
+    assert np.isnan(total)
+    assert np.isnan(by_sequence).all()

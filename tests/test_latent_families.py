@@ -16,6 +16,7 @@ WEIGHTS = np.array([0.25, 0.25, 0.5])
 # Densities
 
 
+@pytest.mark.one_program("degrees", "dtype")  # see conftest.py
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("degrees", [[0.01, 0.5, 3.0], [49.0, 1e4, 1e6], [1e8, 1e10, 1e12]])
 @pytest.mark.backends("numpy", "array_api_strict", "torch", "jax")

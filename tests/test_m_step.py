@@ -30,7 +30,6 @@ from tests.records import (
     UNIVARIATE,
     every_family,
     few_on_jax,
-    few_on_jax_jit,
     gaussians_only,
     parametrize,
     problem,
@@ -40,7 +39,7 @@ from tests.records import (
 # Values
 
 
-@few_on_jax_jit
+@few_on_jax  # all families in test_em.py
 @pytest.mark.one_program("record", "dtype")  # see conftest.py
 @with_m_step
 @dtypes

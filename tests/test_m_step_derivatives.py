@@ -152,6 +152,7 @@ def test_derivatives_with_masked_rows(backend, record):
     assert_derivatives([by_x[kept], *others], expected)
 
 
+@pytest.mark.one_program("record", "weight")  # see conftest.py
 @few_on_jax
 @derivatives
 @gaussians_only

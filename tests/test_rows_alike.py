@@ -17,7 +17,7 @@ from tests.backends import BACKENDS
 from tests.oracle import mp
 
 N = 1100  # enough rows for the product form
-CHECKED = slice(0, N, 37)
+CHECKED = slice(0, N, 73)
 
 PATTERNS = {
     "equal": lambda d: np.ones(d),
@@ -142,21 +142,26 @@ def test_log_joints_by_the_standard(backend, family, dtype):
 @one_program
 @by_dtype
 @by_family
-@pytest.mark.parametrize("d", [16, 64, 128])
+@pytest.mark.parametrize("d", [16, 128])
 def test_log_joints_compiled(backend, d, family, dtype):
     for pattern in PATTERNS:
         for apart in (3.0, 27.0):
             check(backend, family, draw(family, pattern, d, apart, dtype), dtype)
 
 
-@pytest.mark.backends("numpy", "jax")
+@pytest.mark.backends("numpy", "jax_jit")  # which compiles both results at once
 @one_program
 @by_dtype
-@pytest.mark.parametrize("family", ["SphericalGaussian", "DiagonalGaussian", "TiedGaussian"])
-@pytest.mark.parametrize("d", LARGE)
+@pytest.mark.parametrize(
+    ("d", "family"),
+    [
+        (d, family)
+        for d in LARGE
+        for family in ("SphericalGaussian", "DiagonalGaussian", "TiedGaussian")
+        if d < 1000 or family not in DENSE  # a factor of 5000 features is 200 MB
+    ],
+)
 def test_many_features(backend, d, family, dtype):
-    if family in DENSE and d > 1000:
-        d = 700  # a factor of 5000 features is 200 MB
     given = draw(family, "equal", d, 50.0, dtype, above=0.01, n=60)
     check(backend, family, given, dtype)
 

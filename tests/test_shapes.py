@@ -36,7 +36,8 @@ def test_shapes_of_rows_with_holes_and_errors(backend, record):
     if not mixture.components._takes_missing:
         return
     keywords = {"noise": x * 0.0} if mixture.components._takes_noise else {}
-    checked(ex.impute)(x, mixture, **keywords)
+    if record.family is not ex.VonMises:  # an angle has no mean that fills a hole
+        checked(ex.impute)(x, mixture, **keywords)
     for function in (ex.e_step, ex.log_density, ex.predict, ex.log_joint, ex.expected_statistics):
         checked(function)(x, mixture, missing=True, **keywords)
 

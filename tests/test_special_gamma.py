@@ -38,6 +38,7 @@ def arguments(dtype):
     return np.concatenate([*near, sizes, root, rng.uniform(0.05, 30.0, 60)]).astype(dtype)
 
 
+@pytest.mark.one_program("name", "dtype")  # see conftest.py
 @every_library
 @by_function
 @pytest.mark.parametrize("dtype", DTYPES)

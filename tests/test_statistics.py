@@ -167,6 +167,7 @@ def test_no_rows_give_zeros(backend, record, dtype):
 # Blocks, threads and order
 
 
+@pytest.mark.one_program("record", "size")  # see conftest.py
 @libraries
 @parametrize(UNIVARIATE, FULL)
 @pytest.mark.parametrize("size", [8, 50, 64])

@@ -147,6 +147,7 @@ def from_float64(backend, start):
     return ex.Mixture(backend.asarray(start.weights, "float32"), components)
 
 
+@pytest.mark.one_program("seed")  # see conftest.py
 @pytest.mark.backends("numpy", "jax", "jax_jit", "torch")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_optimum_of_double_precision(backend, seed):
@@ -167,6 +168,7 @@ def test_the_optimum_of_double_precision(backend, seed):
     assert abs(float(result.log_likelihood) - float(total)) < 0.5
 
 
+@pytest.mark.one_program("factor", "accelerate")  # see conftest.py
 @pytest.mark.backends("numpy", "jax", "torch")
 @pytest.mark.parametrize("factor", [2, 3, 5, 0.7])
 @pytest.mark.parametrize("accelerate", [False, True])

@@ -6,6 +6,7 @@ parameter that would be flushed is refused where values are concrete, and is NaN
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 
@@ -170,6 +171,22 @@ def test_factors_whose_residuals_would_be_lost(backend, dtype):
 # NaN where values are not there yet
 
 
+@functools.cache  # one program a family and dtype, wherever the small number is
+def compiled_results(family):
+    import jax
+
+    def results(x, weights, means, field):
+        mixture = mixture_of(weights, family, means, field)
+        return (
+            ex.e_step(x, mixture),
+            ex.log_joint(x, mixture),
+            ex.expected_statistics(x, mixture).log_likelihood,
+            jax.value_and_grad(ex.log_likelihood, argnums=1)(x, mixture),
+        )
+
+    return jax.jit(results)
+
+
 @jax_only
 @dtypes
 @parameters
@@ -177,20 +194,12 @@ def test_nan_under_jit(backend, dtype, argument, family, second, index):
     """Never a number that looks like a result."""
     import jax
 
-    def results(*arrays):
-        x, weights, means, field = arrays
-        mixture = mixture_of(weights, family, means, field)
-        return (
-            ex.e_step(x, mixture),
-            ex.log_joint(x, mixture)[:, 0 if family is ex.TiedGaussian else index[0]],
-            ex.expected_statistics(x, mixture).log_likelihood,
-            jax.value_and_grad(ex.log_likelihood, argnums=1)(x, mixture),
-        )
-
     negative = argument == "precision_cholesky" and index[-1] != index[-2]
     arrays = arrays_with(TINY[dtype] * (-1) ** negative, argument, family, second, index)
-    *values, (total, slopes) = jax.jit(results)(*(backend.asarray(a, dtype) for a in arrays))
-    for array in jax.tree.leaves([*values, total, slopes.weights]):
+    results = compiled_results(family)(*(backend.asarray(a, dtype) for a in arrays))
+    step, joint, statistics_total, (total, slopes) = results
+    joint = joint[:, 0 if family is ex.TiedGaussian else index[0]]
+    for array in jax.tree.leaves([step, joint, statistics_total, total, slopes.weights]):
         assert np.isnan(array).all()
     by_argument = slopes.weights if argument == "weights" else slopes.components[1]
     assert np.isnan(by_argument[index])

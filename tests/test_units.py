@@ -8,7 +8,7 @@ import pytest
 import estep_xp as ex
 from tests import em_oracle
 from tests.backends import BACKENDS
-from tests.records import GAUSSIANS, gaussians_only, parametrize, problem
+from tests.records import GAUSSIANS, few_on_jax, gaussians_only, parametrize, problem
 
 NUMPY = BACKENDS["numpy"]
 N, K, D = 30, 3, 2
@@ -56,6 +56,7 @@ def overall_floor(record, x, sample_weight):
     return floor.mean() if record.name in ("univariate", "spherical") else floor
 
 
+@few_on_jax
 @pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "jax", "jax_jit", "torch")
 @gaussians_only
 @pytest.mark.parametrize("weighted", [False, True])
@@ -107,6 +108,7 @@ def test_iterations_of_the_oracle(record):
 # The law
 
 
+@few_on_jax
 @pytest.mark.backends("numpy", "jax")
 @gaussians_only
 @pytest.mark.parametrize("units", [1e-12, 1e-6, 1e6, 1e100])
@@ -154,6 +156,7 @@ def test_an_offset_changes_nothing(record, units):
     assert_same(described(NUMPY, one, 1.0), described(NUMPY, other, units, offset), 1e-6)
 
 
+@few_on_jax
 @pytest.mark.backends("numpy", "jax")
 @gaussians_only
 @pytest.mark.parametrize("units", [1e-12, 1e-6, 1e6, 1e12])
@@ -181,6 +184,7 @@ def test_what_single_precision_cannot_square_is_refused(record):
 # Features that do not vary
 
 
+@few_on_jax
 @LIBRARIES
 @matrices
 @pytest.mark.parametrize("value", [0.0, 3.0, -1e6])
@@ -199,6 +203,7 @@ def test_a_feature_that_never_varies_changes_nothing_else(backend, record, value
     assert_same(found, described(backend, alone, 1.0), 1e-8)
 
 
+@few_on_jax
 @LIBRARIES
 @gaussians_only
 @pytest.mark.parametrize("value", [0.0, 2.5])
@@ -213,6 +218,7 @@ def test_equal_rows_end_in_a_warning(backend, record, value):
 # Derivatives
 
 
+@few_on_jax
 @pytest.mark.backends("jax")
 @gaussians_only
 def test_the_default_floor_has_derivatives(backend, record):

@@ -32,6 +32,8 @@ class BlockOps:
     only_shares: bool = False  # log-joints are only normalised: some may be estimates
 
     single: bool = False  # rows are in single precision
+    # Among so many parts of a density the absolute error is divided that a faster form may have.
+    sharing: int = 1
 
     # Name of the driver's arithmetic, by which families look up what they have measured with it.
     kind: ClassVar[str] = "standard"
@@ -180,6 +182,11 @@ class BlockOps:
     def subtract_rows_(self, values: Array, shift: Array) -> Array:
         """Values of a block minus a shift (rows,) of each row."""
         return values - expand_rows(shift, self.axis)
+
+    def count_rows(self, values: Array) -> Array:
+        """How many rows there are, as a number of the dtype of their values (rows,)."""
+        total: Array = self.xp.sum(self.xp.ones_like(values))
+        return total
 
     def sum_rows(self, values: Array) -> tuple[Array, Array]:
         """The sum of values (rows,), rounded, and the remainder that rounding leaves.

@@ -7,7 +7,9 @@ precision = P Pᵀ, so that (x − μ) P is standardised.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 from estep_xp.arrays.summation import add_pairwise
@@ -20,6 +22,7 @@ _PIECE = 32  # columns of a factor
 # may round by half a unit of the last digit, all the same way: m additions lose m eps T, and 16 eps
 # T are allowed. So m terms are a slice, and slices are added pairwise.
 _MOST_TERMS, _SLICE_TERMS, _SHORT_SLICE = 14, 12, 8
+_SMALL = 32  # features up to which LAPACK takes less time than products of halves, in NumPy
 _PIECED = 192  # features from which on a factor is cut into pieces, and slices are short
 
 
@@ -38,7 +41,7 @@ def precision_cholesky(xp: Namespace, covariances: Array, least: float = 0.0) ->
         good = xp.all(pivots * pivots > least, axis=-1)
         lower = xp.where(good[..., None, None], lower, math.nan)
     inverse = inverse_lower(xp, lower)
-    return xp.matrix_transpose(inverse * xp.expand_dims(scale, axis=-2))
+    return xp.matrix_transpose(inverse * scale[..., None, :])
 
 
 def precision_factor(xp: Namespace, precisions: Array) -> Array:
@@ -63,7 +66,7 @@ def correlations(xp: Namespace, covariances: Array) -> tuple[AnyArray, AnyArray]
     """Correlations (..., d, d), exactly symmetric, and the reciprocal deviations (..., d)."""
     # Reciprocals, one after the other: the derivative of a quotient would underflow.
     scale = 1.0 / xp.sqrt(xp.linalg.diagonal(covariances))
-    scaled = covariances * xp.expand_dims(scale, axis=-1) * xp.expand_dims(scale, axis=-2)
+    scaled = covariances * scale[..., :, None] * scale[..., None, :]
     # Libraries read one triangle, or both: they all get the same derivatives from the mean.
     return 0.5 * scaled + 0.5 * xp.matrix_transpose(scaled), scale
 
@@ -82,6 +85,8 @@ def inverse_lower(xp: Namespace, lower: Array) -> AnyArray:
     substitution (Higham 2002, section 14.2), has no pivots, and is matrix products throughout.
     """
     d = lower.shape[-1]
+    if d <= _SMALL and isinstance(lower, np.ndarray):
+        return _inverse_by_lapack(lower)
     if d == 1:
         return 1.0 / lower
     h = d // 2
@@ -92,8 +97,23 @@ def inverse_lower(xp: Namespace, lower: Array) -> AnyArray:
     return xp.concat([xp.concat([a, zeros], axis=-1), xp.concat([b, c], axis=-1)], axis=-2)
 
 
+def _inverse_by_lapack(lower: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The same by substitution, in one call: a fifth of the time where matrices are small.
+
+    LU with partial pivoting exchanges no rows of an upper triangular matrix, below whose pivots are
+    zeros: L is 1, U the matrix itself.
+    """
+    try:
+        inverse = np.linalg.inv(lower.mT)
+    except np.linalg.LinAlgError:  # a pivot of exactly 0
+        return np.full_like(lower, math.nan)
+    return np.add(inverse.mT, 0.0, order="C")  # no negative zeros
+
+
 def diagonal_matrix(xp: Namespace, diagonals: Array) -> Array:
     """Matrices (..., d, d) with these diagonals (..., d), and zeros elsewhere."""
+    if isinstance(diagonals, np.ndarray):
+        return np.where(np.eye(diagonals.shape[-1], dtype=bool), diagonals[..., None], 0.0)
     shape = (*diagonals.shape, diagonals.shape[-1])
     return xp.tril(xp.triu(xp.broadcast_to(diagonals[..., None], shape)))
 

@@ -32,6 +32,8 @@ else:
 # saves more time than it takes.
 MANY_NUMBERS = 1 << 20
 
+_OF_NUMPY = (np.ndarray, np.generic)
+
 _CONVERT = {
     "numpy": "numpy.asarray({0})",
     "jax": "jax.numpy.asarray({0})",
@@ -126,7 +128,9 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
         # NumPy arrays beside tracers get the dtype that JAX gives them (float32 without x64).
         arrays = [xp.empty_like(a[:0]) if isinstance(a, np.ndarray) else a for a in arrays]
     dtype = _floating_dtype(xp, [array.dtype for array in arrays])
-    return Space(library, xp, dtype, _device(library, own), not all(map(is_concrete, arrays)))
+    # A compiled program may close over arrays that exist: what it computes of them does not, yet.
+    lazy = not all(map(is_concrete, arrays)) or (library == "jax" and not is_eager())
+    return Space(library, xp, dtype, _device(library, own), lazy)
 
 
 def namespace_of(*arrays: Array) -> Namespace:
@@ -167,7 +171,7 @@ def is_eager() -> bool:
 
 def is_concrete(value: Any) -> bool:
     """Whether the values of an array exist in this process and can be read."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, _OF_NUMPY):  # before the other libraries are asked: it is quick
         return True
     if compat.is_jax_array(value):
         return not is_tracer(value) and _is_here(value)
@@ -188,6 +192,8 @@ def to_host(array: AnyArray) -> np.ndarray[Any, Any]:
     """The values of a concrete array as a NumPy array, for reading."""
     if type(array) is np.ndarray:
         return array
+    if isinstance(array, _OF_NUMPY):
+        return np.asarray(array)
     if compat.is_torch_array(array):
         return np.asarray(array.detach().cpu())
     if compat.is_cupy_array(array):

@@ -345,14 +345,19 @@ class Suspects(NamedTuple):
         good: np.ndarray[Any, Any],
         expected: str,
         columns: tuple[Any, ...] = (),
+        nan_hint: str = "",
     ) -> None:
-        """Raise for the first entry of the rows that is not good, whose column may have a name."""
+        """Raise for the first entry of the rows that is not good, whose column may have a name.
+
+        `nan_hint` says what to do where the entry is NaN.
+        """
         bad = np.argwhere(~good)
         if len(bad):
             first = tuple(bad[0].tolist())
             index = (int(self.indices[first[0]]), *first[1:])
             where = f" (column {columns[index[1]]!r})" if columns else ""
-            raise_bad_value(name, index, self.rows[first], f"{name} {expected}{where}")
+            hint = nan_hint if np.isnan(self.rows[first]) else ""
+            raise_bad_value(name, index, self.rows[first], f"{name} {expected}{where}{hint}")
 
 
 def suspects(space: Space, x: Array, results: Array) -> Suspects | None:

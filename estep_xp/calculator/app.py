@@ -35,26 +35,35 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import estep_xp as ex
+from estep_xp.calculator.colours import component_colours
 from estep_xp.calculator.em import EMProgress, run_to_convergence, take_step
 from estep_xp.calculator.fields import Fields, check_fields, read_fields
-from estep_xp.calculator.picture import component_colours, make_picture
+from estep_xp.calculator.picture import make_picture
 from estep_xp.calculator.presets import presets
 from estep_xp.calculator.recipe import FILE
 from estep_xp.calculator.sensitivity import gradient_by_autodiff, gradient_by_statistics
-from estep_xp.calculator.sliders import make_sliders
+from estep_xp.calculator.sliders import make_rows
+from estep_xp.calculator.starts import add_component, start_from_data
 from estep_xp.calculator.upload import MAX_BYTES, read_upload
-from estep_xp.calculator.view import calculate, read_order, results_context, sensitivity_context
+from estep_xp.calculator.view import (
+    calculate,
+    figures_context,
+    read_order,
+    results_context,
+    sensitivity_context,
+)
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.system.terminal import write_stderr
 from estep_xp.files.errors import InputError, format_line
 
 _STATIC = Path(__file__).parent / "static"
+_STATIC_NAMES = frozenset(file.name for file in _STATIC.iterdir() if file.suffix in (".css", ".js"))
 _MAX_FORM_BYTES = 2_000_000
 _LABELS = (
     ("x", "Observations", "Numbers, separated by commas, spaces or new lines."),
     ("means", "Means", "One for each component."),
-    ("variances", "Variances", "One for each component: squares of the standard deviations."),
-    ("weights", "Weights", "One for each component; left empty, they are equal."),
+    ("variances", "Variances", "Squares of the standard deviations."),
+    ("weights", "Weights", "Left empty, they are equal."),
 )
 _HEADERS = {
     "content-security-policy": (
@@ -83,6 +92,8 @@ def create_app() -> Starlette:
             Route("/answer", _answer, methods=["POST"]),
             Route("/sensitivity", _sensitivity, methods=["POST"]),
             Route("/em/{kind:str}", _em, methods=["POST"]),
+            Route("/start", _start, methods=["POST"]),
+            Route("/add", _add, methods=["POST"]),
             Route("/upload", _upload, methods=["POST"]),
             Route(f"/{FILE}", _csv),
             Route("/static/{name:str}", _static),
@@ -133,7 +144,7 @@ def _answer_record(form: Mapping[str, str]) -> dict[str, Any]:
     context, picture, errors = _evaluate(_form_fields(form), form)
     if errors:
         return {"errors": errors}
-    parts = {name: _render(name, context) for name in ("results", "sliders")}
+    parts = {name: _render(name, context) for name in ("figures", "results", "components")}
     return {"errors": {}, "picture": picture, **parts}
 
 
@@ -142,7 +153,8 @@ def _evaluate(
 ) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
     """Return the context of the templates, the picture, and the errors by field."""
     inputs, errors = check_fields(fields)
-    nothing: dict[str, Any] = {"results": None, "sliders": [], "colours": []}
+    textbook = form.get("textbook") == "1"
+    nothing: dict[str, Any] = {"figures": None, "results": None, "rows": [], "colours": []}
     if inputs is None:
         return nothing, None, errors
     try:
@@ -150,12 +162,15 @@ def _evaluate(
     except InputError as error:
         return nothing, None, {error.field: error.reason}
     context = {
-        "results": results_context(fields, inputs, calculation, read_order(form)),
-        "sliders": make_sliders(inputs),
+        "figures": figures_context(inputs, calculation),
+        "results": results_context(
+            fields, inputs, calculation, read_order(form), textbook=textbook
+        ),
+        "rows": make_rows(inputs),
         "sensitivity": sensitivity_context(gradient_by_statistics(inputs)),
         "colours": component_colours(len(inputs.means)),
     }
-    return context, make_picture(inputs, calculation.evaluation.results), {}
+    return context, make_picture(inputs, calculation.evaluation.results, textbook=textbook), {}
 
 
 async def _sensitivity(request: Request) -> Response:
@@ -201,7 +216,21 @@ def _em_record(
         "fields": progress.fields._asdict(),
         "log_likelihoods": log_likelihoods,
         "status": progress.summary,
+        "warning": progress.warning,
     }
+
+
+async def _start(request: Request) -> Response:
+    """Answer with parameters to start from."""
+    form = await _read_form(request)
+    record = await run_in_threadpool(start_from_data, _form_fields(form), form.get("count", ""))
+    return JSONResponse(record)
+
+
+async def _add(request: Request) -> Response:
+    """Answer with one component more."""
+    form = await _read_form(request)
+    return JSONResponse(await run_in_threadpool(add_component, _form_fields(form)))
 
 
 async def _upload(request: Request) -> Response:
@@ -232,7 +261,7 @@ async def _static(request: Request) -> Response:
     name = request.path_params["name"]
     if name == "plotly.min.js":
         return FileResponse(_plotly_script(), headers={"cache-control": "max-age=86400"})
-    if name not in ("page.css", "page.js"):
+    if name not in _STATIC_NAMES:
         raise HTTPException(404)
     return FileResponse(_STATIC / name, headers={"cache-control": "no-cache"})
 

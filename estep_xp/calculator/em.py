@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 import estep_xp as ex
 from estep_xp.calculator.fields import Fields, format_list
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.text.numbers import format_count
 from estep_xp.em.fit import Options, fitted
+from estep_xp.em.fit_warnings import Collapse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +34,15 @@ class EMProgress(NamedTuple):
     log_likelihoods : list of float
         The log-likelihood before the first iteration and after each.
     summary : str
-        What has happened, in a sentence or two.
+        What has happened, in a sentence.
+    warning : str
+        What a person should know before they trust the result; mostly empty.
     """
 
     fields: Fields
     log_likelihoods: list[float]
     summary: str
+    warning: str
 
 
 @np.errstate(all="ignore")  # overflow is an error of the library, not a warning
@@ -69,7 +74,7 @@ def run_to_convergence(fields: Fields, inputs: Inputs) -> EMProgress:
 
     def describe(result: ex.EMResult) -> str:
         steps = format_count(result.n_iter, "step")
-        return f"Converged after {steps}" if result.converged else f"Not there after {steps}, go on"
+        return f"Converged after {steps}" if result.converged else f"Not converged after {steps}"
 
     options = Options(tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, callback=stop_when_late)
     return _run_em(fields, inputs, options, describe)
@@ -88,11 +93,24 @@ def _run_em(
     summary = (
         f"{describe(result)}: log-likelihood {log_likelihoods[0]:.4f} → {log_likelihoods[-1]:.4f}."
     )
-    for j in diagnosis.collapse.components:
-        summary += (
-            f" Component {j} has collapsed onto equal numbers: only the floor under variances, "
-            f"{components.variances[j]:.2g}, keeps its density finite."
+    warning = _describe_collapse(diagnosis.collapse, components.variances)
+    if options.max_iter > 1 and not result.converged:
+        again = "The log-likelihood still rises: press again to go on."
+        warning = f"{again} {warning}".strip()
+    return EMProgress(Fields(fields.x, *texts), log_likelihoods, summary, warning)
+
+
+def _describe_collapse(collapse: Collapse, variances: NDArray[np.float64]) -> str:
+    """Return sentences about components that have collapsed or lost their observations."""
+    sentences = [
+        f"Component {j} has collapsed onto equal numbers: only the floor under variances, "
+        f"{variances[j]:.2g}, keeps its density finite."
+        for j in collapse.components
+    ]
+    sentences += [f"Component {j} has lost all observations." for j in collapse.lost]
+    if sentences:
+        sentences.append(
+            "The log-likelihood says more about that than about the data: try fewer components, "
+            "another start, or more numbers."
         )
-    for j in diagnosis.collapse.lost:
-        summary += f" Component {j} has lost all observations."
-    return EMProgress(Fields(fields.x, *texts), log_likelihoods, summary)
+    return " ".join(sentences)

@@ -36,7 +36,12 @@ class Fields(NamedTuple):
         return "&".join(f"{name}={quote_plus(text, safe=',')}" for name, text in texts)
 
 
-WORKED = Fields("0.5, 1.2, 3.8", "2, 6", "1, 1.5", "0.45, 0.55")
+WORKED = Fields(
+    "0.5, 1.2, 1.7, 2.1, 2.6, 3.8, 4.4, 5.3, 5.8, 6.4, 7.1, 8",
+    "2, 6",
+    "1, 1.5",
+    "0.45, 0.55",
+)
 
 
 def read_fields(query: Mapping[str, str]) -> Fields:

@@ -6,7 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from estep_xp.cli.read.delimited import require_text
+from estep_xp.cli.read.signatures import require_text
 from estep_xp.files.errors import InputError
 
 _SIGNATURES = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet"}

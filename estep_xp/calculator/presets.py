@@ -1,4 +1,4 @@
-"""Inputs to begin with: the worked example, two classic data sets, and one that underflows."""
+"""Inputs to begin with: the worked example, two classic data sets, and two that go wrong."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ def presets() -> list[Preset]:
     waiting = _read_column("faithful.csv", 1)
     velocities = _read_column("galaxies.csv", 0)
     return [
-        Preset("Worked example", "Three numbers; the last one is ambiguous.", WORKED),
+        Preset(
+            "Worked example",
+            "Twelve numbers, two groups, and two numbers between them that are ambiguous.",
+            WORKED,
+        ),
         Preset(
             "Old Faithful",
             "Minutes between eruptions of the geyser, and a rough guess: run EM to convergence.",
@@ -53,6 +57,11 @@ def presets() -> list[Preset]:
             "Underflow",
             "At 100 both densities round to 0, and the textbook's formula divides 0 by 0.",
             WORKED._replace(x="1, 4, 100"),
+        ),
+        Preset(
+            "Collapse",
+            "Too few numbers: EM closes in on a single one, whose component collapses.",
+            WORKED._replace(x="0.5, 1.2, 3.8"),
         ),
     ]
 

@@ -1,8 +1,9 @@
-"""Where the sliders of a mixture's parameters begin and end."""
+"""The rows of components: their numbers, and where their sliders begin and end."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,39 @@ class Slider(NamedTuple):
     highest: str
     step: str
     value: str
+
+
+class Parameter(NamedTuple):
+    """One parameter in a row.
+
+    Attributes
+    ----------
+    field : str
+        The list that it stands in.
+    text : str
+        Its number with all digits.
+    slider : Slider or None
+        Its slider; None at extreme numbers.
+    """
+
+    field: str
+    text: str
+    slider: Slider | None
+
+
+def make_rows(inputs: Inputs) -> list[list[Parameter]]:
+    """Return the parameters of each component: mean, variance and weight."""
+    none: list[Slider | None] = [None, None, None]
+    sliders: Sequence[Sequence[Slider | None]] = make_sliders(inputs) or [none] * len(inputs.means)
+    fields = ("means", "variances", "weights")
+    rows = zip(*(getattr(inputs, field).tolist() for field in fields), strict=True)
+    return [
+        [
+            Parameter(field, format_list([number]), slider)
+            for field, number, slider in zip(fields, row, of_row, strict=True)
+        ]
+        for row, of_row in zip(rows, sliders, strict=True)
+    ]
 
 
 def make_sliders(inputs: Inputs) -> list[list[Slider]]:

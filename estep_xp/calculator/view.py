@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
+from estep_xp.calculator.colours import component_colours
 from estep_xp.calculator.fields import Fields, format_list
-from estep_xp.calculator.picture import component_colours
 from estep_xp.calculator.recipe import write_recipe
 from estep_xp.calculator.sensitivity import Gradient
+from estep_xp.calculator.shares import format_share
 from estep_xp.calculator.textbook import textbook_responsibilities
 from estep_xp.cli.compute.evaluate import Evaluator
 from estep_xp.cli.read.inputs import Inputs
@@ -49,10 +50,13 @@ class Cell(NamedTuple):
         Its digits.
     share : str
         Length of its bar, from 0 to 1.
+    failed : bool
+        Whether the textbook's formula gives NaN where there is a responsibility.
     """
 
     text: str
     share: str
+    failed: bool
 
 
 def calculate(inputs: Inputs) -> Calculation:
@@ -75,25 +79,49 @@ def read_order(form: Mapping[str, str]) -> Order:
     return Order(text.removeprefix("-") or "position", text.startswith("-"))
 
 
-def results_context(
-    fields: Fields, inputs: Inputs, calculation: Calculation, order: Order
-) -> dict[str, Any]:
-    """Return what the template of the results shows."""
+def figures_context(inputs: Inputs, calculation: Calculation) -> dict[str, Any]:
+    """Return what the template of the figures shows."""
     results, mean_max_responsibility, log_likelihood = calculation.evaluation
-    k = len(inputs.means)
-    warning = calculation.warning
+    sums = np.nansum(results.responsibilities, axis=0).tolist()
     return {
         "n": len(inputs.x),
-        "k": k,
+        "k": len(inputs.means),
         "mean_max_responsibility": format_cell(mean_max_responsibility),
         "log_likelihood": format_cell(log_likelihood),
         "weights": [format_cell(weight) for weight in calculation.normalized_weights],
-        "colours": component_colours(k),
+        "sums": [format_cell(total) for total in sums],
+    }
+
+
+def results_context(
+    fields: Fields, inputs: Inputs, calculation: Calculation, order: Order, *, textbook: bool
+) -> dict[str, Any]:
+    """Return what the template of the results shows.
+
+    Parameters
+    ----------
+    fields : Fields
+        The texts, for links.
+    inputs : Inputs
+        What they say.
+    calculation : Calculation
+        The E-step.
+    order : Order
+        How the table is sorted.
+    textbook : bool
+        Show the table as the textbook's formula gives it.
+    """
+    results = calculation.evaluation.results
+    warning = calculation.warning
+    by_textbook = textbook_responsibilities(inputs)
+    shares = by_textbook if textbook else results.responsibilities
+    return {
+        "textbook": textbook,
         "warning": warning and warning.removeprefix("warning: x: "),
-        "headings": _headings(k, order),
-        "rows": _rows(inputs, calculation, order),
+        "headings": _headings(len(inputs.means), order),
+        "rows": _rows(inputs, calculation, shares, order),
         "query": fields.query,
-        "failures": _find_textbook_failures(inputs, results.responsibilities),
+        "failures": _find_textbook_failures(inputs, results.responsibilities, by_textbook),
         "recipe": write_recipe(inputs),
     }
 
@@ -138,25 +166,35 @@ def _headings(k: int, order: Order) -> list[dict[str, str]]:
     return headings
 
 
-def _rows(inputs: Inputs, calculation: Calculation, order: Order) -> list[dict[str, Any]]:
+def _rows(
+    inputs: Inputs, calculation: Calculation, shares: NDArray[np.float64], order: Order
+) -> list[dict[str, Any]]:
     """Return the table's first rows, in that order."""
     results = calculation.evaluation.results
+    possible = inputs.weights > 0
     rows = []
     for i in _sort_positions(inputs, calculation, order)[:_MAX_ROWS].tolist():
         label = int(results.labels[i])
-        cells = results.responsibilities[i].tolist()
         rows.append(
             {
                 "position": i + 1,
                 "x": format_list([float(inputs.x[i])]),
                 "cells": [
-                    Cell(format_cell(cell, 6), f"{np.nan_to_num(cell):.4f}") for cell in cells
+                    _make_cell(share, bool(possible[j]), known=label >= 0)
+                    for j, share in enumerate(shares[i].tolist())
                 ],
                 "label": str(label) if label >= 0 else _DASH,
                 "log_likelihood": format_cell(float(results.log_likelihood[i])),
             }
         )
     return rows
+
+
+def _make_cell(share: float, possible: bool, *, known: bool) -> Cell:
+    """Return a cell; NaN where the responsibility is `known` is the textbook's failure."""
+    failed = known and math.isnan(share)
+    text = "NaN" if failed else format_share(share, possible)
+    return Cell(text, f"{np.nan_to_num(share):.4f}", failed)
 
 
 def _sort_positions(inputs: Inputs, calculation: Calculation, order: Order) -> NDArray[np.int64]:
@@ -170,25 +208,23 @@ def _sort_positions(inputs: Inputs, calculation: Calculation, order: Order) -> N
 
 
 def _find_textbook_failures(
-    inputs: Inputs, responsibilities: NDArray[np.float64]
+    inputs: Inputs, responsibilities: NDArray[np.float64], textbook: NDArray[np.float64]
 ) -> dict[str, Any] | None:
     """Return the rows where the textbook formula gives NaN and the library does not, if any."""
-    textbook = textbook_responsibilities(inputs)
     failed = np.flatnonzero(
         ~np.isfinite(textbook).all(axis=1) & np.isfinite(responsibilities).all(axis=1)
     )
     if not len(failed):
         return None
+    possible = (inputs.weights > 0).tolist()
     rows = [
         {
             "x": format_list([float(inputs.x[i])]),
-            "textbook": [_format_share(share) for share in textbook[i].tolist()],
-            "here": [_format_share(share) for share in responsibilities[i].tolist()],
+            "textbook": [
+                _make_cell(share, True, known=True).text for share in textbook[i].tolist()
+            ],
+            "here": list(map(format_share, responsibilities[i].tolist(), possible)),
         }
         for i in failed[:_MAX_FAILURES].tolist()
     ]
     return {"count": len(failed), "rows": rows}
-
-
-def _format_share(share: float) -> str:
-    return "NaN" if math.isnan(share) else format_cell(share, 6)

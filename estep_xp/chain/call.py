@@ -17,7 +17,7 @@ from estep_xp.arrays.validation import check_non_negative, check_shape, suspects
 from estep_xp.chain.emissions import Emissions
 from estep_xp.chain.hmm import HMM, check_hmm
 from estep_xp.chain.parameters import check_parameters, normalize_rows
-from estep_xp.chain.sequences import Sequences, find_sequences
+from estep_xp.chain.sequences import KnownSequences, Sequences, find_sequences
 from estep_xp.chain.smoother import least_reliable
 from estep_xp.families import contract
 from estep_xp.families.incomplete import Incomplete
@@ -31,7 +31,7 @@ class Call(NamedTuple):
     name: str  # of the rows, in messages
     rows: tuple[Array]  # (x,), with errors beside it, if there are any
     mixture: HMM[Any]
-    sequences: Sequences
+    sequences: Sequences | KnownSequences
     weights: Any = None  # (s,) of sequences, or None
     columns: tuple[Any, ...] = ()  # names of features, if the rows were a data frame
     wrapper: type[Incomplete] | None = None  # rows may lack values, or have errors beside them
@@ -54,14 +54,11 @@ class Call(NamedTuple):
 
     def space_sequences(self) -> Sequences:
         """Where sequences are, as arrays of the space."""
-        space = self.space
-
-        def brought(array: Any) -> Any:
-            if not isinstance(array, np.ndarray):
-                return array
-            return space.xp.asarray(array, device=space.device)
-
-        return Sequences(*map(brought, self.sequences))
+        space, sequences = self.space, self.sequences
+        if isinstance(sequences, Sequences):
+            return sequences
+        arrays = sequences.of_rows()[:-1]
+        return Sequences(*(space.xp.asarray(array, device=space.device) for array in arrays))
 
     @property
     def positive(self) -> bool | None:
@@ -93,8 +90,8 @@ def prepare_call(
     if len(x.shape) == 0:
         raise ValueError(f"{name} has shape (); expected (n, ...), one row an observation")
     sequences = find_sequences(space, lengths, x.shape[0])
-    first = sequences.first if isinstance(sequences.first, np.ndarray) else None
-    checked = check_parameters(space, hmm, x.shape[0], first)
+    starts = sequences.starts if isinstance(sequences, KnownSequences) else None
+    checked = check_parameters(space, hmm, x.shape[0], starts)
     contract.check_rows_shape(name, checked.components, x)
     x, wrapper = combine(space, checked.components, x, noise, missing=missing)
     weights = None
@@ -107,32 +104,59 @@ def prepare_call(
     return Call(space, name, (x,), checked, sequences, weights, columns, wrapper)
 
 
-def _without_masked(space: Space, x: Array, weights: Array, sequences: Sequences) -> Array:
+def _without_masked(
+    space: Space, x: Array, weights: Array, sequences: Sequences | KnownSequences
+) -> Array:
     """Rows, a valid one in the place of each row of a sequence of weight 0, whatever it holds."""
-    xp, index = space.xp, sequences.index
-    if is_concrete(weights) and isinstance(index, np.ndarray):
-        masked = to_host(weights)[index] == 0
-        if not masked.any() or masked.all():
+    xp = space.xp
+    if is_concrete(weights) and isinstance(sequences, KnownSequences):
+        empty = to_host(weights) == 0
+        if not empty.any():
+            return x
+        masked = np.repeat(empty, sequences.lengths)
+        if masked.all():
             return x
         first: Any = int(np.argmin(masked))
         masked = xp.asarray(masked, device=space.device)
     else:
-        masked = xp.take(weights, xp.asarray(index), axis=0) == 0
+        rows = sequences.of_rows() if isinstance(sequences, KnownSequences) else sequences
+        masked = xp.take(weights, xp.asarray(rows.index), axis=0) == 0
         first = xp.argmin(xp.astype(masked, xp.int32))
     flags = xp.reshape(masked, (masked.shape[0], *(1,) * (x.ndim - 1)))
     return xp.where(flags, x[first, ...][None, ...], x)
 
 
-def is_positive(space: Space, transitions: Array, sequences: Sequences) -> bool | None:
+def is_positive(
+    space: Space, transitions: Array, sequences: Sequences | KnownSequences
+) -> bool | None:
     """Whether all transitions allow scaled sums; None where they do not exist yet."""
-    if not (is_concrete(transitions) and isinstance(sequences.first, np.ndarray)):
+    if not (is_concrete(transitions) and isinstance(sequences, KnownSequences)):
         return None
     host = to_host(transitions)
     if host.ndim == 3:
-        host = host[~sequences.first]
+        host = np.delete(host, sequences.starts, axis=0)
     limit = least_reliable(space.xp, space.dtype)
     probabilities: Any = quietly(normalize_rows, numpy_namespace, host)
     return bool((probabilities >= limit).all())
+
+
+def sum_sequences(call: Call, values: Array) -> Array:
+    """Values (s,) of sequences added up by their weights, an array ()."""
+    xp, weights = call.space.xp, call.weights
+    if weights is not None:
+        values = xp.where(weights == 0, 0.0 * weights, values * weights)
+    total: Array = xp.sum(values)
+    return total
+
+
+def weigh_rows(call: Call) -> Array:
+    """The number () of rows, each by the weight of its sequence; the call has weights."""
+    xp, sequences, weights = call.space.xp, call.sequences, call.weights
+    lengths = sequences.lengths
+    if isinstance(sequences, KnownSequences):
+        lengths = xp.asarray(lengths, device=call.space.device)
+    total: Array = xp.sum(weights * xp.astype(lengths, weights.dtype))
+    return total
 
 
 def evaluate_emissions(
@@ -141,8 +165,9 @@ def evaluate_emissions(
     workers: int | None = None,
     *,
     by_row: bool = False,
+    rows: slice = slice(None),
 ) -> Array:
-    """Log-densities (n, k) of all rows; raises for bad rows where values exist."""
+    """Log-densities (n, k) of all rows, or of some; raises for bad rows where values exist."""
     space, components = call.space, call.mixture.components
     if isinstance(components, contract.Given):
         _check_densities(call)
@@ -151,9 +176,11 @@ def evaluate_emissions(
     kernel = Emissions(call.k, space.lazy, by_row)
     parameters = (call.seen_components, 0.0 * call.mixture.initial)
     driver = execution.driver_for(space)
-    values, largest = driver.map_rows(kernel, space, (call.rows[0],), parameters, options)
-    found = suspects(space, call.rows[0], largest)
+    x = call.rows[0] if rows == slice(None) else call.rows[0][rows]
+    values, largest = driver.map_rows(kernel, space, (x,), parameters, options)
+    found = suspects(space, x, largest)
     if found is not None:
+        found = found._replace(indices=found.indices + (rows.start or 0))
         raise_for_bad_values(found, call.name, call.family, call.wrapper, call.columns)
         found._replace(rows=found.results).check(
             "components.log_prob(x)",

@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from estep_xp import execution
 from estep_xp.arrays.namespace import is_concrete, to_host
+from estep_xp.arrays.quiet import quietly
 from estep_xp.chain.call import (
     Call,
     evaluate_emissions,
     prepare_call,
+    sum_sequences,
     warn_of_impossible_sequences,
 )
 from estep_xp.chain.kernels import LogLikelihoods
+from estep_xp.chain.parts import parts_of
+from estep_xp.families import contract
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
@@ -24,6 +30,9 @@ def log_density(
 ) -> Array:
     """Log-density of each sequence (s,); `seen` says what rows lack."""
     call = prepare_call(x, hmm, lengths, **seen)
+    found = _by_parts(call, block_size, workers)
+    if found is not None:
+        return found
     log_prob = evaluate_emissions(call, block_size, workers)
     values, norms = run_log_likelihoods(call, log_prob)
     warn_of_impossible_sequences(call, values, norms)
@@ -42,6 +51,9 @@ def log_likelihood(
 ) -> Array:
     """Total log-likelihood () of sequences by their weights; `seen` says what rows lack."""
     call = prepare_call(x, hmm, lengths, sample_weight=sample_weight, **seen)
+    values = _by_parts(call, block_size, workers)
+    if values is not None:
+        return sum_sequences(call, values)
     log_prob = evaluate_emissions(call, block_size, workers)
     initial, transitions, _ = call.mixture
     total, results = execution.driver_for(call.space).chain_total(
@@ -57,6 +69,15 @@ def log_likelihood(
     if results is not None:
         warn_of_impossible_sequences(call, *results)
     return total
+
+
+def _by_parts(call: Call, block_size: int | None, workers: int | None) -> Array | None:
+    """Log-likelihoods (s,) of so many rows that they are taken in parts, all being possible."""
+    parts = parts_of(call, contract.check_options(call.family, block_size, workers))
+    if parts is None:
+        return None
+    values: Any = quietly(parts.run_forward)[0]
+    return values if np.isfinite(values).all() else None
 
 
 def run_log_likelihoods(call: Call, log_prob: Array) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from estep_xp.arrays.validation import check_shape
 from estep_xp.chain.call import Call, evaluate_emissions, impossible_text, prepare_call
 from estep_xp.chain.filter import FilteredRows
 from estep_xp.chain.hmm import HMM
-from estep_xp.chain.probabilities import check_probabilities
+from estep_xp.chain.probabilities import check_probabilities, refuse_records
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
@@ -83,7 +83,8 @@ def filtered(
         Length of each sequence, at least 1; they sum to n. One sequence by default.
     start : array, shape (s, k), optional
         Probabilities of the state before each sequence's first row, such as ``last`` of an earlier
-        call: sequences go on from there, and do not begin with the initial probabilities.
+        call: sequences go on from there, and do not begin with the initial probabilities. With no
+        rows at all, and no `lengths`, they are the result's ``last``.
     block_size, workers : int, optional
         As for `e_step`.
     missing : bool, optional
@@ -126,13 +127,17 @@ def filtered(
     >>> ex.filtered([5.5], hmm, start=now.last).predicted.round(4)
     array([[0.7843, 0.2157]])
     """
+    refuse_records("start", start)
     call = prepare_call(x, hmm, lengths, missing=missing, noise=noise)
     space, initial, transitions = call.space, call.mixture.initial, call.mixture.transitions
     where = call.space_sequences()
+    idle = call.rows[0].shape[0] == 0 and lengths is None  # no new row of any sequence
     arrays: tuple[Any, ...] = (initial, transitions, where)
     if start is not None:
         start = check_probabilities(space, "start", start)
-        shape = (call.sequences.n_sequences, call.k)
+        shape: tuple[Any, ...] = (call.sequences.n_sequences, call.k)
+        if idle:
+            shape = ("s", call.k)
         check_shape("start", start, shape, ": the last probabilities of each sequence")
         arrays = (*arrays, start)
     log_prob = evaluate_emissions(call, block_size, workers, by_row=True)
@@ -140,6 +145,8 @@ def filtered(
     kernel = FilteredRows(call.positive)
     responsibilities, predicted, norms = driver.run_chain(kernel, space, log_prob, *arrays)
     _warn_of_impossible_rows(call, norms)
+    if start is not None and idle:
+        return Filtered(responsibilities, predicted, norms, start)
     last = space.xp.take(responsibilities, where.ends, axis=0)
     return Filtered(responsibilities, predicted, norms, last)
 
@@ -150,7 +157,8 @@ def _warn_of_impossible_rows(call: Call, norms: Array) -> None:
     bad = to_host(norms) == -math.inf
     if bad.any():
         sums = np.zeros(call.sequences.n_sequences)
-        sums[to_host(call.sequences.index)[bad]] = -math.inf
+        which = np.searchsorted(to_host(call.sequences.ends), np.flatnonzero(bad))
+        sums[which] = -math.inf
         text = impossible_text(call, sums, norms)
         warn_caller(
             f"{text}: from there on log_likelihood is -inf and responsibilities are NaN",

@@ -10,7 +10,7 @@ from estep_xp.arrays.namespace import space_of
 from estep_xp.arrays.validation import check_shape, check_whole
 from estep_xp.chain.hmm import HMM, check_hmm
 from estep_xp.chain.parameters import check_initial, check_transitions, normalize_rows
-from estep_xp.chain.probabilities import check_probabilities
+from estep_xp.chain.probabilities import check_probabilities, refuse_records
 from estep_xp.execution.chains import stand_in
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def forecast(hmm: HMM, probabilities: LikeStatesK, steps: int) -> FloatStepsK:
            [0.781, 0.219]])
     """
     check_hmm(hmm)
+    refuse_records("probabilities", probabilities)
     initial, transitions, _ = hmm
     named = {"initial": initial, "transitions": transitions, "probabilities": probabilities}
     space, n = space_of(named), check_whole("steps", steps, 0)

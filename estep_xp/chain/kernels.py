@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from estep_xp.chain.layout import lay_out
 from estep_xp.chain.parameters import normalize_rows
-from estep_xp.chain.smoother import lay_out, run_forward, smooth
+from estep_xp.chain.smoother import run_forward, smooth
 from estep_xp.execution.chains import stand_in
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
-from estep_xp.chain.call import prepare_call
+from estep_xp.chain.call import prepare_call, weigh_rows
 from estep_xp.chain.hmm import HMM, check_hmm
 from estep_xp.chain.parameters import check_parameters
 from estep_xp.families import contract
@@ -41,10 +41,9 @@ def n_parameters(hmm: Any) -> Any:
 def n_rows(x: Any, hmm: Any, lengths: Any, sample_weight: Any, like: Array) -> Array:
     """The number of rows, each by the weight of its sequence, as an array () like another."""
     call = prepare_call(x, hmm, lengths, sample_weight=sample_weight)
-    xp, sequences = call.space.xp, call.space_sequences()
     if call.weights is None:
-        return xp.full_like(like, call.rows[0].shape[0])
-    return xp.sum(xp.take(call.weights, sequences.index, axis=0))
+        return call.space.xp.full_like(like, call.rows[0].shape[0])
+    return weigh_rows(call)
 
 
 def _n_free(probabilities: Array) -> Any:

@@ -24,15 +24,17 @@ if TYPE_CHECKING:
     from estep_xp.arrays.namespace import Space
 
 
-def check_parameters(space: Space, hmm: HMM, n: float | None = None, first: Any = None) -> HMM[Any]:
+def check_parameters(
+    space: Space, hmm: HMM, n: float | None = None, starts: Any = None
+) -> HMM[Any]:
     """Return the model as arrays of `space`, with everything checked that can be.
 
     `n` is the number of rows beside the model, None where there are none: then there can't be a
-    matrix for each row. `first` (n,) flags, on the host, the rows whose matrices are not read.
+    matrix for each row. `starts`, on the host, are the rows whose matrices are not read.
     """
     initial = check_initial(space, hmm.initial)
     k = int(initial.shape[0])
-    transitions = check_transitions(space, hmm.transitions, k, n, first)
+    transitions = check_transitions(space, hmm.transitions, k, n, starts)
     components: Any = hmm.components
     found = contract.family_of(components)._checked(space)
     count = contract.family_of(found)._n_components()
@@ -57,7 +59,7 @@ def check_initial(space: Space, initial: Any) -> Array:
 
 
 def check_transitions(
-    space: Space, transitions: Any, k: int, n: float | None = None, first: Any = None
+    space: Space, transitions: Any, k: int, n: float | None = None, starts: Any = None
 ) -> Array:
     """Matrices (k, k) or (n, k, k): non-negative, finite, no row of which is all zero."""
     name = "transitions"
@@ -72,12 +74,13 @@ def check_transitions(
     else:
         check_shape(name, array, (k, k), ": row i holds where state i goes")
     if not is_concrete(array):
-        if array.ndim == 2 or first is None:
+        if array.ndim == 2 or starts is None:
             return check_non_negative(space, name, array)
         return array  # NaN in a matrix that is read shows in the results of its sequence
     host = to_host(check_not_flushed(space, name, array))
-    read = np.ones(host.shape[:-2], dtype=bool) if first is None else ~np.asarray(first)
-    read = read if host.ndim == 3 else np.asarray(True)
+    read = np.ones(host.shape[:-2], dtype=bool)
+    if host.ndim == 3 and starts is not None:
+        read[starts] = False
     bad = np.argwhere(~((host >= 0) & (host < math.inf)) & read[..., None, None])
     if len(bad):
         index = tuple(bad[0].tolist())

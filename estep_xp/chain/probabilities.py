@@ -9,10 +9,20 @@ import numpy as np
 
 from estep_xp.arrays.namespace import is_concrete, to_host
 from estep_xp.arrays.validation import raise_bad_value
+from estep_xp.families.hints import described
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
+
+
+def refuse_records(name: str, values: Any) -> None:
+    """Raise for a record where one of its arrays is expected."""
+    if hasattr(values, "responsibilities"):
+        hint = ".last" if hasattr(values, "last") else "the .last that filtered gives"
+        raise TypeError(
+            f"{name} is {described(values)}; expected probabilities (..., k); did you mean {hint}?"
+        )
 
 
 def check_probabilities(space: Space, name: str, values: Any) -> Array:

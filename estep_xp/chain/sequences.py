@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Sequences(NamedTuple):
-    """n rows in s sequences. Arrays of the space where lengths are traced, else of NumPy."""
+    """n rows in s sequences: arrays of the space."""
 
     first: AnyArray  # (n,) flags of first rows of sequences
     last: AnyArray  # (n,) flags of last rows
@@ -31,8 +31,46 @@ class Sequences(NamedTuple):
         """Number of sequences s."""
         return int(self.ends.shape[0])
 
+    @property
+    def lengths(self) -> AnyArray:
+        """Numbers (s,) of rows."""
+        return self.ends - self.starts + 1
 
-def find_sequences(space: Space, lengths: Any, n: float) -> Sequences:
+
+class KnownSequences(NamedTuple):
+    """Sequences of known lengths, on the host, without arrays of n entries."""
+
+    starts: np.ndarray[Any, Any]  # (s,) the first row of each sequence
+    ends: np.ndarray[Any, Any]  # (s,) the last row of each sequence
+
+    @property
+    def n_sequences(self) -> int:
+        """Number of sequences s."""
+        return len(self.ends)
+
+    @property
+    def lengths(self) -> np.ndarray[Any, Any]:
+        """Numbers (s,) of rows."""
+        return self.ends - self.starts + 1
+
+    def of_rows(self) -> Sequences:
+        """Each row's flags and sequence, arrays of NumPy."""
+        n = int(self.ends[-1]) + 1 if len(self.ends) else 0
+        first, last = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        first[self.starts], last[self.ends] = True, True
+        index = np.repeat(np.arange(len(self.ends)), self.lengths)
+        return Sequences(first, last, index, self.starts, self.ends)
+
+    def between(self, start: int, stop: int) -> tuple[slice, KnownSequences]:
+        """Which sequences have rows from start to stop, and where these are, counted from start."""
+        begin, end = np.searchsorted(self.ends, [start, stop - 1]).tolist()
+        which = slice(begin, end + 1)
+        starts = np.maximum(self.starts[which], start) - start
+        ends = np.minimum(self.ends[which], stop - 1) - start
+        return which, KnownSequences(starts, ends)
+
+
+def find_sequences(space: Space, lengths: Any, n: float) -> Sequences | KnownSequences:
     """Where sequences of these lengths are among n rows; one sequence by default.
 
     Raises
@@ -45,7 +83,7 @@ def find_sequences(space: Space, lengths: Any, n: float) -> Sequences:
         raise ValueError("x has chunks of unknown lengths; call x.compute_chunk_sizes() first")
     n = int(n)
     if lengths is None:
-        return _of_host(np.asarray([n] if n else [], dtype=np.int64), n)
+        return _of_host(np.asarray([n] if n else [], dtype=np.int64))
     array = _as_integers(lengths)
     if not is_within_reach(array):
         return _of_traced(space.xp, array, n)
@@ -62,7 +100,7 @@ def find_sequences(space: Space, lengths: Any, n: float) -> Sequences:
             f"lengths sum to {host.sum()} but x has {n} rows; expected the length of each "
             "sequence, one after the other"
         )
-    return _of_host(host.astype(np.int64), n)
+    return _of_host(host.astype(np.int64))
 
 
 def refuse_lengths(lengths: Any) -> None:
@@ -88,17 +126,30 @@ def _as_integers(lengths: Any) -> AnyArray:
         raise ValueError(f"lengths has shape {shape_text(tuple(array.shape))}; expected (s,)")
     check_shape("lengths", array, ("s",))
     if "int" not in str(array.dtype):
-        raise TypeError(f"lengths has dtype {array.dtype}; lengths must be integers")
+        wrong = (
+            [i for i, one in enumerate(lengths) if not _is_whole(one)]
+            if _can_be_read(array)
+            else []
+        )
+        named = f", and lengths[{wrong[0]}] is {shown(lengths[wrong[0]])}" if wrong else ""
+        raise TypeError(f"lengths has dtype {array.dtype}{named}; lengths must be integers")
     return array
 
 
-def _of_host(lengths: np.ndarray[Any, Any], n: int) -> Sequences:
+def _can_be_read(array: Any) -> bool:
+    return is_concrete(array) and str(array.dtype) != "bool"
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        return bool(int(value) == value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _of_host(lengths: np.ndarray[Any, Any]) -> KnownSequences:
     ends = np.cumsum(lengths) - 1
-    starts = ends - lengths + 1
-    first, last = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-    first[starts], last[ends] = True, True
-    index = np.repeat(np.arange(len(lengths)), lengths)
-    return Sequences(first, last, index, starts, ends)
+    return KnownSequences(ends - lengths + 1, ends)
 
 
 def _of_traced(xp: Namespace, lengths: Array, n: int) -> Sequences:

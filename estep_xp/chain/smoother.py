@@ -11,25 +11,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp.chain.parameters import normalize_rows
-from estep_xp.chain.recursion import Logarithmic, Scaled, finite_or_zero, safe_log
+from estep_xp.chain.layout import Chain, along
+from estep_xp.chain.recursion import Logarithmic, Recursion, Scaled, finite_or_zero, safe_log
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
-    from estep_xp.chain.sequences import Sequences
     from estep_xp.execution.chains import ChainOps
-
-
-class Chain(NamedTuple):
-    """Rows and their chain in a driver's layout, probabilities normalised."""
-
-    initial: Array  # (k,)
-    transitions: Array  # (k, k), or for each row in the layout
-    first: Array  # flags of rows
-    last: Array
-    sequences: Sequences
-    shift: Array  # of each row's log-densities
-    exponents: Array  # log-densities less the shift; no initial probability is in them
 
 
 class Likelihoods(NamedTuple):
@@ -44,6 +31,13 @@ class Likelihoods(NamedTuple):
         return ~(self.log_likelihood == -math.inf)
 
 
+class AtEdges(NamedTuple):
+    """What the rows of a part say to those beyond it."""
+
+    last: Array  # (k,) log-probabilities of the last row's state given the rows up to it
+    before: Array  # (k,) log-message that enters the first row from the rows after it
+
+
 class Smoothed(NamedTuple):
     """What forward-backward says of rows, in the driver's layout."""
 
@@ -52,50 +46,13 @@ class Smoothed(NamedTuple):
     slopes: Array  # of the log-likelihood by transitions: (k, k), or for each row
     counts: Array  # (k, k) expected transitions
     initial_slopes: Array  # (s, k) of each sequence's log-likelihood by initial probabilities
+    at_edges: AtEdges | None = None
 
 
 def least_reliable(xp: Namespace, dtype: Any) -> float:
     """The least transition probability for which scaled sums lose nothing."""
     # exp ends at e-745 in double precision, at e-103 in single precision.
     return 1e-15 if dtype == xp.float64 else 1e-6
-
-
-def lay_out(
-    ops: ChainOps, log_prob: Array, initial: Array, transitions: Array, sequences: Sequences
-) -> Chain:
-    """Bring rows and a chain into the layout, and shift log-densities row by row."""
-    xp = ops.xp
-    first, last = ops.cut(sequences.first, 1.0), ops.cut(sequences.last, 1.0)
-    initial = normalize_rows(xp, initial)
-    if transitions.ndim == 3:
-        # Matrices at first rows are not read, whatever they hold.
-        unread = sequences.first[:, None, None]
-        transitions = xp.where(unread, 1.0, transitions)
-        transitions = ops.cut(normalize_rows(xp, transitions), 1.0)
-    else:
-        transitions = normalize_rows(xp, transitions)
-    values = ops.cut(log_prob, 0.0)
-    reachable = values
-    if not ops.is_positive(initial):  # a first row's best state may be out of reach
-        out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
-        reachable = ops.change(
-            values + 0.0,
-            first,
-            sequences.starts,
-            lambda rows: rows + _along(xp, out_of_reach, rows),
-        )
-
-    def shifted(reachable: Array, values: Array) -> tuple[Array, Array]:
-        shift = finite_or_zero(xp, xp.max(reachable, axis=ops.axis))
-        return values - ops.expand(shift), shift
-
-    exponents, shift = ops.map_rows(shifted, reachable, values)
-    return Chain(initial, transitions, first, last, sequences, shift, exponents)
-
-
-def _along(xp: Namespace, states: Array, rows: Array) -> Array:
-    """Numbers (k,) of states, to be broadcast against rows in a layout."""
-    return xp.reshape(states, (1, states.shape[0], *(1,) * (rows.ndim - 2)))
 
 
 def is_positive(ops: ChainOps, chain: Chain) -> Array:
@@ -116,6 +73,21 @@ def run_forward(ops: ChainOps, chain: Chain, positive: bool | None) -> Likelihoo
     return _likelihoods(ops, chain, norms)
 
 
+def run_forward_on(ops: ChainOps, chain: Chain, positive: bool | None) -> tuple[Likelihoods, Array]:
+    """The same, and the log-probabilities (k,) of the last row's state given the rows up to it."""
+
+    def scaled() -> tuple[Array, Array]:
+        evidence, forward, norms = _scaled_forward(ops, chain)
+        return norms, _scaled_last(ops, chain, forward, evidence)
+
+    def in_log_space() -> tuple[Array, Array]:
+        evidence, forward, norms, _ = _log_forward(ops, chain)
+        return norms, _log_last(ops, chain, forward, evidence)
+
+    norms, message = _decide(ops, chain, positive, scaled, in_log_space)
+    return _likelihoods(ops, chain, norms), message
+
+
 def smooth(ops: ChainOps, chain: Chain, weights: Array, positive: bool | None) -> Smoothed:
     """Run forward and backward; `weights` (s,) of sequences count in the sums over rows."""
     return _decide(
@@ -128,8 +100,10 @@ def smooth(ops: ChainOps, chain: Chain, weights: Array, positive: bool | None) -
 
 
 def _likelihoods(ops: ChainOps, chain: Chain, norms: Array) -> Likelihoods:
-    xp, (*_, sequences, _, _) = ops.xp, chain
+    xp, sequences = ops.xp, chain.sequences
     norms = ops.join(norms)
+    if chain.edges is not None and chain.edges.carried:  # rows before are counted already
+        norms = xp.concat([xp.zeros_like(norms[:1]), norms[1:]])
     sums = ops.sum_sequences(norms, sequences.starts, sequences.index)
     if sequences.valid is not None:
         sums = xp.where(sequences.valid, sums, math.nan)
@@ -161,8 +135,8 @@ def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array]:
     evidence = ops.change(
         xp.exp(chain.exponents),
         chain.first,
-        chain.sequences.starts,
-        lambda rows: _times_positive(xp, rows, _along(xp, chain.initial, rows)),
+        chain.begins,
+        lambda rows: _times_positive(xp, rows, along(xp, chain.initial, rows)),
     )
     matrices = _transposed(xp, chain.transitions)
     forward = ops.messages(Scaled(), matrices, evidence, chain.first, evidence)
@@ -173,6 +147,13 @@ def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array]:
         return (shift + safe_log(xp, share),)
 
     return evidence, forward, ops.map_rows(norms, forward, evidence, chain.first, chain.shift)[0]
+
+
+def _scaled_last(ops: ChainOps, chain: Chain, forward: Array, evidence: Array) -> Array:
+    xp, ends = ops.xp, chain.sequences.ends[-1:]
+    joint = (ops.take(forward, ends) * ops.take(evidence, ends))[0, :]
+    largest = xp.max(joint)
+    return safe_log(xp, joint / xp.where(largest > 0, largest, 1.0))
 
 
 def _scale(xp: Namespace, forward: Array, first: Array, axis: int) -> Array:
@@ -191,8 +172,8 @@ def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     evidence, forward, norms = _scaled_forward(ops, chain)
     likelihoods = _likelihoods(ops, chain, norms)
     possible, counted = _row_weights(ops, chain, weights, likelihoods)
-    matrices = _following(ops, chain.transitions)
-    backward = ops.messages(Scaled(), matrices, evidence, chain.last, evidence, reverse=True)
+    edge = None if chain.edges is None else _scaled_last(ops, chain, forward, evidence)
+    backward = _backward(ops, Scaled(), chain, chain.transitions, evidence, evidence)
 
     def finish(
         forward: Array, backward: Array, evidence: Array, possible: Array, first: Array, w: Array
@@ -220,7 +201,8 @@ def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     starts = chain.sequences.starts
     first = at_starts / ops.take(ops.expand(norm), starts)
     initial_slopes = xp.exp(ops.take(chain.exponents, starts)) * first
-    return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes)
+    at_edges = None if edge is None else AtEdges(edge, safe_log(xp, at_starts[0, :]))
+    return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes, at_edges)
 
 
 def _safe(xp: Namespace, norm: Array, possible: Array) -> Array:
@@ -238,8 +220,8 @@ def _log_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array, Arra
     evidence = ops.change(
         chain.exponents + 0.0,
         chain.first,
-        chain.sequences.starts,
-        lambda rows: _plus_finite(xp, rows, _along(xp, log_initial, rows)),
+        chain.begins,
+        lambda rows: _plus_finite(xp, rows, along(xp, log_initial, rows)),
     )
     matrices = safe_log(xp, _transposed(xp, chain.transitions))
     nothing = xp.zeros_like(evidence)
@@ -264,8 +246,9 @@ def _log_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     evidence, forward, norms, excess = _log_forward(ops, chain)
     likelihoods = _likelihoods(ops, chain, norms)
     _, counted = _row_weights(ops, chain, weights, likelihoods)
-    matrices = safe_log(xp, _following(ops, chain.transitions))
-    backward = ops.messages(Logarithmic(), matrices, evidence, chain.last, forward, reverse=True)
+    edge = None if chain.edges is None else _log_last(ops, chain, forward, evidence)
+    log_transitions = safe_log(xp, chain.transitions)
+    backward = _backward(ops, Logarithmic(), chain, log_transitions, evidence, forward)
     joint = forward + evidence
     log_posterior = joint + backward
     largest = finite_or_zero(xp, xp.max(log_posterior, axis=ops.axis))
@@ -285,9 +268,11 @@ def _log_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
         slopes = xp.exp(before + xp.expand_dims(right, axis=1))
         counts = ops.sum_rows(_times_positive(xp, slopes, chain.transitions))
     starts = chain.sequences.starts
-    first = ops.take(backward, starts) - ops.take(ops.expand(norm), starts)
+    at_starts = ops.take(backward, starts)
+    first = at_starts - ops.take(ops.expand(norm), starts)
     initial_slopes = xp.exp(ops.take(chain.exponents, starts) + first)
-    return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes)
+    at_edges = None if edge is None else AtEdges(edge, at_starts[0, :])
+    return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes, at_edges)
 
 
 def _log_sum(ops: ChainOps, values: Array) -> Array:
@@ -298,14 +283,44 @@ def _log_sum(ops: ChainOps, values: Array) -> Array:
     return finite_or_zero(xp, largest + safe_log(xp, total))
 
 
+def _log_last(ops: ChainOps, chain: Chain, forward: Array, evidence: Array) -> Array:
+    ends = chain.sequences.ends[-1:]
+    joint = (ops.take(forward, ends) + ops.take(evidence, ends))[0, :]
+    return joint - finite_or_zero(ops.xp, ops.xp.max(joint))
+
+
+def _backward(
+    ops: ChainOps,
+    recursion: Recursion,
+    chain: Chain,
+    matrices: Array,
+    evidence: Array,
+    reference: Array,
+) -> Array:
+    """Messages that enter rows from those after them."""
+    xp, after = ops.xp, None if chain.edges is None else chain.edges.after
+    if matrices.ndim > 2:  # a row is entered from the next one, by the next one's matrix
+        matrices = ops.following(matrices)
+
+    def followed(values: Array) -> Array:
+        if after is None:
+            return values
+        message = after if isinstance(recursion, Logarithmic) else xp.exp(after - xp.max(after))
+        return ops.change(
+            values,
+            chain.last,
+            chain.sequences.ends[-1:],
+            lambda rows: recursion.multiply(rows, along(xp, message, rows)),
+        )
+
+    seen = evidence if after is None else followed(evidence + 0.0)
+    backward = ops.messages(recursion, matrices, seen, chain.last, reference, reverse=True)
+    return followed(backward)
+
+
 def _transposed(xp: Namespace, transitions: Array) -> Array:
     """Matrices forward: from the row before to each row."""
     if transitions.ndim == 2:
         return xp.matrix_transpose(transitions)
     axes = (0, 2, 1, *range(3, transitions.ndim))
     return xp.permute_dims(transitions, axes)
-
-
-def _following(ops: ChainOps, transitions: Array) -> Array:
-    """Matrices backward: a row is entered from the next one, by the next one's matrix."""
-    return transitions if transitions.ndim == 2 else ops.following(transitions)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp import execution
 from estep_xp.arrays.quiet import quiet
-from estep_xp.chain.call import Call, evaluate_emissions, impossible_text
+from estep_xp.chain.call import Call, evaluate_emissions, impossible_text, sum_sequences, weigh_rows
 from estep_xp.chain.density import run_log_likelihoods
 from estep_xp.chain.kernels import SmoothedRows
+from estep_xp.chain.parts import Parts, parts_of
 from estep_xp.families import contract
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class ChainSums(NamedTuple):
 @quiet
 def take_sums(call: Call, options: execution.Options) -> ChainSums:
     """Run forward-backward and sum up. Impossible sequences show as a sum that is not finite."""
+    parts = parts_of(call, options)
+    if parts is not None:
+        return _take_sums_by_parts(call, options, parts)
     space, weights = call.space, call.weights
     xp, driver = space.xp, execution.driver_for(space)
     log_prob = evaluate_emissions(call, options.block_size, options.workers)
@@ -41,22 +45,41 @@ def take_sums(call: Call, options: execution.Options) -> ChainSums:
         SmoothedRows(call.positive), space, log_prob, initial, transitions, sequences, weights
     )
     shares = results.responsibilities
-    values = results.log_likelihood
-    if weights is None:
-        total = xp.sum(values)
-        n_rows = xp.zeros_like(total) + float(log_prob.shape[0])
-    else:
+    if weights is not None:
         masses = xp.take(weights, sequences.index, axis=0)
         shares = xp.where((masses == 0)[:, None], 0.0, shares) * masses[:, None]
-        n_rows = xp.sum(masses)
-        total = xp.sum(xp.where(weights == 0, 0.0 * weights, values * weights))
-    kernel = Moments(call.k, evaluates=call.wrapper is not None)
-    parameters = (call.seen_components, 0.0 * initial)
-    _, _, counts, *moments = driver.sum_rows(
-        kernel, space, (call.rows[0], shares), parameters, options
-    )
+    totals = _totals(call, results.log_likelihood)
+    counts, *moments = _sum_rows(call, call.rows[0], shares, options)
     record = contract.estimable(call.mixture.components)._moments(*moments)
-    return ChainSums(total, n_rows, counts, record, results.initial, results.transitions)
+    return ChainSums(*totals, counts, record, results.initial, results.transitions)
+
+
+def _take_sums_by_parts(call: Call, options: execution.Options, parts: Parts) -> ChainSums:
+    """The same, a part of the rows after the other."""
+
+    def of_rows(rows: slice, shares: Array) -> list[Array]:
+        return _sum_rows(call, call.rows[0][rows, ...], shares, options)
+
+    values, (initial, transitions, counts, *moments) = parts.add_up(of_rows)
+    record = contract.estimable(call.mixture.components)._moments(*moments)
+    return ChainSums(*_totals(call, values), counts, record, initial, transitions)
+
+
+def _totals(call: Call, values: Array) -> tuple[Array, Array]:
+    """Log-likelihood and number of rows, each by the weight of its sequence, arrays ()."""
+    total = sum_sequences(call, values)
+    if call.weights is None:
+        return total, call.space.xp.zeros_like(total) + float(call.rows[0].shape[0])
+    return total, weigh_rows(call)
+
+
+def _sum_rows(call: Call, x: Array, shares: Array, options: execution.Options) -> list[Array]:
+    """Counts (k,), and the moments of the components."""
+    kernel = Moments(call.k, evaluates=call.wrapper is not None)
+    parameters = (call.seen_components, 0.0 * call.mixture.initial)
+    driver = execution.driver_for(call.space)
+    _, _, *sums = driver.sum_rows(kernel, call.space, (x, shares), parameters, options)
+    return sums
 
 
 def raise_for_impossible_sequences(call: Call) -> None:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import typer
 
 import estep_xp as ex
-from estep_xp.cli.commands import calculate, calculator, fit, run
+from estep_xp.cli.commands import calculate, calculator, fit, run, sample
+from estep_xp.cli.commands.help import Command, show_example
 from estep_xp.cli.system import terminal
 from estep_xp.cli.system.process import run_to_exit_code
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # boxes leave half of a narrow terminal for words
 )
 
 _COMPLETION = "estep-xp --install-completion"
@@ -22,7 +23,7 @@ _COMPLETION = "estep-xp --install-completion"
 
 @app.callback(
     invoke_without_command=True,
-    epilog=f"Example:\n\n{calculate.EXAMPLE}\n\nCompletion in your shell:\n\n{_COMPLETION}",
+    epilog=f"{show_example(calculate.EXAMPLE)}\n\nCompletion in your shell:\n\n{_COMPLETION}",
 )
 def top(
     context: typer.Context,
@@ -36,13 +37,14 @@ def top(
         terminal.write_stdout(f"{context.get_help()}\n")
 
 
-for _module, _command in (
-    (calculate, calculate.calculate),
-    (run, run.run),
-    (fit, fit.fit),
-    (calculator, calculator.calculator),
+for _module, _command, _short in (
+    (calculate, calculate.calculate, "A few numbers under a mixture."),
+    (run, run.run, "Every row of a file under a model."),
+    (fit, fit.fit, "A model fitted to the rows of a file."),
+    (sample, sample.sample, "Rows drawn from a model."),
+    (calculator, calculator.calculator, "The calculator in your browser."),
 ):
-    app.command(epilog=f"Example:\n\n{_module.EXAMPLE}")(_command)
+    app.command(cls=Command, short_help=_short, epilog=show_example(_module.EXAMPLE))(_command)
 
 
 def main() -> int:

@@ -149,7 +149,9 @@ def _run(known: Known, family: Any, floor: Any, x: Any) -> Mixture:
     _check_counts(known, family, statistics, column_names(x))
     if contract.has_centres(components):
         # Sums about the means themselves, where nothing cancels.
-        statistics = summed.take_statistics(move_components(space, statistics))
+        again = is_concrete(statistics.counts)
+        moved = move_components(space, statistics)
+        statistics = summed.take_statistics(moved, again=again)
     return run_m_step(space, statistics, floor)
 
 

@@ -35,7 +35,7 @@ from estep_xp.em.starts.settle import settle, start_from_shares
 from estep_xp.em.starts.shared import mixture_from_shares, replace_masked_rows
 from estep_xp.em.starts.short_em import ShortEM
 from estep_xp.families import contract
-from estep_xp.families.incomplete_rows import check_incomplete
+from estep_xp.families.incomplete_rows import check_incomplete, masked_rows
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -130,12 +130,14 @@ def initialize(
     known = (
         contract.with_support(family) if isinstance(family, type) else contract.family_of(family)
     )
-    errors = check_incomplete(space, known, rows[0], noise, missing=missing)
+    masked = masked_rows(rows[1] if len(rows) == 2 else None)
+    errors = check_incomplete(space, known, rows[0], noise, missing=missing, masked=masked)
     rows = execution.driver_for(space).sample_rows((*rows, *errors), _SAMPLE, random)
     rows, errors = rows[: len(rows) - len(errors)], rows[len(rows) - len(errors) :]
     space = space_of(dict(zip(("x", "sample_weight"), rows, strict=False)))
     if missing or errors:
-        rows = complete_rows(space, rows, errors, k, random)
+        supports = contract.with_support(family)._supports
+        rows = complete_rows(space, rows, errors, k, random, supports)
     if rows[0].shape[0] < k:
         raise ValueError(
             f"x has {rows[0].shape[0]} rows; expected at least n_components = {k}, one for each"
@@ -169,12 +171,23 @@ def _prepare_rows(x: Any, sample_weight: Any, family: Any) -> tuple[Space, Any, 
     """The space of a call, the family, and its rows (x,) or (x, sample_weight)."""
     named = {"x": x} if sample_weight is None else {"x": x, "sample_weight": sample_weight}
     space = space_of(named)
+    if _adopts_dtype(x) and isinstance(family, contract.Family):
+        beside = str(space_of(family._parameters()).dtype).rpartition(".")[2]
+        space = space._replace(dtype=getattr(space.xp, beside))
+        x = space.parameter("x", x)
     family = give_arrays(space, family)
     x = space.rows("x", x)
     check_rows(x, family)
     if sample_weight is None:
         return space, family, (x,)
     return space, family, (x, check_sample_weight(space, sample_weight, x.shape[0]))
+
+
+def _adopts_dtype(x: Any) -> bool:
+    """Whether rows are integers, or lists, that adopt the floating dtype beside them."""
+    if isinstance(x, (list, tuple)):
+        return True
+    return str(getattr(x, "dtype", "")).rpartition(".")[2].startswith(("int", "uint", "bool"))
 
 
 def _start_anywhere(

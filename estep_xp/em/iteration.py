@@ -84,9 +84,10 @@ class Iteration(NamedTuple):
 
     def take_statistics(self, call: AnyCall, mixture: Any) -> tuple[Any, Array]:
         """Run the E-step. Bad rows show as a non-finite log-likelihood; nothing raises."""
-        call = call._replace(mixture=mixture)
         if isinstance(call, Call):
-            call = call._replace(zeros=has_zeros(mixture.weights))
+            call = call._replace(mixture=mixture, zeros=has_zeros(mixture.weights))
+        else:
+            call = call._replace(mixture=mixture)
         driver = execution.driver_for(call.space)
         sums: tuple[Any, Array] = driver.materialize(accumulate_in_two_parts(call, self.options))
         return sums
@@ -96,7 +97,6 @@ class Iteration(NamedTuple):
         statistics, compensation = self.take_statistics(call, call.mixture)
         return self._state_after(call, None, statistics, compensation)
 
-    @quiet
     def step(self, call: AnyCall, state: _State) -> _State:
         """Run one iteration: an M-step, and the E-step at the new mixture."""
         step = self._accelerated if self.accelerate else self._plain
@@ -140,6 +140,7 @@ class Iteration(NamedTuple):
     def _maximize(self, space: Space, statistics: AnyStatistics, known_floor: Any) -> Any:
         return run_m_step(space, statistics, self.floor, known_floor, self.prior_counts)
 
+    @quiet
     def _accelerated(self, call: AnyCall, state: _State) -> tuple[Any, Array]:
         """Run SQUAREM on every second step, plain EM where extrapolation gains nothing."""
         old = state.statistics
@@ -255,9 +256,7 @@ def _run_eager(
             if state.n_iter == _GOOD_MEANS:
                 em = em._replace(known_floor=em.variance_floor(state.statistics))
             new = em.step(whole, state)
-            raise_for_bad_rows_of(
-                call._replace(mixture=new.statistics.mixture), new.statistics, em.options
-            )
+            raise_for_bad_rows_of(call, new.statistics, em.options)
             heights.append(new.statistics.log_likelihood)
             state = new
             for callback in callbacks:
@@ -291,7 +290,6 @@ def _run_traced(
     return _Outcome(state.result(history), call.mixture, state)
 
 
-@quiet
 def _update_convergence(
     convergence: Convergence | None, objective: Objective, rule: Rule
 ) -> Convergence:

@@ -35,10 +35,14 @@ class Known(NamedTuple):
         """Number of components."""
         return int(self.rows[1].shape[1])
 
-    def take_statistics(self, components: Any) -> Statistics:
-        """Sum up the rows about components, as `expected_statistics` would."""
-        kernel = _KnownStatistics(self.k, self.family)
+    def take_statistics(self, components: Any, *, again: bool = False) -> Statistics:
+        """Sum up the rows about components, as `expected_statistics` would.
+
+        With `again` earlier sums have told that all rows are good.
+        """
         driver = execution.driver_for(self.space)
+        # A kernel of its own would be compiled, which takes longer than the checks.
+        kernel = _KnownStatistics(self.k, self.family, good=again and not driver.compiles)
         sums = driver.sum_rows(kernel, self.space, self.rows, components, self.options)
         n_rows, _, counts, *moments = driver.materialize(sums)
         family = contract.estimable(components)
@@ -72,6 +76,7 @@ class _KnownStatistics:
 
     k: int
     family: Any
+    good: bool  # rows and shares are known to be good
 
     @property
     def tails(self) -> tuple[tuple[int, ...], ...]:
@@ -96,26 +101,35 @@ class _KnownStatistics:
         """Sum over a block of rows (x, shares) or (x, shares, sample_weight)."""
         x, shares, *weight = rows
         xp, (family, shared) = ops.xp, prepared
-        # Those that could not be looked at before.
-        shares = xp.where((shares >= 0) & (shares < math.inf), shares, math.nan)
+        if not self.good:  # those that could not be looked at before
+            shares = xp.where((shares >= 0) & (shares < math.inf), shares, math.nan)
         if weight:
             mass = expand_rows(weight[0], ops.axis)
             good = xp.where((mass >= 0) & (mass < math.inf), mass, math.nan)
             shares = xp.where(mass == 0, 0.0 * good, shares * good)
         total = xp.sum(shares, axis=ops.axis)
         zero = total == 0
-        placeholder = valid_row(ops, x, zero, family._placeholder(ops))
-        x = xp.where(expand_flags(ops, zero, x.ndim), placeholder, x)
+        if not ops.values_visible or xp.any(zero):
+            placeholder = valid_row(ops, x, zero, family._placeholder(ops))
+            x = xp.where(expand_flags(ops, zero, x.ndim), placeholder, x)
+        if not self.good:
+            bad = self._find_bad_rows(ops, x) & ~zero
+            shares = xp.where(expand_rows(bad, ops.axis), math.nan, shares)
+            total = xp.where(bad, math.nan, total)
+        n_rows = ops.sum_rows(total)
+        counts = xp.sum(shares, axis=1 - ops.axis)
+        moments = family._moments_block(ops, shared, contract.Evaluated(x, shares), shares)
+        return (), (*n_rows, counts, *moments)
+
+    def _find_bad_rows(self, ops: BlockOps, x: Array) -> Array:
+        """Flags (rows,) of those that are not finite, or outside the support."""
+        xp = ops.xp
         table = x if ops.axis == 1 else xp.moveaxis(x, -1, 0)
         inside = self.family._supports(table)
         bad = ~(xp.isfinite(x) & (inside if ops.axis == 1 else xp.moveaxis(inside, 0, -1)))
         others = tuple(range(x.ndim - 1)) if ops.axis == 0 else tuple(range(1, x.ndim))
-        bad = (xp.any(bad, axis=others) if others else bad) & ~zero
-        shares = xp.where(expand_rows(bad, ops.axis), math.nan, shares)
-        n_rows = ops.sum_rows(xp.where(bad, math.nan, total))
-        counts = xp.sum(shares, axis=1 - ops.axis)
-        moments = family._moments_block(ops, shared, contract.Evaluated(x, shares), shares)
-        return (), (*n_rows, counts, *moments)
+        flags: Array = xp.any(bad, axis=others) if others else bad
+        return flags
 
 
 def _mean_and_variance(

@@ -154,7 +154,7 @@ def run_m_step(
 
 def _is_usable(components: Any) -> bool:
     """Whether concrete components can be used by an E-step."""
-    host = map_arrays(to_host, components)
+    host = components if type(components[0]) is np.ndarray else map_arrays(to_host, components)
     return bool(quietly(contract.family_of(host)._is_usable))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from estep_xp.arrays.namespace import is_tracer, to_host
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_whole
+from estep_xp.chain.hmm import HMM
 from estep_xp.em.criteria import aic, bic, icl, n_parameters
 from estep_xp.em.fit import Options, fitted
 from estep_xp.em.fit_warnings import Diagnosis
@@ -19,7 +21,7 @@ from estep_xp.em.result import EMResult
 if TYPE_CHECKING:
     from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
 
-_CRITERIA = {"aic": aic, "bic": bic, "icl": icl}
+CRITERIA = ("bic", "aic", "icl")
 
 
 class Candidate(NamedTuple):
@@ -153,8 +155,8 @@ def select(
     >>> ex.select(x, ex.UnivariateGaussian, range(1, 4)).best.mixture.weights
     array([0.5, 0.5])
     """
-    if criterion not in tuple(_CRITERIA):  # a list has no hash
-        names = ", ".join(map(repr, _CRITERIA))
+    if criterion not in CRITERIA:
+        names = ", ".join(map(repr, sorted(CRITERIA)))
         raise ValueError(f"criterion is {shown(criterion)}; criterion must be one of {names}")
     if any(map(is_tracer, (x, sample_weight))):
         raise TypeError("select compares numbers, and there are none under jit; call it outside")
@@ -166,39 +168,55 @@ def select(
     failures: list[tuple[str, ValueError]] = []
     for family, k in pairs:
         try:
-            fits.append(_fit_one(x, family, k, sample_weight, options))
+            fits.append(fit_candidate(x, family, k, sample_weight, options))
         except ValueError as error:
             failures.append((f"{_name(family)} with {k} components", error))
     if not fits:
         raise failures[-1][1]
     for name, failure in failures:
         warnings.warn(f"{name} is left out: {failure}", RuntimeWarning, stacklevel=2)
-    place = Candidate._fields.index(criterion)
-    fits.sort(key=lambda fit: (fit[0].collapsed, fit[0][place]))
+    fits = rank(fits, criterion)
     best, diagnosis = fits[0]
     if diagnosis.warning is not None:
         warnings.warn(diagnosis.warning, stacklevel=2)
     return Selection(best.result, tuple(row for row, _ in fits))
 
 
-def _fit_one(
-    x: Any, family: Any, k: int, sample_weight: Any, options: Options
+def rank(
+    fits: Iterable[tuple[Candidate, Diagnosis]], criterion: str
+) -> list[tuple[Candidate, Diagnosis]]:
+    """Fits, best first; those in which a component collapsed last."""
+    place = Candidate._fields.index(criterion)
+    return sorted(fits, key=lambda fit: (fit[0].collapsed, fit[0][place]))
+
+
+def fit_candidate(
+    x: Any, family: Any, k: int, sample_weight: Any, options: Options, *, as_chain: bool = False
 ) -> tuple[Candidate, Diagnosis]:
-    seen = {"missing": options.missing, "noise": options.noise}
-    start = initialize(
+    """One fit from a start of its own, and what there is to say of it.
+
+    With `as_chain` of a hidden Markov model, which starts at the mixture of its components; it has
+    no ICL.
+    """
+    seen: Any = {"missing": options.missing, "noise": options.noise}
+    start: Any = initialize(
         x,
         k,
         family,
         seed=options.seed,
-        sample_weight=sample_weight,
+        sample_weight=None if as_chain else sample_weight,
         block_size=options.block_size,
         workers=options.workers,
         **seen,
     )
+    if as_chain:
+        start = HMM.from_mixture(start)
     result, diagnosis = fitted(x, start, sample_weight, options)
+    seen |= {"sample_weight": sample_weight}
     criteria = {
-        name: float(to_host(one(x, result.mixture, sample_weight=sample_weight, **seen)))
-        for name, one in _CRITERIA.items()
+        "aic": aic(x, result.mixture, lengths=options.lengths, **seen),
+        "bic": bic(x, result.mixture, lengths=options.lengths, **seen),
+        "icl": math.nan if as_chain else icl(x, result.mixture, **seen),
     }
     row = Candidate(
         family=_name(family),
@@ -209,7 +227,7 @@ def _fit_one(
         converged=bool(result.converged),
         collapsed=bool(diagnosis.collapse.components),
         result=result,
-        **criteria,
+        **{name: float(to_host(value)) for name, value in criteria.items()},
     )
     return row, diagnosis
 

@@ -236,6 +236,8 @@ def raise_for_bad_rows_of(
     total = statistics.log_likelihood
     if not is_concrete(total) or math.isfinite(to_host(total)):
         return
+    model: Any = statistics.mixture
+    call = call._replace(mixture=model)
     if not is_within_reach(call.rows[0]):
         raise ValueError(
             f"the log-likelihood is {to_host(total)!s}: among the rows of {call.name} with all "

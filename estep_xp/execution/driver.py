@@ -98,6 +98,11 @@ class Driver(abc.ABC):
         """Run a kernel over all rows of sequences, one row after the other."""
         return quietly(kernel.run, ChainOps(space.xp), *arrays)
 
+    def rows_of_part(self, k: int) -> int | None:
+        """How many rows of chains of k states to work on at once; None where all are."""
+        del k
+        return None
+
     def chain_total(
         self,
         kernel: ChainTotalKernel,

@@ -128,14 +128,15 @@ class Bernoulli(IndependentFeatures, _Probabilities):
 
     def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
         p, x = self.probabilities[None, ...], x[:, None, :]
-        # Of 0 < p < 1 first, so that no derivative passes through log 0.
-        inside = (p > 0) & (p < 1)
-        safe, certain = xp.where(inside, p, 0.5), 0.0 * p  # a NaN stays one
-        logs = xp.where(inside, xp.log(safe), xp.where(p == 0, -xp.inf, certain))
-        others = xp.where(inside, xp.log1p(-safe), xp.where(p == 1, -xp.inf, certain))
+        # Each logarithm where it is finite, so that no derivative passes through log 0, and its
+        # derivative is that from within at the other end.
+        some, others = p > 0, p < 1
+        bad = 0.0 * p  # a NaN stays one
+        logs = xp.where(some, xp.log(xp.where(some, p, 1.0)), bad - xp.inf)
+        rest = xp.where(others, xp.log1p(-xp.where(others, p, 0.0)), bad - xp.inf)
         # NaN of 0 / 0 where x is neither: XLA makes any number of exp of a NaN that is a constant.
         neither = (x - x) / xp.where((x == 0) | (x == 1), xp.ones_like(x), 0.0)
-        return xp.where(x == 1, logs, others) + neither
+        return xp.where(x == 1, logs, rest) + neither
 
     def _means_of_features(self) -> Array:
         return self.probabilities

@@ -11,6 +11,7 @@ from estep_xp.arrays.special import (
     log_minus_digamma,
     solve_log_minus_digamma,
 )
+from estep_xp.arrays.validation import check_array
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.positive_features import (
     PositiveFeatures,
@@ -27,22 +28,26 @@ if TYPE_CHECKING:
     from estep_xp.families.family import ObservedRows
 
 _FEWEST = 1e-3  # of a start, the least standard deviation over the mean
+_ROUNDINGS = 4.0  # of logarithms, by which means of rows far away are off
 
 
 @summarized
 class GammaStatistics(NamedTuple):
-    """Sums about the means m = shape / rate of components, where nothing cancels.
+    """Sums of which none cancels, however far rows lie from the means m = shape / rate.
 
     Parameters
     ----------
-    deviations : array, shape (k,) or (k, d)
-        Σ_i r_ik (x_i − m_k).
+    sums : array, shape (k,) or (k, d)
+        Σ_i r_ik x_i.
     logs : array, shape (k,) or (k, d)
-        Σ_i r_ik (log(x_i / m_k) − (x_i − m_k) / m_k), at most 0.
+        Σ_i r_ik log(x_i / m_k).
+    excess : array, shape (k,) or (k, d)
+        Σ_i r_ik (x_i / m_k − 1 − log(x_i / m_k)), at least 0.
     """
 
-    deviations: FloatKd
+    sums: FloatKd
     logs: FloatKd
+    excess: FloatKd
 
     def _shown_fields(self) -> dict[str, Any]:
         return self._asdict()
@@ -141,7 +146,10 @@ class Gamma(PositiveFeatures, _ShapesRates):
         self, xp: Namespace, x: Array, responsibilities: Array
     ) -> GammaStatistics:
         terms = self._terms_of_features(xp, x)
-        return GammaStatistics(*(sum_by_component(xp, responsibilities, term) for term in terms))
+        return GammaStatistics(
+            xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x),
+            *(sum_by_component(xp, responsibilities, term) for term in terms),
+        )
 
     def _moments_incomplete(
         self, ops: BlockOps, prepared: Any, rows: ObservedRows, form: Any, responsibilities: Array
@@ -151,39 +159,62 @@ class Gamma(PositiveFeatures, _ShapesRates):
         x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
         shares, seen = to_layout(ops, responsibilities), seen[:, None, ...]
         # What is expected of a feature that was not observed.
-        expected = (0.0, -log_minus_digamma(xp, self.shapes)[None, ...])
-        terms = zip(self._terms_of_features(xp, x), expected, strict=True)
-        return tuple(sum_by_component(xp, shares, xp.where(seen, a, b)) for a, b in terms)
+        excess = log_minus_digamma(xp, self.shapes)
+        expected = self._means_of_features(), -excess, excess
+        terms = x[:, None, ...], *self._terms_of_features(xp, x)
+        return tuple(
+            sum_by_component(xp, shares, xp.where(seen, term, one[None, ...]))
+            for term, one in zip(terms, expected, strict=True)
+        )
 
     def _terms_of_features(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
-        """What features add to the sums, before it is multiplied by responsibilities."""
-        means = (self.shapes / self.rates)[None, ...]
+        """Of v = x / mean, log v and v − 1 − log v, none of them infinite.
+
+        A responsibility of 0 would make NaN of an infinite number.
+        """
+        means = self._means_of_features()[None, ...]
         x = x[:, None, ...]
-        deviations = x - means
-        # No number may be infinite, or a responsibility of 0 makes NaN of it.
-        share = deviations / means
-        share = xp.where(share < _largest_share(xp, x), share, _largest_share(xp, x))
-        near = share > -0.5
-        inside = log1p_minus(xp, xp.where(near, share, 0.0))
-        logs = xp.where(near, inside, xp.log(x) - xp.log(means) - share)
-        return deviations, logs
+        most, least = _largest_share(xp, x), float(xp.finfo(x.dtype).smallest_normal)
+        ratio, share = x / means, (x - means) / means
+        near = xp.abs(share) < 0.5
+        inside = xp.where(near, share, 0.0)
+        bent = log1p_minus(xp, inside)
+        plain = (ratio < most) & (ratio > least)
+        logs = xp.where(plain, xp.log(xp.where(plain, ratio, 1.0)), xp.log(x) - xp.log(means))
+        logs = xp.where(near, inside + bent, logs)
+        share = xp.where(share < most, share, most)
+        return logs, xp.where(near, -bent, share - logs)
 
     def _moments(self, *sums: Array) -> GammaStatistics:
         return GammaStatistics(*sums)
+
+    def _check_moments(self, name: str, moments: Any) -> None:
+        if not isinstance(moments, GammaStatistics):
+            raise TypeError(f"{name} is a {type(moments).__name__}; expected GammaStatistics")
+        for field, array in zip(moments._fields, moments, strict=True):
+            check_array(f"{name}.{field}", array, tuple(self.shapes.shape))
 
     def _maximized(
         self, xp: Namespace, counts: Array, empty: Array, moments: GammaStatistics, floor: Any
     ) -> Self:
         del floor
-        deviations, logs = moments
-        counts, empty = expand_like(counts, deviations), expand_like(empty, deviations)
-        old = self.shapes / self.rates
-        shift = xp.where(empty, 0.0, deviations / counts)
-        means = old + shift
+        empty = expand_like(empty, moments.sums)
+        counts = expand_like(counts, moments.sums)
+        sums, logs, excess = (xp.where(empty, 1.0, one / counts) for one in moments)
+        old = self._means_of_features()
+        # Where rows are near the old mean, v − 1 has a mean to more digits than v; from there on
+        # v has one, and its logarithm, which says what rows have in common, may be large.
+        near = excess < 1.0
+        shift = xp.where(near, logs + excess, 0.0)
+        means = xp.where(excess < 0.01, old + old * shift, sums)
+        moved = _log_ratio(xp, xp.where(near, old, sums), old)
         # log(mean of x) − (mean of log x), which log a − ψ(a) of the new shape a has to be.
-        gap = log1p_minus(xp, shift / old) - xp.where(empty, -1.0, logs / counts)
-        # Rows that are equal have no shape that is most likely: it ends at the largest number.
-        least = 0.5 / _largest_shape(xp, deviations)
+        gap = xp.where(near, log1p_minus(xp, shift) + excess, moved - logs)
+        # Rows that are equal have no shape that is most likely: it ends at the largest number, or
+        # from afar where equal rows cannot be told from others.
+        size = xp.where(near, excess, xp.abs(moved) + xp.abs(logs))
+        rounding = _ROUNDINGS * float(xp.finfo(gap.dtype).eps) * size
+        least = 0.5 / _largest_shape(xp, gap) + rounding
         inside = xp.where(gap > least, gap, xp.where(gap <= least, least, gap))
         shapes = solve_log_minus_digamma(xp, inside)
         return type(self)(
@@ -197,14 +228,18 @@ class Gamma(PositiveFeatures, _ShapesRates):
         return largest, shares
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
-        old, new = self.shapes / self.rates, new.shapes / new.rates
-        counts = expand_like(counts, moments.deviations)
-        shift = old - new
-        # Of x / old − 1 and x / new − 1, summed.
-        before = moments.deviations / old
-        after = (moments.deviations + counts * shift) / new
-        logs = moments.logs + before - after - counts * xp.log(new / old)
-        return GammaStatistics(moments.deviations + counts * shift, logs)
+        old, means = self._means_of_features(), new._means_of_features()
+        sums, logs, excess = moments
+        counts = expand_like(counts, sums)
+        turn = (old - means) / means  # of old / new − 1, to all digits
+        near = xp.abs(turn) < 0.5
+        inside = xp.where(near, turn, 0.0)
+        bent = xp.where(near, log1p_minus(xp, inside), _log_ratio(xp, old, means) - turn)
+        shifted = logs + counts * (bent + turn)
+        # Near the old mean from Σ r (x / old − 1) = logs + excess, elsewhere from the rows.
+        close = excess + (logs + excess) * turn - counts * bent
+        excess = xp.where(excess < counts, close, sums / means - counts - shifted)
+        return GammaStatistics(sums, shifted, excess)
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
         shapes, rates = (xp.take(a, labels, axis=0) for a in (self.shapes, self.rates))
@@ -239,6 +274,13 @@ class Gamma(PositiveFeatures, _ShapesRates):
         """Components by their means, and their variances over the squares of these."""
         shares = xp.where(shares < _FEWEST**2, _FEWEST**2, shares)
         return cls(1.0 / shares, 1.0 / shares / means)
+
+
+def _log_ratio(xp: Namespace, x: Array, y: Array) -> Array:
+    """log(x / y), also where the ratio overflows."""
+    ratio = x / y
+    good = (ratio < _largest_share(xp, x)) & (ratio > 1.0 / _largest_share(xp, x))
+    return xp.where(good, xp.log(xp.where(good, ratio, 1.0)), xp.log(x) - xp.log(y))
 
 
 def _largest_shape(xp: Namespace, like: Array) -> float:

@@ -13,18 +13,26 @@ from estep_xp.arrays.validation import Suspects, check_shape, check_values, shap
 from estep_xp.execution import driver_for
 from estep_xp.families import contract
 from estep_xp.families.incomplete import Incomplete, Missing, wrapper_for
+from estep_xp.families.parts_with_holes import PartsWithHoles
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Components
     from estep_xp.arrays.namespace import Space
 
 _BLOCK = 1 << 16  # rows that are looked at in one go
+_MISSING_HINT = "; where NaN means that nothing was observed, give missing=True"
 _SORTED = 2000  # rows of which an order is not worth its time
 _LEAST_EIGENVALUE = 1e-6  # of a correlation matrix of errors that rounding may have made negative
 
 
 def combine(
-    space: Space, components: Components, x: Array, noise: Any, *, missing: bool
+    space: Space,
+    components: Components,
+    x: Array,
+    noise: Any,
+    *,
+    missing: bool,
+    sample_weight: Array | None = None,
 ) -> tuple[Array, type[Incomplete] | None]:
     """Rows with their errors beside them as more features, and the wrapper that reads such rows.
 
@@ -34,7 +42,9 @@ def combine(
         return x, None
     family = contract.family_of(components)
     kind = components if isinstance(components, contract.Family) else type(family)
-    errors = check_incomplete(space, kind, x, noise, missing=missing)
+    name = type(components).__name__
+    masked = masked_rows(sample_weight)
+    errors = check_incomplete(space, kind, x, noise, missing=missing, name=name, masked=masked)
     if errors:
         return _beside(space, x, errors[0]), wrapper_for(missing=missing, noise=True)
     # Values that do not exist yet may be NaN.
@@ -42,20 +52,52 @@ def combine(
 
 
 def check_incomplete(
-    space: Space, family: Any, x: Array, noise: Any, *, missing: bool
+    space: Space,
+    family: Any,
+    x: Array,
+    noise: Any,
+    *,
+    missing: bool,
+    name: str | None = None,
+    masked: Any = None,
 ) -> tuple[Array, ...]:
-    """Raise unless a family, class or components, takes such rows; return their errors, if any."""
-    name = getattr(family, "__name__", type(family).__name__)
+    """Raise unless a family, class or components, takes such rows; return their errors, if any.
+
+    Errors of rows that are `masked` may be anything.
+    """
     if missing and not family._takes_missing:
+        lacking = _name_without(family, "_takes_missing", name)
         raise TypeError(
             "missing=True needs a family of which features can be integrated out, such as "
-            f"FullGaussian, not {name}; fill or drop the rows with NaN"
+            f"FullGaussian, not {lacking}; fill or drop the rows with NaN"
         )
     if noise is None:
         return ()
     if not family._takes_noise:
-        raise TypeError(f"noise is for Gaussian families, not {name}; leave it out")
-    return (_check_noise(space, noise, x, missing=missing),)
+        lacking = _name_without(family, "_takes_noise", name)
+        raise TypeError(f"noise is for Gaussian families, not {lacking}; leave it out")
+    return (_check_noise(space, noise, x, missing=missing, masked=masked),)
+
+
+def masked_rows(sample_weight: Any) -> np.ndarray[Any, Any] | None:
+    """Flags (n,) of rows of weight 0, where there are some and weights are there to be seen."""
+    if sample_weight is None or not is_concrete(sample_weight):
+        return None
+    masked: np.ndarray[Any, Any] = to_host(sample_weight) == 0
+    return masked if masked.ndim == 1 and masked.any() else None
+
+
+def _name_without(family: Any, flag: str, name: str | None = None) -> str:
+    """Name a family, class or components, and the part of a product that makes it lack a flag."""
+    name = name or str(getattr(family, "__name__", type(family).__name__))
+    if isinstance(family, type) or not isinstance(family, PartsWithHoles):
+        return name
+    for i, part in enumerate(family.parts):
+        inner = part if isinstance(part, contract.Family) else contract.family_of(part)
+        if not getattr(inner, flag):
+            own = inner if inner is part else type(part)
+            return f"{name}, whose parts[{i}] is a {_name_without(own, flag)}"
+    return name
 
 
 class SortedRows(NamedTuple):
@@ -102,7 +144,8 @@ def raise_for_bad_values(
         own = found.rows[:, 0] if len(shape) == 1 else found.rows[:, : shape[1]]
         found = found._replace(rows=own)
     unknown = np.isnan(found.rows) & (wrapper is not None and wrapper.allows_missing)
-    found.check(name, unknown | np.isfinite(found.rows), "must be finite", columns)
+    hint = _MISSING_HINT if family._takes_missing and wrapper is None else ""
+    found.check(name, unknown | np.isfinite(found.rows), "must be finite", columns, hint)
     support = family._static_support()
     found.check(name, unknown | support._supports(found.rows), support._support, columns)
 
@@ -125,7 +168,7 @@ def _beside(space: Space, x: Array, noise: Array) -> Array:
     return xp.concat([x, xp.reshape(noise, (n, math.prod(noise.shape[1:])))], axis=1)
 
 
-def _check_noise(space: Space, noise: Any, x: Array, *, missing: bool) -> Array:
+def _check_noise(space: Space, noise: Any, x: Array, *, missing: bool, masked: Any) -> Array:
     """Errors of rows: variances, shaped like x, or covariances (n, d, d)."""
     noise = space.rows("noise", noise)
     noise = space.parameter("noise", noise)
@@ -137,17 +180,31 @@ def _check_noise(space: Space, noise: Any, x: Array, *, missing: bool) -> Array:
         f", or covariances {shape_text((*shape, shape[-1]))}" if len(shape) == 2 else ""
     )
     check_shape("noise", noise, expected, why)
+    if masked is not None and len(masked) == shape[0]:
+        places = (..., *(None,) * (noise.ndim - 1))
+        ones = space.xp.ones_like(noise)
+        noise = space.xp.where(space.xp.asarray(masked, device=space.device)[places], ones, noise)
     if is_concrete(x) and missing and is_concrete(noise):
-        # Errors of what was not observed are not read, and may be NaN.
+        # Errors of what was not observed are not read, and may be anything.
         hidden = np.isnan(to_host(x))
         good = _are_usable(to_host(noise), hidden)
     elif noise.ndim == len(shape) or not is_concrete(noise):
+        if missing and is_tracer(noise):
+            noise = _without_hidden(space.xp, noise, space.parameter("x", x))
         return _check_variances(space, noise, allow_nan=missing)
     else:
         good = _are_usable(to_host(noise), np.zeros(shape, dtype=bool))
     if not good.all():
         _raise_for_noise(to_host(noise), int(np.flatnonzero(~good)[0]))
     return noise
+
+
+def _without_hidden(xp: Any, noise: Array, x: Array) -> Array:
+    """Errors of rows, but 0 for what was not observed."""
+    hidden = xp.isnan(x)
+    if noise.ndim > x.ndim:
+        hidden = hidden[:, :, None] | hidden[:, None, :]
+    return xp.where(hidden, xp.zeros_like(noise), noise)
 
 
 def _check_variances(space: Space, noise: Array, *, allow_nan: bool) -> Array:

@@ -32,12 +32,20 @@ class PartsWithHoles(Family):
         """For each part what answers for it, its columns, and its item of others."""
         raise NotImplementedError
 
+    def _for_incomplete_parts(self, ops: BlockOps) -> BlockOps:
+        """The operations for a part, which alone cannot tell what is negligible."""
+        several = sum(1 for family, _ in self._each() if family._takes_noise)
+        return replace(ops, only_shares=False, sharing=max(1, several))
+
     def _width_incomplete(self, ops: BlockOps) -> int:
-        inner = _for_parts(ops)
+        inner = self._for_incomplete_parts(ops)
         return sum(int(family._width_incomplete(inner)) for family, _ in self._each())
 
     def _prepare_incomplete(self, ops: BlockOps, log_weights: Array | None) -> tuple[Any, ...]:
-        inner, (first, *others) = _for_parts(ops), [family for family, _ in self._each()]
+        inner, (first, *others) = (
+            self._for_incomplete_parts(ops),
+            [family for family, _ in self._each()],
+        )
         return (
             first._prepare_incomplete(inner, log_weights),
             *(family._prepare_incomplete(inner, None) for family in others),
@@ -46,7 +54,7 @@ class PartsWithHoles(Family):
     def _evaluate_incomplete(
         self, ops: BlockOps, prepared: tuple[Any, ...], rows: ObservedRows
     ) -> tuple[Array, Any]:
-        inner = _for_parts(ops)
+        inner = self._for_incomplete_parts(ops)
         found = [
             family._evaluate_incomplete(inner, own, _take(ops, columns, rows))
             for family, columns, own in self._each(prepared)
@@ -62,7 +70,7 @@ class PartsWithHoles(Family):
         form: Any,
         responsibilities: Array,
     ) -> tuple[Array, ...]:
-        inner, forms, sums = _for_parts(ops), form or (None,) * len(prepared), []
+        inner, forms, sums = self._for_incomplete_parts(ops), form or (None,) * len(prepared), []
         for family, columns, part, own, one in self._each(self.parts, prepared, forms):
             taken = _take(ops, columns, rows)
             found = family._moments_incomplete(inner, own, taken, one, responsibilities)
@@ -72,7 +80,7 @@ class PartsWithHoles(Family):
     def _conditional_moments(
         self, ops: BlockOps, prepared: tuple[Any, ...], rows: ObservedRows
     ) -> tuple[Array, Array]:
-        xp, inner = ops.xp, _for_parts(ops)
+        xp, inner = ops.xp, self._for_incomplete_parts(ops)
         found = [
             family._conditional_moments(inner, own, _take(ops, columns, rows))
             for family, columns, own in self._each(prepared)
@@ -89,11 +97,6 @@ class PartsWithHoles(Family):
             bands.append(xp.concat(line, axis=-1))
         means = xp.concat([one for one, _ in found], axis=-1)
         return means, xp.concat(bands, axis=-2)
-
-
-def _for_parts(ops: BlockOps) -> BlockOps:
-    """The operations for a part, which alone cannot tell what is negligible."""
-    return replace(ops, only_shares=False)
 
 
 def _take(ops: BlockOps, columns: Any, rows: ObservedRows) -> ObservedRows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from estep_xp.arrays.namespace import namespace_of
+from estep_xp.arrays.namespace import is_concrete, namespace_of
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.special import log_gamma, x_log_y
 from estep_xp.arrays.validation import check_non_negative, check_not_empty
@@ -125,7 +125,8 @@ class Poisson(IndependentFeatures, _Rates):
         rates, x = self.rates[None, ...], x[:, None, ...]
         is_count = self._supports(x)
         x = xp.where(is_count, x, 0.0)
-        terms = x_log_y(xp, x, rates) - rates - log_gamma(xp, x + 1.0)
+        less, factorials = _factorials(xp, x)
+        terms = x_log_y(xp, x, rates, less) - rates - factorials
         return xp.where(is_count, terms, xp.nan)
 
     def _means_of_features(self) -> Array:
@@ -187,3 +188,13 @@ class Poisson(IndependentFeatures, _Rates):
 
     def _from_unconstrained(self, xp: Namespace, *free: Array) -> Self:
         return type(self)(xp.exp(free[0]))
+
+
+def _factorials(xp: Namespace, x: Array) -> tuple[Array | float, Array]:
+    """Logarithms of factorials as x · less + rest, since those of the largest counts overflow."""
+    large = x > 1e-3 * float(xp.finfo(x.dtype).max)
+    if is_concrete(large) and not bool(xp.any(large)):
+        return 0.0, log_gamma(xp, x + 1.0)
+    # It is x (log x − 1) there, but for what rounding takes.
+    less = xp.where(large, xp.log(xp.where(large, x, 1.0)) - 1.0, 0.0)
+    return less, log_gamma(xp, xp.where(large, 1.0, x) + 1.0)

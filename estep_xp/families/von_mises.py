@@ -8,25 +8,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from estep_xp.arrays.record_repr import parameters, summarized
-from estep_xp.arrays.special import inverse_bessel_ratio, log_i0_scaled
+from estep_xp.arrays.special import bessel_ratio, inverse_bessel_ratio, log_i0_scaled
 from estep_xp.arrays.validation import (
     check_finite,
     check_non_negative,
     check_not_empty,
     check_shape,
 )
+from estep_xp.families.independent_features import IndependentFeatures
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.positive_features import sum_by_component
-from estep_xp.families.row_family import RowFamily
+from estep_xp.families.row_family import rows_first, to_layout
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Namespace
+    from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
     from estep_xp.arrays.shapes import FloatK, FloatNK, LikeN, RealK
+    from estep_xp.families.family import ObservedRows
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _LARGEST_START = 1e4  # of a start, the largest concentration
+_ROUNDINGS = 8.0  # of sums about a distant location, by which mean resultants are off
 
 
 @summarized
@@ -54,7 +58,7 @@ class _LocationsConcentrations(NamedTuple):
 
 
 @summarized
-class VonMises(RowFamily, _LocationsConcentrations):
+class VonMises(IndependentFeatures, _LocationsConcentrations):
     """Von Mises components: angles in radians, each component around its location.
 
     Parameters
@@ -127,7 +131,7 @@ class VonMises(RowFamily, _LocationsConcentrations):
     def _rows_shape(self) -> tuple[int | str, ...]:
         return ("n",)
 
-    def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
+    def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
         # κ cos z − κ is −2 κ sin²(z / 2), which does not cancel.
         half = xp.sin(0.5 * (x[:, None] - self.locations[None, :]))
         normalizers = log_i0_scaled(xp, self.concentrations) + _LOG_2PI
@@ -143,6 +147,27 @@ class VonMises(RowFamily, _LocationsConcentrations):
             sum_by_component(xp, responsibilities, 2.0 * half * half),
         )
 
+    def _means_of_features(self) -> Array:
+        return self.locations
+
+    def _variances_of_features(self) -> Array:
+        raise TypeError(
+            "VonMises angles have no mean and variance that do not depend on where the circle is "
+            "cut, so that impute cannot fill them; see responsibilities of e_step(missing=True)"
+        )
+
+    def _moments_incomplete(
+        self, ops: BlockOps, prepared: Any, rows: ObservedRows, form: Any, responsibilities: Array
+    ) -> tuple[Array, ...]:
+        del prepared, form
+        xp = ops.xp
+        x, seen = (rows_first(ops, array) for array in (rows.x, rows.seen))
+        shares, seen = to_layout(ops, responsibilities), seen[:, None]
+        sines, versines = self._statistics_of_rows(xp, x, xp.where(seen, shares, 0.0))
+        # An angle that was not observed has no sine in the mean, and 1 − I₁ / I₀ for 1 − cos.
+        unseen = xp.sum(xp.where(seen, 0.0, shares), axis=0)
+        return sines, versines + unseen * bessel_ratio(xp, self.concentrations)[1]
+
     def _moments(self, *sums: Array) -> VonMisesStatistics:
         return VonMisesStatistics(*sums)
 
@@ -152,8 +177,10 @@ class VonMises(RowFamily, _LocationsConcentrations):
         del floor
         sine, versine = (xp.where(empty, 0.5, sums / counts) for sums in moments)
         locations, ratio, lack = _resultant(xp, self.locations, sine, versine)
-        # Rows that are equal have no concentration that is most likely: it ends at the largest.
-        least = 0.5 / _largest_concentration(xp, lack)
+        # Rows that are equal have no concentration that is most likely: it ends at the largest, or
+        # from a distant location where equal rows cannot be told from others.
+        rounding = _ROUNDINGS * float(xp.finfo(lack.dtype).eps) * xp.abs(versine)
+        least = 0.5 / _largest_concentration(xp, lack) + rounding
         concentrations = inverse_bessel_ratio(xp, ratio, xp.where(lack <= least, least, lack))
         return type(self)(
             xp.where(empty, self.locations, locations),

@@ -114,14 +114,10 @@ class ModelFile:
         self.n_components, self.n_features = sizes
         self.feature_names = record.names("feature_names", self.n_features)
 
-    def require_mixture(self) -> None:
-        """Raise InputError if the model is none whose rows are independent."""
-        if self._structure.record is not Mixture:
-            raise InputError(
-                f"{self._record.place}: format",
-                f"is {self._structure.name}, whose rows depend on each other; run takes mixtures. "
-                "In Python, estep_xp.load reads the model, e_step and decode apply it",
-            )
+    @property
+    def is_chain(self) -> bool:
+        """Whether the model is one whose rows depend on each other."""
+        return self._structure.record is HMM
 
     def read(self) -> Any:
         """Return the model, on NumPy arrays; InputError if its numbers are not those of one."""

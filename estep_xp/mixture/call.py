@@ -95,20 +95,19 @@ def prepare_call(
     checked = check_parameters(space, mixture)
     x = space.rows(name, x)
     contract.check_rows_shape(name, checked.components, x)
-    x, wrapper = combine(space, checked.components, x, noise, missing=missing)
-    rows: tuple[Array, ...] = (x,)
-    masks = False
+    weight, masks = None, False
     if sample_weight is not None:
-        sample_weight = space.parameter("sample_weight", sample_weight)
-        check_shape("sample_weight", sample_weight, (x.shape[0],), ": one weight a row of x")
-        if is_concrete(sample_weight):  # or else kernels look at it, block by block
-            check_non_negative(space, "sample_weight", sample_weight)
+        weight = space.parameter("sample_weight", sample_weight)
+        check_shape("sample_weight", weight, (x.shape[0],), ": one weight a row of x")
+        if is_concrete(weight):  # or else kernels look at it, block by block
+            check_non_negative(space, "sample_weight", weight)
         else:
-            sample_weight = check_not_flushed(
-                space, "sample_weight", sample_weight, execution.driver_for(space).map_each_row
+            weight = check_not_flushed(
+                space, "sample_weight", weight, execution.driver_for(space).map_each_row
             )
-        rows = (x, sample_weight)
-        masks = has_zeros(sample_weight)
+        masks = has_zeros(weight)
+    x, wrapper = combine(space, checked.components, x, noise, missing=missing, sample_weight=weight)
+    rows: tuple[Array, ...] = (x,) if weight is None else (x, weight)
     zeros = has_zeros(checked.weights)
     sorted_rows = sort_rows(space, checked.components, rows, wrapper)
     return Call(

@@ -151,7 +151,7 @@ class ExpectedStatistics(WeightedKernel):
         block = self.evaluate(ops, prepared, x)
         normalized = self.normalize(ops, prepared, block, masked.zero)
         log_likelihood = ops.sum_rows(masked.contributions(ops, normalized))
-        n_rows = xp.sum(masked.weights(ops, normalized.total))
+        n_rows = masked.count_rows(ops, normalized.total)
         responsibilities = masked.responsibilities(ops, normalized)
         counts = xp.sum(responsibilities, axis=1 - ops.axis)
         moments = prepared.family._moments_block(ops, prepared.shared, block, responsibilities)

@@ -76,6 +76,13 @@ class MaskedRows(NamedTuple):
             return ops.xp.ones_like(like)
         return self.zero_replaced(ops, self.rows[1])
 
+    def count_rows(self, ops: BlockOps, like: Array) -> Array:
+        """The sum of the weights of rows."""
+        if len(self.rows) == 1:
+            return ops.count_rows(like)
+        total: Array = ops.xp.sum(self.weights(ops, like))
+        return total
+
     def responsibilities(self, ops: BlockOps, normalized: LogNormalized) -> Array:
         """Responsibilities by the weights of their rows; may overwrite the shares."""
         if len(self.rows) == 1:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from estep_xp import execution
 from estep_xp.arrays.namespace import Space, to_host
-from estep_xp.arrays.quiet import quiet
 from estep_xp.em.iteration import Iteration
 from estep_xp.em.m_step import run_m_step
 from estep_xp.em.statistics import Statistics, raise_for_bad_rows_of
@@ -66,11 +65,10 @@ def run_em(
 _EM = Iteration(execution.Options(None, None), 0.0, 0, None, accelerate=False)
 
 
-@quiet
 def e_step(call: Call, whole: Call, mixture: Mixture[Any]) -> tuple[Statistics[Any], float]:
     """Statistics of the rows under a mixture, and their log-likelihood per (weighted) row."""
     statistics, lost = _EM.take_statistics(whole, mixture)
-    raise_for_bad_rows_of(call._replace(mixture=mixture), statistics, _EM.options)
+    raise_for_bad_rows_of(call, statistics, _EM.options)
     total = float(to_host(statistics.log_likelihood)) + float(to_host(lost))
     return statistics, total / float(to_host(statistics.n_rows))
 

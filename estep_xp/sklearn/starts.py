@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.namespace import is_concrete, library_of, space_of, to_host
+from estep_xp.arrays.quiet import quietly
 from estep_xp.em.estimate import estimate
 from estep_xp.em.initialize import initialize
 from estep_xp.mixture.mixture import Mixture
@@ -75,11 +76,26 @@ class Start:
             return estimate(
                 x,
                 shares,
-                self.kind.family,
+                self._around_mean(x, sample_weight),
                 n_components=self.k,
                 sample_weight=sample_weight,
                 variance_floor=self.floor,
             )
+
+    def _around_mean(self, x: Any, sample_weight: Array | None) -> Any:
+        """Components, all alike, around the mean of the rows, about which sums are taken.
+
+        `estimate` would look at the rows twice to make them, which takes a third of its time. The
+        family itself where some rows do not count.
+        """
+        family = self.kind.family
+        if sample_weight is not None or library_of(x) != "numpy":
+            return family
+        mean, variance = quietly(lambda: (x.mean(axis=0), x.var(axis=0)))
+        least = np.finfo(x.dtype).smallest_normal
+        if not (np.isfinite(mean).all() and ((variance > least) & (variance < np.inf)).all()):
+            return family
+        return family._spread_rows(np, np.tile(mean, (self.k, 1)), variance, 2)
 
     def _shares(self, x: Array, sample_weight: Array | None) -> tuple[np.ndarray[Any, Any], bool]:
         """Responsibilities or labels of rows, and whether these are of all rows."""

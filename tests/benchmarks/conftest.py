@@ -7,10 +7,13 @@ import re
 
 import pytest
 
+from tests.benchmarks.chain_problems import ChainProblem
 from tests.benchmarks.comparison import Bench
-from tests.benchmarks.problems import Problem
+from tests.benchmarks.problems import Gradient, Problem
 from tests.benchmarks.start_problems import StartProblem
 from tests.benchmarks.timing import QUICK, Pace
+
+_PROBLEMS = (ChainProblem, Problem, StartProblem)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,7 +52,8 @@ def _one_a_family(items: list[pytest.Item]) -> list[pytest.Item]:
     found: dict[tuple[object, ...], pytest.Item] = {}
     for item in items:
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        kinds = [a.family if isinstance(a, (Problem, StartProblem)) else a for a in parameters]
+        parameters = [a.problem if isinstance(a, Gradient) else a for a in parameters]
+        kinds = [a.family if isinstance(a, _PROBLEMS) else a for a in parameters]
         found.setdefault((item.function, *kinds), item)
     return list(found.values())
 

@@ -12,7 +12,7 @@ from typing import Any
 Record = dict[str, Any]
 
 _FIRST = ("NumPy", "NumPy, float32 beside our float64", "Small", "JAX")  # others as they come
-_SHOWN_VERSIONS = ("numpy", "scipy", "scikit-learn", "jax", "numpyro", "gmmx", "torch")
+_SHOWN_VERSIONS = ("numpy", "scipy", "scikit-learn", "jax", "numpyro", "gmmx", "torch", "hmmlearn")
 
 
 def printed(report: Record) -> str:
@@ -81,6 +81,23 @@ def _ratios(line: Record) -> Record:
     for name, seconds in line["also"].items():
         ratios[f"ratio {name}"] = _number(line["times"][line["against"]] / seconds)
     return ratios | {"beside": line["against"], "goal": _number(line["goal"])}
+
+
+def _chains(lines: list[Record]) -> list[Record]:
+    """Ours and the others in milliseconds, their times over ours, and what is aimed at."""
+    names = list(dict.fromkeys(name for line in lines for name in line["times"]))
+    rows = []
+    for line in lines:
+        times, goals = line["times"], line["goals"]
+        row = {"": line["line"], "ours, ms": _ms(line["ours"])}
+        row |= {f"{name}, ms": _ms(times.get(name)) for name in names}
+        for name in names:
+            ratio = times[name] / line["ours"] if name in times else None
+            goal = goals.get(name)
+            bound = "" if goal is None else f" (at least {_number(goal)})"
+            row[f"{name} over ours"] = f"{_number(ratio)}{bound}"
+        rows.append(row)
+    return rows
 
 
 def _gradient(lines: list[Record]) -> list[Record]:
@@ -189,4 +206,11 @@ def _markdown(rows: list[Record]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-_TABLES = {"Gradient": _gradient, "Growth": _growth, "Memory": _memory, "Starts": _starts}
+_CHAINS = ("NumPy", "JAX", "Viterbi", "value and gradient", "an iteration of EM")
+_TABLES = {
+    **{f"Chains, {name}": _chains for name in _CHAINS},
+    "Gradient": _gradient,
+    "Growth": _growth,
+    "Memory": _memory,
+    "Starts": _starts,
+}

@@ -40,10 +40,11 @@ def _slopes(x: np.ndarray, params: Params) -> Slopes:
 
 
 def _moments(x: np.ndarray, params: Params) -> Params:
-    """Deviations from the current means, and what logarithms are below their tangent there."""
+    """Rows, and of their shares of the current means logarithms and what these lack of v − 1."""
     (a, b), x = params.values(), x[:, None, ...]
     share = x * b / a - 1.0
-    return {"deviations": x - a / b, "logs": np.log1p(share) - share}
+    logs = np.log1p(share)
+    return {"sums": x + 0.0 * a, "logs": logs, "excess": share - logs}
 
 
 def _maximize(x: np.ndarray, r: np.ndarray, _: float | None, __: Params) -> Params:

@@ -18,8 +18,10 @@ def polynomial(coefficients: Sequence[float], x: Array) -> Array:
     return value
 
 
-def x_log_y(xp: Namespace, x: Array, y: Array) -> Array:
-    """X log y, and 0 where x is 0 whatever y; −inf where y is 0 and x is not. Gradients are finite.
+def x_log_y(xp: Namespace, x: Array, y: Array, less: Array | float = 0.0) -> Array:
+    """X (log y − less), 0 where x is 0 whatever y; −inf where y is 0 and x is not.
+
+    Gradients are finite.
 
     Examples
     --------
@@ -27,7 +29,7 @@ def x_log_y(xp: Namespace, x: Array, y: Array) -> Array:
     >>> x_log_y(np, np.asarray([0.0, 1.0, 2.0]), np.asarray([0.0, 0.0, 1.0]))
     array([  0., -inf,   0.])
     """
-    logarithm = xp.log(xp.where(y == 0, 1.0, y))
+    logarithm = xp.log(xp.where(y == 0, 1.0, y)) - less
     return xp.where(x == 0, 0.0, xp.where(y == 0, -xp.inf, x * logarithm))
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from estep_xp.cli.compute.backend import BACKENDS
 from estep_xp.cli.system import terminal
+from estep_xp.cli.system.files import STANDARD_OUTPUT
 from estep_xp.cli.text.options import choice_parser
 from estep_xp.cli.write.layout import Style
+from estep_xp.files.errors import InputError
 
 HEADERS = {"yes": True, "no": False, "auto": None}
 
@@ -25,7 +28,16 @@ BackendOption = Annotated[
     ),
 ]
 DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet.")
+    str,
+    typer.Argument(
+        metavar="DATA", help="Rows: .csv, .tsv, .npy, .npz or .parquet; - reads CSV from a pipe."
+    ),
+]
+RowsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="OUT", help="Where rows go: .csv, .npy or .parquet; - writes CSV to a pipe."
+    ),
 ]
 ColumnsOption = Annotated[
     str | None,
@@ -61,6 +73,25 @@ DecimalOption = Annotated[
         help="What separates decimals in a text file: point or comma; recognised if left out.",
     ),
 ]
+MISSING = ("error", "skip", "marginalize")
+MissingOption = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW",
+        help="What is done about empty fields, NA and NaN: error, skip (the row is left out) or "
+        "marginalize (the others of the row count).",
+        parser=choice_parser("--missing", MISSING),
+        autocompletion=lambda: list(MISSING),
+    ),
+]
+SequenceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Column that names the sequence of each row, for a hidden Markov model; all rows are "
+        "one sequence if left out.",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -75,6 +106,51 @@ def write_notes(lines: Iterable[str | None], *, quiet: bool) -> None:
     for line in lines:
         if line and not quiet:
             terminal.write_stderr(line)
+
+
+def shows_rows(output: Path) -> bool:
+    """Whether rows are shown on a terminal, where a progress bar would stand among them."""
+    return output is STANDARD_OUTPUT and terminal.is_terminal(sys.stdout)
+
+
+def write_summary(lines: Iterable[str], output: Path, *, quiet: bool) -> None:
+    """Write a summary to standard output, or to standard error where rows went there instead."""
+    if output is not STANDARD_OUTPUT:
+        for line in lines:
+            terminal.write_stdout(line)
+    elif not quiet:
+        terminal.write_stderr_lines(lines)
+
+
+def check_chain_options(
+    is_chain: bool, sequence: str | None, missing: str, *, decode: bool = False
+) -> None:
+    """Raise InputError where options ask of a mixture or a chain what it does not have."""
+    for option, given in (("--sequence", sequence is not None), ("--decode", decode)):
+        if given and not is_chain:
+            raise InputError(option, "is for hidden Markov models; rows of a mixture have no order")
+    if is_chain and missing == "skip":
+        raise InputError(
+            "--missing",
+            "is skip, but a chain cannot spare rows between others; must be error or marginalize",
+        )
+
+
+def require_holes_allowed(family: Any, name: str | None, missing: str) -> None:
+    """Raise InputError unless a family, a class or components, takes values that are missing."""
+    if missing == "marginalize" and not family._takes_missing:
+        raise InputError(
+            "--missing",
+            f"is marginalize, which {name} components cannot; skip leaves rows with holes out",
+        )
+
+
+def holes_note(path: Path, n_skipped: int, n_rows: int) -> str | None:
+    """Return the note that rows were left out, if any were."""
+    if not n_skipped:
+        return None
+    has = "has" if n_skipped == 1 else "have"
+    return f"note: {path}: {n_skipped} of {n_rows} rows {has} holes and were left out"
 
 
 def style() -> Style:

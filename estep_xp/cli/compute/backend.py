@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import estep_xp as ex
 from estep_xp.arrays.nested import map_arrays
 from estep_xp.cli.system.extras import require
 
@@ -40,7 +39,6 @@ def array_converter(backend: str) -> Any:
     return _CONVERTERS[backend]()
 
 
-def convert_mixture(mixture: ex.Mixture, convert: Any) -> ex.Mixture:
-    """Return `mixture` with its arrays passed through `convert`."""
-    components: Any = mixture.components
-    return ex.Mixture(convert(mixture.weights), map_arrays(convert, components))
+def convert_mixture(mixture: Any, convert: Any) -> Any:
+    """Return a model with its arrays passed through `convert`."""
+    return map_arrays(convert, mixture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +27,29 @@ class Results(NamedTuple):
     log_likelihood: NDArray[np.float64]
 
 
+class Field(NamedTuple):
+    """A column of the files that commands write, or a block of columns side by side.
+
+    Attributes
+    ----------
+    name : str
+        Its name in a structured array, where the columns of a block share a field.
+    columns : tuple of str
+        The names of its columns in a table.
+    dtype : str
+        The dtype of its values, byte order included.
+    is_block : bool
+        Whether its values have a second axis, of the columns.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    dtype: str
+    is_block: bool
+
+
 class Column(NamedTuple):
-    """A column of the files of results, or a block of columns: one for each component.
+    """What files of results hold of a row: a number, or one for each component.
 
     Attributes
     ----------
@@ -50,8 +71,13 @@ class Column(NamedTuple):
     per_component: bool
     values: Callable[[Results], NDArray[Any]]
 
+    def describe(self, k: int) -> Field:
+        """Return the field that it is in files, for `k` components."""
+        names = [f"{self.name}_{j}" for j in range(k)] if self.per_component else [self.name]
+        return Field(self.field, tuple(names), self.dtype, self.per_component)
 
-# The schema that the CSV, .npy and Parquet writers read: one record is one column, or one block.
+
+# The schema of results in every format: one record is one column, or one block.
 COLUMNS = (
     Column("responsibility", "responsibilities", "<f8", True, lambda r: r.responsibilities),
     Column("label", "label", "<i8", False, lambda r: r.labels),
@@ -59,64 +85,38 @@ COLUMNS = (
 )
 
 
-def column_dtypes(k: int) -> dict[str, str]:
-    """Return the names of a table's columns and their dtypes, for `k` components."""
-    return {
-        name: column.dtype
-        for column in COLUMNS
-        for name in (
-            [f"{column.name}_{j}" for j in range(k)] if column.per_component else [column.name]
-        )
-    }
+def result_fields(k: int) -> list[Field]:
+    """Return the fields of results on `k` components."""
+    return [column.describe(k) for column in COLUMNS]
 
 
-def column_values(results: Results) -> list[NDArray[Any]]:
-    """Return the columns of a table, each of shape (n,), in the order of `column_dtypes`."""
-    return [
-        values
-        for column in COLUMNS
-        for values in (
-            column.values(results).T if column.per_component else [column.values(results)]
-        )
-    ]
+def result_values(results: Results) -> list[NDArray[Any]]:
+    """Return the values of each field, of shape (n,) or (n, k), in the order of the fields."""
+    return [column.values(results) for column in COLUMNS]
 
 
-def structured_dtype(k: int) -> np.dtype[np.void]:
-    """Return the dtype of a structured array of results on `k` components."""
-    return np.dtype(
-        [
-            (column.field, column.dtype, (k,))
-            if column.per_component
-            else (column.field, column.dtype)
-            for column in COLUMNS
-        ]
-    )
+def column_names(fields: Iterable[Field]) -> list[str]:
+    """Return the names of all columns of a table."""
+    return [name for field in fields for name in field.columns]
 
 
-def structured_rows(results: Results) -> NDArray[np.void]:
-    """Return results as a structured array, one record a row."""
-    n, k = results.responsibilities.shape
-    rows = np.empty(n, dtype=structured_dtype(k))
-    for column in COLUMNS:
-        rows[column.field] = column.values(results)
-    return rows
+def split_columns(values: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return the values of fields as columns, each of shape (n,)."""
+    return [column for value in values for column in (value.T if value.ndim == 2 else [value])]
 
 
 def csv_heading(k: int, *first: str) -> str:
     """Return the line of names above a table of results on `k` components."""
-    return f"{','.join([*first, *column_dtypes(k)])}\n"
+    return f"{','.join([*first, *column_names(result_fields(k))])}\n"
 
 
-def csv_lines(results: Results, *first: NDArray[np.float64]) -> Iterator[str]:
-    """Yield one line of CSV a row; numbers are written so that they read back exactly.
+def csv_lines(columns: Iterable[NDArray[Any]]) -> Iterator[str]:
+    """Yield one line of CSV a row, without its end; numbers read back exactly.
 
     Parameters
     ----------
-    results : Results
-        The rows.
-    *first : ndarray of shape (n,)
-        Columns that come before those of the results.
+    columns : iterable of ndarray of shape (n,)
+        The columns.
     """
-    columns = [column.tolist() for column in (*first, *column_values(results))]
-    for row in zip(*columns, strict=True):
-        yield f"{','.join(map(repr, row))}\n"
+    words = [list(map(repr, column.tolist())) for column in columns]
+    return map(",".join, zip(*words, strict=True))

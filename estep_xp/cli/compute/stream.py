@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.compute.evaluate import Evaluator
-from estep_xp.cli.compute.results import Results
+from estep_xp.cli.compute.evaluate import Evaluation
+from estep_xp.cli.compute.results import result_values
+from estep_xp.cli.read.kept import Piece
+from estep_xp.cli.read.rows import Block
 
 _BLOCK_SIZE = 1 << 24  # bytes of observations and responsibilities per block
 
@@ -32,6 +34,8 @@ class Summary(NamedTuple):
         How many rows have zero density under every component.
     first_impossible : int
         The first of them, counted from 0; -1 if there is none.
+    n_skipped : int
+        How many rows have holes and were left out.
     """
 
     n_rows: int
@@ -40,6 +44,7 @@ class Summary(NamedTuple):
     log_likelihood: float
     n_impossible: int
     first_impossible: int
+    n_skipped: int = 0
 
 
 def rows_per_block(n_features: int, n_components: int) -> int:
@@ -48,48 +53,53 @@ def rows_per_block(n_features: int, n_components: int) -> int:
 
 
 def stream_results(
-    blocks: Iterable[NDArray[np.float64]],
+    blocks: Iterable[Block],
     n_components: int,
-    evaluate: Evaluator,
-    write: Callable[[Results], None],
+    evaluate: Callable[[NDArray[np.float64]], Evaluation],
+    write: Callable[[Sequence[NDArray[Any]], Sequence[Piece]], None],
     advance: Callable[[int], None],
 ) -> Summary:
     """Write the results of all blocks and return their summary.
 
     Parameters
     ----------
-    blocks : iterable of ndarray
-        The observations.
+    blocks : iterable of Block
+        The observations, and what is kept beside them.
     n_components : int
         How many components the mixture has.
-    evaluate : Evaluator
+    evaluate : callable
         The E-step.
     write : callable
-        Takes the results of each block.
+        Takes the results of each block, field by field, and the pieces of what is kept.
     advance : callable
         Called after each block with the number of rows done.
     """
-    n_rows, n_impossible, first_impossible = 0, 0, -1
+    n_rows, n_skipped, n_impossible, first_impossible = 0, 0, 0, -1
     counts = np.zeros(n_components, dtype=np.int64)
     totals: list[float] = []
     largest: list[float] = []
-    for x in blocks:
+    for x, kept in blocks:
         results, mean_max, total = evaluate(x)
-        write(results)
-        impossible = np.flatnonzero(results.labels < 0)
+        write(result_values(results), kept)
+        # Rows that were left out have NaN for a log-likelihood, impossible ones -inf.
+        skipped = int(np.count_nonzero(np.isnan(results.log_likelihood)))
+        impossible = np.flatnonzero(results.log_likelihood == -math.inf)
         if len(impossible) and not n_impossible:
             first_impossible = n_rows + int(impossible[0])
         n_impossible += len(impossible)
         counts += np.bincount(results.labels[results.labels >= 0], minlength=n_components)
         totals.append(total)
-        largest.append(mean_max * len(x))
+        if len(x) > skipped:
+            largest.append(mean_max * (len(x) - skipped))
+        n_skipped += skipped
         n_rows += len(x)
         advance(n_rows)
     return Summary(
         n_rows,
         counts.tolist(),
-        math.fsum(largest) / n_rows if n_rows else math.nan,
+        math.fsum(largest) / (n_rows - n_skipped) if n_rows > n_skipped else math.nan,
         math.fsum(totals),
         n_impossible,
         first_impossible,
+        n_skipped,
     )

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.read.columns import list_names
-from estep_xp.cli.read.rows import BadRows
+from estep_xp.cli.read.rows import BadRows, Block
 from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.errors import SystemFailure
 from estep_xp.cli.text.numbers import format_count
@@ -95,15 +95,17 @@ class ArrayFile:
             raise InputError(str(path), "is stored column by column; must be a file, not a pipe")
         self.position = 0
 
-    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
+    def blocks(
+        self, columns: Sequence[int], bad: BadRows, kept: Sequence[int] = ()
+    ) -> Iterator[Block]:
         """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
         read = self._read_columns if self._by_column else self._read_rows
         with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, a bad row
-            for piece in read(columns):
-                block = piece.astype(np.float64)
+            for piece in read([*columns, *kept]):
+                block = piece[:, : len(columns)].astype(np.float64)
                 bad.add_not_finite(block, columns, self.position)
                 self.position += len(block)
-                yield block
+                yield Block(block, [tuple(piece[:, len(columns) :].T)] if kept else ())
 
     def find_index(self) -> dict[int, int | None]:
         """Return no columns: an array has no names."""

@@ -5,6 +5,7 @@ The rules take names and values, wherever these come from.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -91,13 +92,18 @@ def require_ascending(path: Path, label: str, values: NDArray[np.float64]) -> No
         )
 
 
+def is_hole(field: str) -> bool:
+    """Whether a field of a text says that nothing was observed: it is empty, NA or NaN, say."""
+    return field.strip().casefold() in _MISSING
+
+
 def find_text(values: Iterable[str]) -> str | None:
     """Return the first of a column's values if it is a column of text, None if it may hold numbers.
 
     One row may be bad; a column is text if none of several rows holds a number.
     """
     values = [value.strip() for value in values]
-    present = [value for value in values if value.casefold() not in _MISSING]
+    present = [value for value in values if not is_hole(value)]
     if len(values) < 2 or any(looks_numeric(value) or is_decimal_comma(value) for value in present):
         return None
     return present[0] if present else ""
@@ -138,6 +144,56 @@ def text_error(
         f"{path} column {column_label(names, column)}",
         f"holds {found}; must hold real numbers; {hint}",
     )
+
+
+def find_columns(
+    option: str, chosen: str, names: Sequence[str] | None, n_columns: int
+) -> list[int]:
+    """Return the indices of the columns that an option lists, by names or numbers.
+
+    Parameters
+    ----------
+    option : str
+        Its name, for errors.
+    chosen : str
+        What it lists, with commas between.
+    names : sequence of str or None
+        The names of all columns, where they have names.
+    n_columns : int
+        How many columns there are.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or one is listed twice.
+    """
+    columns: list[int] = []
+    try:
+        words = next(csv.reader([chosen], skipinitialspace=True), [""])
+    except csv.Error as error:
+        raise InputError(option, f"is not a list of names: {error}") from None
+    for position, word in enumerate(words or [""], start=1):
+        token = word.strip()
+        try:
+            column = _find_column(token, names or (), n_columns)
+        except ValueError as error:
+            raise InputError(option, str(error), position=position, token=token) from None
+        if column in columns:
+            raise InputError(option, "is there twice", position=position, token=token)
+        columns.append(column)
+    return columns
+
+
+def _find_column(token: str, names: Sequence[str], n_columns: int) -> int:
+    """Return the index of the column of that name, or else number; ValueError if there is none."""
+    if names.count(token) > 1:
+        raise ValueError("several columns have this name; give its number, counted from 0")
+    if token in names:
+        return names.index(token)
+    if token.isascii() and token.isdigit() and len(token) < 10 and int(token) < n_columns:
+        return int(token)
+    numbers = f"a number from 0 to {n_columns - 1}"
+    raise ValueError(f"must be {list_names(names)} or {numbers}" if names else f"must be {numbers}")
 
 
 def find_features(path: Path, names: Sequence[str], features: Sequence[str]) -> list[int]:

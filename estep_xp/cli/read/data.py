@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from estep_xp.cli.read.arrays import open_npy, open_npz
-from estep_xp.cli.read.columns import column_label, find_features, list_names, match_features
+from estep_xp.cli.read.columns import (
+    column_label,
+    find_columns,
+    find_features,
+    list_names,
+    match_features,
+)
 from estep_xp.cli.read.delimited import DelimitedFile
 from estep_xp.cli.read.dialect import Dialect
 from estep_xp.cli.read.parquet import ParquetSource
 from estep_xp.cli.read.rows import Source
-from estep_xp.cli.system.files import translate_read_errors
+from estep_xp.cli.read.signatures import require_text
+from estep_xp.cli.system import terminal
+from estep_xp.cli.system.files import STANDARD_INPUT, translate_read_errors
 from estep_xp.cli.text.numbers import format_count
 from estep_xp.files.errors import InputError
 
@@ -36,7 +43,7 @@ def open_data(
     Parameters
     ----------
     path : Path
-        A .csv, .tsv, .npy, .npz or .parquet file.
+        A .csv, .tsv, .npy, .npz or .parquet file; or STANDARD_INPUT, which is CSV.
     array : str or None
         Which array of a .npz archive.
     stack : ExitStack
@@ -57,8 +64,13 @@ def open_data(
     SystemFailure
         If it cannot be read, or a package for it is missing.
     """
+    if path is STANDARD_INPUT:
+        suffix = ".csv"
     suffix = path.suffix.lower() if suffix is None else suffix
     if suffix not in _SUFFIXES:
+        if (place or path).is_file():
+            with translate_read_errors(path), (place or path).open("rb") as file:
+                require_text(path, file.read(64))  # a workbook, say: what to do about it
         raise InputError(
             str(path), f"must end in one of {' '.join(_SUFFIXES)}, which is its format"
         )
@@ -77,8 +89,9 @@ def open_data(
     if suffix == ".parquet":
         return ParquetSource(path, stack, place)
     with translate_read_errors(path):
-        file = stack.enter_context(place.open("rb"))
-    return DelimitedFile(path, file, given, preferred=_DELIMITERS[suffix], features=features)
+        opened = terminal.open_stdin() if path is STANDARD_INPUT else place.open("rb")
+        text = stack.enter_context(opened)
+    return DelimitedFile(path, text, given, preferred=_DELIMITERS[suffix], features=features)
 
 
 def choose_columns(
@@ -88,6 +101,8 @@ def choose_columns(
     n_features: int | None,
     owner: str = "the model",
     features: Sequence[str] | None = None,
+    option: str = "--columns",
+    besides: Sequence[int] = (),
 ) -> Sequence[int]:
     """Return the indices of the columns to read.
 
@@ -109,6 +124,10 @@ def choose_columns(
         What says so, for the error.
     features : sequence of str, optional
         The names of these columns, if the model has names.
+    option : str
+        What lists the chosen ones, for errors.
+    besides : sequence of int, optional
+        Columns that are none of the mixture's: labels of sequences.
 
     Raises
     ------
@@ -116,8 +135,12 @@ def choose_columns(
         If there is no such column, or their number is not `n_features`.
     """
     if chosen is not None:
-        columns: Sequence[int] = _find_columns(source, chosen)
-        _require_number(len(columns), n_features, "--columns", owner)
+        columns: Sequence[int] = find_columns(option, chosen, source.names, source.n_columns)
+        for column in besides:
+            if column in columns:
+                label = column_label(source.names, column)
+                raise InputError(option, f"lists {label}, which --sequence names; leave it out")
+        _require_number(len(columns), n_features, option, owner)
         if features is not None and source.names is not None:
             columns, note = match_features(columns, source.names, features)
             source.notes += [] if note is None else [f"note: {path}: {note}"]
@@ -125,6 +148,8 @@ def choose_columns(
     if features is not None and source.names is not None:
         return find_features(path, source.names, features)
     columns = _leave_index_out(source, path, n_features)
+    if besides:
+        columns = [column for column in columns if column not in besides]
     names = source.names or ()
     found = f" ({list_names(names, columns)})" if names else ""
     _require_number(len(columns), n_features, str(path), owner, found, bool(source.index))
@@ -178,36 +203,3 @@ def _require_number(
         found += " beside a data frame's index"
     hint = "" if field == "--columns" or n_columns < n_features else "; choose with --columns"
     raise InputError(field, f"has {found}; {owner} has {format_count(n_features, 'feature')}{hint}")
-
-
-def _find_columns(source: Source, chosen: str) -> list[int]:
-    """Return the indices of the columns that `chosen` lists."""
-    columns: list[int] = []
-    try:
-        words = next(csv.reader([chosen], skipinitialspace=True), [""])
-    except csv.Error as error:
-        raise InputError("--columns", f"is not a list of names: {error}") from None
-    for word in words:
-        token = word.strip()
-        position = len(columns) + 1
-        try:
-            column = _find_column(source, token)
-        except ValueError as error:
-            raise InputError("--columns", str(error), position=position, token=token) from None
-        if column in columns:
-            raise InputError("--columns", "is there twice", position=position, token=token)
-        columns.append(column)
-    return columns
-
-
-def _find_column(source: Source, token: str) -> int:
-    """Return the index of the column of that name, or else number; ValueError if there is none."""
-    names = source.names or ()
-    if names.count(token) > 1:
-        raise ValueError("several columns have this name; give its number, counted from 0")
-    if token in names:
-        return names.index(token)
-    if token.isascii() and token.isdigit() and len(token) < 10 and int(token) < source.n_columns:
-        return int(token)
-    numbers = f"a number from 0 to {source.n_columns - 1}"
-    raise ValueError(f"must be {list_names(names)} or {numbers}" if names else f"must be {numbers}")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
+import math
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from estep_xp.cli.read.columns import find_index, find_text, list_names, text_error
+from estep_xp.cli.read.columns import find_index, find_text, is_hole, list_names, text_error
 from estep_xp.cli.read.dialect import (
     Dialect,
     is_heading,
@@ -26,7 +26,9 @@ from estep_xp.cli.read.dialect import (
     refuse_row_names,
     sample_records,
 )
-from estep_xp.cli.read.rows import BadRows
+from estep_xp.cli.read.numbers import parse_numbers
+from estep_xp.cli.read.rows import BadRows, Block
+from estep_xp.cli.read.signatures import require_text
 from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.numbers import is_decimal_comma, looks_numeric, parse_number
 from estep_xp.files.errors import InputError, show_token
@@ -39,33 +41,6 @@ _SAMPLE_SIZE = 1 << 18  # characters
 _SEPARATOR = re.compile(r'("?)sep=(.)\1\n', re.IGNORECASE)
 _SEPARATORS = re.compile(r"[,;|\s]")
 _NOTHING_GIVEN = Dialect()
-_UTF_16 = "UTF-16 text; must be UTF-8, which Excel saves as CSV UTF-8"
-_OTHER_FORMATS = {
-    codecs.BOM_UTF16_LE: _UTF_16,
-    codecs.BOM_UTF16_BE: _UTF_16,
-    b"PK\x03\x04": "an Excel workbook (.xlsx) or another ZIP archive, not text; save it as CSV",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls) or other Office file, not text; save it as CSV",
-    b"PAR1": "a Parquet file, not text; its name must end in .parquet",
-    b"\x93NUMPY": "a NumPy array, not text; its name must end in .npy",
-    b"\x1f\x8b": "packed by gzip; unpack it first",
-    b"BZh": "packed by bzip2; unpack it first",
-    b"\xfd7zXZ": "packed by xz; unpack it first",
-    b"(\xb5/\xfd": "packed by Zstandard; unpack it first",
-    b"7z\xbc\xaf": "a 7z archive; unpack it first",
-    b"\x89PNG": "a picture (PNG), not text",
-    b"\xff\xd8\xff": "a picture (JPEG), not text",
-    b"GIF8": "a picture (GIF), not text",
-    b"%PDF": "a PDF document, not text",
-    b"\x89HDF": "an HDF5 file, not text; save it as CSV",
-    b"ARROW1": "an Arrow or Feather file, not text; save it as CSV or Parquet",
-    b"SQLite": "an SQLite database, not text; save a table as CSV",
-}
-_OTHER_TEXTS = {
-    rb"<(!doctype html|html|head|body|table)\b": "a web page (HTML), not text in rows; save its "
-    "table as CSV",
-    rb"<\?xml": "XML, not text in rows; save it as CSV",
-    rb'\{\s*"|\[\s*[\[{"\d-]': "JSON, not text in rows; save it as CSV",
-}
 
 
 class DelimitedFile:
@@ -121,7 +96,9 @@ class DelimitedFile:
         """How many bytes have been read."""
         return 0 if self.total is None else self._file.tell()
 
-    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
+    def blocks(
+        self, columns: Sequence[int], bad: BadRows, kept: Sequence[int] = ()
+    ) -> Iterator[Block]:
         """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
         self._refuse_text(columns)
         bad.hint = self._hint
@@ -130,46 +107,23 @@ class DelimitedFile:
                 lines = (
                     line for block in chain([text], self._blocks) for line in _split_lines(block)
                 )
-                yield from self._read_fields(lines, columns, bad)
+                yield from self._read_fields(lines, columns, bad, kept)
                 return
-            block = self._read_numbers(text, columns)
-            if block is None:
-                yield from self._read_fields(_split_lines(text), columns, bad)
+            numbers = parse_numbers(text, self._delimiter, self._decimal, self.n_columns, columns)
+            if numbers is None:
+                yield from self._read_fields(_split_lines(text), columns, bad, kept)
             else:
-                self._line += len(block)
-                yield block
-
-    def _read_numbers(self, text: str, columns: Sequence[int]) -> NDArray[np.float64] | None:
-        """Parse a block without quotes by NumPy; None if it must be parsed field by field."""
-        if self._decimal == ",":
-            if "." in text or self._delimiter == ",":
-                return None
-            text = text.replace(",", ".")
-        content = np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
-        ends = np.flatnonzero(content == ord("\n"))
-        delimiters = np.flatnonzero(content == ord(self._delimiter))
-        fields = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
-        if (fields != self.n_columns).any() or text.startswith("\n") or "\n\n" in text:
-            return None
-        try:
-            block: NDArray[np.float64] = np.loadtxt(
-                _split_lines(text),
-                dtype=np.float64,
-                delimiter=self._delimiter,
-                comments=None,
-                usecols=columns,
-                ndmin=2,
-            )
-        except ValueError:
-            return None
-        return block if len(block) == len(ends) and np.isfinite(block).all() else None
+                self._line += len(numbers)
+                records = read_records(_split_lines(text), self._delimiter) if kept else ()
+                yield Block(numbers, self._keep(records, kept))
 
     def _read_fields(
-        self, lines: Iterable[str], columns: Sequence[int], bad: BadRows
-    ) -> Iterator[NDArray[np.float64]]:
+        self, lines: Iterable[str], columns: Sequence[int], bad: BadRows, kept: Sequence[int]
+    ) -> Iterator[Block]:
         """Parse `lines` field by field, yield the good rows and add the others to `bad`."""
         records = read_records(lines, self._delimiter)
         rows: list[list[float]] = []
+        good: list[list[str]] = []  # the records of these rows, if something of them is kept
         before = self._line
         while True:
             place = f"line {before + records.line_num + 1}"
@@ -185,12 +139,22 @@ class DelimitedFile:
             row = self._read_record(record, columns, place, bad)
             if row is not None:
                 rows.append(row)
+                good += [record] if kept else []
             if len(rows) == _BLOCK_ROWS:
-                yield np.asarray(rows)
-                rows = []
+                yield Block(np.asarray(rows), self._keep(good, kept))
+                rows, good = [], []
         self._line = before + records.line_num
         if rows:
-            yield np.asarray(rows)
+            yield Block(np.asarray(rows), self._keep(good, kept))
+
+    def _keep(
+        self, records: Iterable[Sequence[str]], kept: Sequence[int]
+    ) -> list[tuple[list[str], ...]]:
+        """Return some columns of `records` as the words that stand there, in one piece."""
+        if not kept:
+            return []
+        words = list(zip(*map(itemgetter(*kept, kept[0]), records), strict=True))[:-1]
+        return [tuple(list(map(_decode, column)) for column in words)]
 
     def _read_record(
         self, record: list[str], columns: Sequence[int], place: str, bad: BadRows
@@ -204,6 +168,9 @@ class DelimitedFile:
             return None
         row = []
         for column in columns:
+            if bad.holes and is_hole(record[column]):
+                row.append(math.nan)
+                continue
             try:
                 row.append(self._parse(record[column]))
             except ValueError as error:
@@ -348,17 +315,6 @@ class DelimitedFile:
                 f"(Windows-1252): {list_names(words)}"
             )
         return tuple(words)
-
-
-def require_text(path: Path, beginning: bytes) -> None:
-    """Raise InputError if a file begins as one of another format does."""
-    for signature, found in _OTHER_FORMATS.items():
-        if beginning.startswith(signature):
-            raise InputError(str(path), f"is {found}")
-    text = beginning.removeprefix(codecs.BOM_UTF8).lstrip()
-    for pattern, found in _OTHER_TEXTS.items():
-        if re.match(pattern, text, re.IGNORECASE):
-            raise InputError(str(path), f"is {found}")
 
 
 def _is_undecoded(word: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.read.columns import find_index, text_error
-from estep_xp.cli.read.rows import BadRows
+from estep_xp.cli.read.rows import BadRows, Block
 from estep_xp.cli.system.extras import require_pyarrow
 from estep_xp.cli.system.files import translate_read_errors
 from estep_xp.cli.text.errors import SystemFailure
@@ -50,18 +50,22 @@ class ParquetSource:
         self.total: int | None = self._file.metadata.num_rows
         self.position = 0
 
-    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
+    def blocks(
+        self, columns: Sequence[int], bad: BadRows, kept: Sequence[int] = ()
+    ) -> Iterator[Block]:
         """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
         for column in columns:
             if not self._holds_numbers(column):
                 numeric = [other for other in range(self.n_columns) if self._holds_numbers(other)]
                 found = str(self._schema.field(column).type)
                 raise text_error(self._path, self.names, column, found, numeric)
-        for batch in self._batches(columns, _BLOCK_ROWS):
-            block = np.stack(list(map(self._to_floats, batch)), axis=1)
+        needed = list(dict.fromkeys([*columns, *kept]))
+        for batch in self._batches(needed, _BLOCK_ROWS):
+            values = dict(zip(needed, batch, strict=True))
+            block = np.stack([self._to_floats(values[column]) for column in columns], axis=1)
             bad.add_not_finite(block, columns, self.position)
             self.position += len(block)
-            yield block
+            yield Block(block, [tuple(values[column] for column in kept)] if kept else ())
 
     def _batches(self, columns: Sequence[int], n_rows: int) -> Iterator[list[Any]]:
         """Yield the chosen columns of the next rows, `n_rows` or fewer."""

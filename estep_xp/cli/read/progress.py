@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from estep_xp.cli.read.rows import Source
 from estep_xp.cli.system.terminal import shows_progress
 from estep_xp.em.progress import show_bar
 
 
+def reading_progress(
+    source: Source, *, quiet: bool
+) -> AbstractContextManager[Callable[[int], None]]:
+    """Show how far `source` has been read, rows per second and the time left."""
+    return rows_progress(source.total, lambda _: source.position, quiet=quiet)
+
+
 @contextmanager
-def reading_progress(source: Source, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show how far `source` has been read, rows per second and the time left.
+def rows_progress(
+    total: int | None, position: Callable[[int], int] = int, *, quiet: bool
+) -> Iterator[Callable[[int], None]]:
+    """Show how much is done, rows per second and the time left.
 
     Parameters
     ----------
-    source : Source
-        The file that is being read.
+    total : int or None
+        How much there is to do, in any unit; None where that is unknown.
+    position : callable
+        Takes the number of rows done, returns how much of `total` that is.
     quiet : bool
         Show nothing.
 
@@ -30,11 +41,11 @@ def reading_progress(source: Source, *, quiet: bool) -> Iterator[Callable[[int],
     if not shows_progress(quiet=quiet):
         yield lambda _: None
         return
-    with show_bar(source.total, in_percent=True) as update:
+    with show_bar(total, in_percent=True) as update:
         start = time.monotonic()
 
         def advance(n_rows: int) -> None:
             rate = n_rows / max(time.monotonic() - start, 1e-9)
-            update(source.position, f"{rate:,.0f} rows/s")
+            update(position(n_rows), f"{rate:,.0f} rows/s")
 
         yield advance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,27 @@ from estep_xp.cli.text.numbers import format_exact
 from estep_xp.files.errors import InputError
 
 _MAX_NAMED = 5  # bad rows listed in the error, which counts all of them
+
+
+class Block(NamedTuple):
+    """Some rows of a file.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, d)
+        The columns that a mixture is about.
+    kept : sequence of tuples
+        The columns to be carried along as they stand, in pieces that follow each other; each has a
+        sequence of values for every column.
+    """
+
+    x: NDArray[np.float64]
+    kept: Sequence[tuple[Any, ...]] = ()
+
+    def cut(self, start: int, stop: int) -> Block:
+        """Return the rows from `start` to `stop`."""
+        kept = [tuple(column[start:stop] for column in piece) for piece in self.kept]
+        return Block(self.x[start:stop], kept)
 
 
 class Source(Protocol):
@@ -51,8 +72,13 @@ class Source(Protocol):
         """
         ...
 
-    def blocks(self, columns: Sequence[int], bad: BadRows) -> Iterator[NDArray[np.float64]]:
-        """Yield the chosen columns of all rows, block by block, less the rows added to `bad`."""
+    def blocks(
+        self, columns: Sequence[int], bad: BadRows, kept: Sequence[int] = ()
+    ) -> Iterator[Block]:
+        """Yield the chosen columns of all rows, block by block, less the rows added to `bad`.
+
+        Columns to be kept come along as one piece.
+        """
         ...
 
 
@@ -63,6 +89,9 @@ class BadRows:
     ----------
     path : Path
         The file.
+    holes : bool
+        Whether an empty field, NA or NaN is a value that was not observed, which is NaN in blocks,
+        and not a bad one.
 
     Attributes
     ----------
@@ -70,8 +99,9 @@ class BadRows:
         What else to say, where it helps.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, holes: bool = False) -> None:
         self.path = path
+        self.holes = holes
         self.count = 0
         self.hint = ""
         self._places: list[str] = []
@@ -101,7 +131,7 @@ class BadRows:
             self._first = InputError(field, expectation, position=position, token=token)
 
     def add_not_finite(self, block: NDArray[np.float64], columns: Sequence[int], row: int) -> None:
-        """Count the rows of `block` that hold NaN or infinity.
+        """Count the rows of `block` that hold infinity, or NaN where that is no hole.
 
         Parameters
         ----------
@@ -113,6 +143,8 @@ class BadRows:
             The number of the block's first row in the array.
         """
         finite = np.isfinite(block)
+        if self.holes:
+            finite |= np.isnan(block)
         for index in np.flatnonzero(~finite.all(axis=1)):
             column = int(np.argmin(finite[index]))
             token = str(block[index, column])
@@ -133,8 +165,22 @@ class BadRows:
 
 
 def read_blocks(
-    source: Source, columns: Sequence[int], path: Path, n_rows: int
+    source: Source, columns: Sequence[int], path: Path, n_rows: int, *, holes: bool = False
 ) -> Iterator[NDArray[np.float64]]:
+    """Yield the rows of a file, and nothing beside them; see `read_rows`."""
+    for block in read_rows(source, columns, path, n_rows, holes=holes):
+        yield block.x
+
+
+def read_rows(
+    source: Source,
+    columns: Sequence[int],
+    path: Path,
+    n_rows: int,
+    kept: Sequence[int] = (),
+    *,
+    holes: bool = False,
+) -> Iterator[Block]:
     """Yield the rows of a file in blocks of one size; the last one may be smaller.
 
     After the first bad row nothing more is yielded, but the file is read to its end, to count them.
@@ -149,15 +195,19 @@ def read_blocks(
         The file's name, for errors.
     n_rows : int
         How many rows a block has.
+    kept : sequence of int
+        Columns to be carried along as they stand.
+    holes : bool
+        Whether values may be missing; they are NaN.
 
     Raises
     ------
     InputError
         After the last row, if there was a bad one or none at all.
     """
-    bad = BadRows(path)
+    bad = BadRows(path, holes=holes)
     empty = True
-    blocks = source.blocks([*columns, *source.index] if source.index else columns, bad)
+    blocks = source.blocks([*columns, *source.index] if source.index else columns, bad, kept)
     if source.index:
         blocks = _without_index(blocks, source, path)
     for block in _regroup(blocks, n_rows):
@@ -170,13 +220,13 @@ def read_blocks(
 
 
 def require_support(
-    blocks: Iterable[NDArray[np.float64]], components: Any, columns: Sequence[int], path: Path
-) -> Iterator[NDArray[np.float64]]:
+    blocks: Iterable[Block], components: Any, columns: Sequence[int], path: Path
+) -> Iterator[Block]:
     """Yield the blocks; InputError at the first row that a family of components cannot have.
 
     Parameters
     ----------
-    blocks : iterable of ndarray of shape (n, d)
+    blocks : iterable of Block
         The rows.
     components : Family
         The components, of counts, say.
@@ -191,45 +241,75 @@ def require_support(
     n_before = 0
     support = components._static_support()
     for block in blocks:
-        bad = np.argwhere(~support._supports(block))
-        if len(bad):
-            row, feature = bad[0].tolist()
-            raise InputError(
-                f"{path} row {n_before + row}, counted from 0",
-                support._support,
-                position=columns[feature] + 1,
-                token=format_exact(block[row, feature].item()),
-            )
-        n_before += len(block)
+        refuse_outside(support, block.x, columns, path, n_before)
+        n_before += len(block.x)
         yield block
 
 
-def _without_index(
-    blocks: Iterable[NDArray[np.float64]], source: Source, path: Path
-) -> Iterator[NDArray[np.float64]]:
+def refuse_outside(
+    support: Any, block: NDArray[np.float64], columns: Sequence[int], path: Path, n_before: int
+) -> None:
+    """Raise InputError at the first value that is outside a support; NaN is a hole.
+
+    Parameters
+    ----------
+    support : Any
+        What answers `_supports` and `_support`: the class of a family, say.
+    block : ndarray of shape (n, d)
+        Some rows.
+    columns : sequence of int
+        The columns that were read.
+    path : Path
+        The file's name, for the error.
+    n_before : int
+        How many rows come before these.
+    """
+    bad = np.argwhere(~(support._supports(block) | np.isnan(block)))
+    if len(bad):
+        row, feature = bad[0].tolist()
+        raise InputError(
+            f"{path} row {n_before + row}, counted from 0",
+            support._support,
+            position=columns[feature] + 1,
+            token=format_exact(block[row, feature].item()),
+        )
+
+
+def _without_index(blocks: Iterable[Block], source: Source, path: Path) -> Iterator[Block]:
     """Yield the blocks less their last columns, which must ascend like an index to the end."""
     n_index = len(source.index)
     last = np.empty((0, n_index))
-    for block in blocks:
-        index = np.concatenate([last, block[:, -n_index:]])
+    for x, kept in blocks:
+        index = np.concatenate([last, x[:, -n_index:]])
         for column, values in zip(source.index, index.T, strict=True):
             require_ascending(path, column_label(source.names, column), values)
         last = index[-1:]
-        yield block[:, :-n_index]
+        yield Block(x[:, :-n_index], kept)
 
 
-def _regroup(blocks: Iterable[NDArray[np.float64]], n_rows: int) -> Iterator[NDArray[np.float64]]:
+def _regroup(blocks: Iterable[Block], n_rows: int) -> Iterator[Block]:
     """Yield the same rows in blocks of `n_rows`: compiled code wants few shapes."""
-    waiting: list[NDArray[np.float64]] = []
+    waiting: list[Block] = []
     count = 0
     for block in blocks:
-        start = 0
-        while count + len(block) - start >= n_rows:
+        start, end = 0, len(block.x)
+        while count + end - start >= n_rows:
             stop = start + n_rows - count
-            yield np.concatenate([*waiting, block[start:stop]])
+            yield _join([*waiting, block.cut(start, stop)])
             waiting, count, start = [], 0, stop
-        if start < len(block):
-            waiting.append(block[start:])
-            count += len(block) - start
+        if start < end:
+            waiting.append(block.cut(start, end))
+            count += end - start
     if waiting:
-        yield np.concatenate(waiting)
+        yield _join(waiting)
+
+
+def read_whole(blocks: Iterable[Block]) -> Block:
+    """Return all rows of a file as one block."""
+    return _join(list(blocks))
+
+
+def _join(blocks: Sequence[Block]) -> Block:
+    """Return blocks as one; the pieces of what is kept stay as they are."""
+    x = np.concatenate([block.x for block in blocks])
+    return Block(x, [piece for block in blocks for piece in block.kept])

@@ -9,13 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.read.arrays import ArrayFile
-from estep_xp.cli.read.rows import Source, read_blocks
+from estep_xp.cli.read.kept import Piece
+from estep_xp.cli.read.rows import Source, read_rows
 
 _BLOCK_SIZE = 1 << 22  # bytes
 
 
 def read_table(
-    source: Source, columns: Sequence[int], path: Path, advance: Callable[[int], None]
+    source: Source,
+    columns: Sequence[int],
+    path: Path,
+    advance: Callable[[int], None],
+    *,
+    holes: bool = False,
+    kept: Sequence[int] = (),
+    keep: Callable[[Sequence[Piece]], None] | None = None,
 ) -> NDArray[np.float64]:
     """Return the chosen columns of all rows.
 
@@ -32,6 +40,12 @@ def read_table(
         The file's name, for errors.
     advance : callable
         Called after each block with the number of rows read.
+    holes : bool
+        Whether values may be missing; they are NaN.
+    kept : sequence of int
+        Columns that are wanted as they stand, and `keep` takes them, piece by piece.
+    keep : callable, optional
+        Called after each block with the pieces of these columns.
 
     Returns
     -------
@@ -47,7 +61,10 @@ def read_table(
     # A bytearray grows in place; concatenating a list of blocks would need twice the memory.
     loaded = bytearray()
     n_rows = 0
-    for block in read_blocks(source, columns, path, max(1, _BLOCK_SIZE // (8 * len(columns)))):
+    block_rows = max(1, _BLOCK_SIZE // (8 * len(columns)))
+    for block, pieces in read_rows(source, columns, path, block_rows, kept, holes=holes):
+        if keep is not None:
+            keep(pieces)
         n_rows += len(block)
         if mapped is None:
             loaded += block.tobytes()

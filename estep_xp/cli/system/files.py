@@ -13,6 +13,20 @@ from estep_xp.cli.text.errors import SystemFailure
 from estep_xp.files.atomic_write import replace_when_whole
 from estep_xp.files.errors import InputError, show_token
 
+# What "-" stands for, known by identity: a file may have such a name.
+STANDARD_INPUT = Path("standard input")
+STANDARD_OUTPUT = Path("standard output")
+
+
+def parse_data_path(text: str) -> Path:
+    """Return the path of DATA; STANDARD_INPUT for ``-``."""
+    return STANDARD_INPUT if text == "-" else parse_file_path("DATA", text)
+
+
+def parse_output_path(text: str) -> Path:
+    """Return the path of OUT; STANDARD_OUTPUT for ``-``."""
+    return STANDARD_OUTPUT if text == "-" else parse_file_path("--output", text)
+
 
 def parse_file_path(option: str, text: str) -> Path:
     """Return the path of a file as it was given; InputError if it names none."""
@@ -66,6 +80,8 @@ def refuse_to_overwrite(path: Path, *inputs: Path, force: bool) -> None:
     SystemFailure
         If it exists and `force` is not given, or if it is no file.
     """
+    if path is STANDARD_OUTPUT:
+        return
     with translate_write_errors(path):
         if not os.path.lexists(path):
             return

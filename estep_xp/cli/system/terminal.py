@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -38,6 +39,23 @@ def flush_stdout() -> None:
             stdout.flush()
 
 
+class StdoutFile:
+    """Standard output as a file of bytes, with the errors of :func:`write_stdout`."""
+
+    def write(self, content: bytes) -> int:
+        """Write `content` and return its length."""
+        with _translate_stdout_errors() as stdout:
+            stdout.flush()
+            return stdout.buffer.write(content)
+
+
+def open_stdin() -> io.BufferedReader:
+    """Open standard input, which stays open, as a file of bytes; InputError if it is closed."""
+    if sys.stdin is None:
+        raise InputError("standard input", "is closed")
+    return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+
+
 def read_stdin() -> str:
     """Return all of standard input.
 
@@ -60,7 +78,7 @@ def read_stdin() -> str:
 
 
 @contextmanager
-def _translate_stdout_errors() -> Iterator[TextIO]:
+def _translate_stdout_errors() -> Iterator[Any]:
     if sys.stdout is None:
         raise SystemFailure("standard output: is closed")
     try:
@@ -80,6 +98,15 @@ def write_stderr(message: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(f"{format_line(message)}\n")
+            sys.stderr.flush()
+
+
+def write_stderr_lines(lines: Iterable[str]) -> None:
+    """Write whole lines to standard error, after standard output; errors are ignored."""
+    flush_stdout()
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.writelines(lines)
             sys.stderr.flush()
 
 

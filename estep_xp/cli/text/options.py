@@ -16,6 +16,7 @@ from estep_xp.files.errors import show_token
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _MAX_INTEGER = 10**18 - 1
+_MAX_SIZES = 100  # numbers of components that are tried
 
 
 def choice_parser(option: str, choices: Collection[str]) -> Callable[[str], str]:
@@ -62,6 +63,63 @@ def integer_parser(
         return int(word)
 
     return parse_integer
+
+
+def choices_parser(option: str, choices: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return a parser of an option that takes some of a few words, with commas between.
+
+    Hyphens are read as underscores, and words that stand there twice count once.
+
+    Parameters
+    ----------
+    option : str
+        Its name, for the error.
+    choices : collection of str
+        The words.
+    """
+    parse_choice = choice_parser(option, choices)
+
+    def parse_choices(given: str | tuple[str, ...]) -> tuple[str, ...]:
+        if isinstance(given, tuple):  # a default is a list already
+            return given
+        words = (word.strip().replace("-", "_") for word in given.split(","))
+        return tuple(dict.fromkeys(map(parse_choice, words)))
+
+    return parse_choices
+
+
+def sizes_parser(option: str) -> Callable[[str], tuple[int, ...]]:
+    """Return a parser of an option that takes whole numbers from 1 on: 3, 2,4 or 1-8.
+
+    Parameters
+    ----------
+    option : str
+        Its name, for the error.
+    """
+
+    def parse_sizes(given: str | tuple[int, ...]) -> tuple[int, ...]:
+        if isinstance(given, tuple):
+            return given
+        sizes: dict[int, None] = {}
+        for word in map(str.strip, given.split(",")):
+            ends = [int(end) for end in word.split("-") if _WHOLE.fullmatch(end.strip())]
+            first, last = (ends[0], ends[-1]) if ends else (0, 0)
+            if len(ends) != word.count("-") + 1 or len(ends) > 2 or not 1 <= first <= last:
+                raise OptionError(
+                    option,
+                    f"is {show_token(given)}; must be a whole number, 1 or more, or several: "
+                    "2,4 or 1-8, each of at most 18 digits",
+                )
+            if last - first >= _MAX_SIZES or len(sizes) >= _MAX_SIZES:
+                raise OptionError(
+                    option,
+                    f"is {show_token(given)}; must be a whole number, or at most {_MAX_SIZES} of "
+                    "them",
+                )
+            sizes |= dict.fromkeys(range(first, last + 1))
+        return tuple(sizes)
+
+    return parse_sizes
 
 
 def float_parser(option: str) -> Callable[[str], float]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estep_xp.cli.compute.evaluate import Evaluation, rescale_weights
-from estep_xp.cli.compute.results import csv_heading, csv_lines
+from estep_xp.cli.compute.results import csv_heading, csv_lines, result_values, split_columns
 from estep_xp.cli.compute.stream import Summary
 from estep_xp.cli.text.numbers import format_decimal, format_exact
 from estep_xp.cli.write.layout import GAP, Style, TableColumn, figure_lines, table_lines
@@ -79,7 +79,8 @@ class Calculation(NamedTuple):
     def csv(self) -> Iterator[str]:
         """Yield the lines of a CSV file, one an observation."""
         yield csv_heading(len(self.weights), "x")
-        yield from csv_lines(self.evaluation.results, self.x)
+        values = [self.x, *result_values(self.evaluation.results)]
+        yield from (f"{line}\n" for line in csv_lines(split_columns(values)))
 
     def text(self, style: Style) -> Iterator[str]:
         """Yield lines for a person: figures, and a table with one row an observation."""
@@ -134,6 +135,29 @@ def summary_text(summary: Summary, output: str, style: Style) -> Iterator[str]:
         "Rows per component": GAP.join(map(str, summary.rows_per_component)),
         "Average max responsibility": format_decimal(summary.mean_max_responsibility),
         "Log-likelihood": format_decimal(summary.log_likelihood),
+        "Output": output,
+    }
+    return figure_lines(figures, style)
+
+
+def drawn_json(rows_per_component: list[int], output: str) -> str:
+    """Return the summary of drawn rows as one JSON object."""
+    return encode_json(
+        {
+            "n_observations": sum(rows_per_component),
+            "n_components": len(rows_per_component),
+            "rows_per_component": rows_per_component,
+            "output": output,
+        }
+    )
+
+
+def drawn_text(rows_per_component: list[int], output: str, style: Style) -> Iterator[str]:
+    """Yield the lines of the summary of drawn rows, for a person."""
+    figures = {
+        "Rows": str(sum(rows_per_component)),
+        "Components": str(len(rows_per_component)),
+        "Rows per component": GAP.join(map(str, rows_per_component)),
         "Output": output,
     }
     return figure_lines(figures, style)

@@ -7,6 +7,7 @@ middle. EM, which knows of the holes, does the rest.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from estep_xp.arrays.namespace import to_host
 from estep_xp.em.starts.rows import choose_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from estep_xp.arrays.array_types import Array
     from estep_xp.arrays.namespace import Space
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _BLOCK = 256  # rows whose distances from all others are at hand
+_GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)  # whose multiples fill the circle evenly
 _QUIET = 0.25  # share of a feature's values, those of least noise, by which noise is judged
 
 
@@ -31,10 +35,12 @@ def complete_rows(
     errors: tuple[Array, ...],
     k: int,
     random: np.random.Generator,
+    supports: Callable[[Any], Any],
 ) -> tuple[Array, ...]:
     """Rows (x,) or (x, sample_weight) without holes: some of the rows, where there are many.
 
-    `errors` are those of the rows, or nothing. What is noise for the most part is a hole, too.
+    `errors` are those of the rows, or nothing. What is noise for the most part is a hole, too. A
+    feature that was never observed gets variance 1 where the family's support allows it.
     """
     x, weight = rows if len(rows) == 2 else (rows[0], None)
     if space.lazy:
@@ -53,7 +59,11 @@ def complete_rows(
     some = ~hidden.all(axis=1)
     if some.sum() >= k:
         table, hidden, chosen = table[some], hidden[some], chosen[some]
-    filled = _fill_holes(table, hidden).reshape(-1, *host.shape[1:])
+    filled = _fill_holes(table, hidden)
+    unseen = hidden.all(axis=0)
+    if unseen.any():
+        filled = np.where(unseen, _invent(filled, supports, host.shape[1:]), filled)
+    filled = filled.reshape(-1, *host.shape[1:])
     own = () if mass is None else (space.parameter("sample_weight", mass[chosen]),)
     return space.parameter("x", filled), *own
 
@@ -102,4 +112,25 @@ def _fill_with_means(space: Space, x: Array, weight: Array | None) -> Array:
         counted = seen & (weight > 0 if x.ndim == 1 else (weight > 0)[:, None])
     n_seen = xp.sum(xp.astype(counted, space.dtype), axis=0)
     means = xp.sum(xp.where(counted, x, 0.0), axis=0) / xp.where(n_seen > 0, n_seen, 1.0)
-    return xp.where(seen, x, means)
+    filled = xp.where(seen, x, means)
+    unit = _unit_values(xp, xp.ones_like(x if x.ndim == 1 else x[:, 0]))
+    return xp.where(n_seen > 0, filled, unit if x.ndim == 1 else unit[:, None])
+
+
+def _invent(like: Floats, supports: Callable[[Any], Any], features: tuple[int, ...]) -> Floats:
+    """Values (n, d) for features of which nothing is known, that vary inside their support."""
+    places = np.arange(1.0, len(like) + 1.0)
+    share = places * _GOLDEN - np.floor(places * _GOLDEN)
+    values = np.ones_like(like)
+    # From the last resort to what is preferred: of positive numbers, of 0 and 1, of any numbers.
+    for kind in (-np.log1p(-share), np.floor(2.0 * share), math.sqrt(12.0) * (share - 0.5)):
+        column = np.where(np.ones_like(like), kind[:, None], 0.0)
+        good = np.asarray(supports(column.reshape(-1, *features))).reshape(like.shape)
+        values = np.where(good.all(axis=0), column, values)
+    return values
+
+
+def _unit_values(xp: Any, ones: Any) -> Any:
+    """Values (n,) of mean 0 and variance 1, in no order and no groups."""
+    places = xp.cumulative_sum(ones, axis=0) * _GOLDEN
+    return math.sqrt(12.0) * (places - xp.floor(places) - 0.5)

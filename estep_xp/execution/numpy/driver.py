@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # blocks threads spend more time waiting for it.
 _RESULT_ELEMENTS, _BLOCK_ELEMENTS = 3 << 17, 1 << 21
 _LEAST_ROWS = 512  # of a block, within those limits
+_PART_ELEMENTS = 1 << 18  # of log-densities of chains that are worked on at once
 
 # From this many rows on, a second form of a density may be prepared (`BlockOps.many_rows`).
 _MANY_ROWS = 1000
@@ -114,6 +115,10 @@ class LibraryDriver(Driver):
         n, k = arrays[0].shape[0], arrays[0].shape[-1]
         _keep_freed_memory()
         return quietly(kernel.run, ops_for(space.xp, n, k), *arrays)
+
+    def rows_of_part(self, k: int) -> int:
+        """As many as a chain's arrays of 2 MB hold, ten of which are in use at a time."""
+        return max(_LEAST_ROWS, _PART_ELEMENTS // k)
 
     def call_on_one_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call `function`, the BLAS held to one thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,9 @@ _FEW_ELEMENTS = 1 << 17
 
 # Exponents below which results of numpy.exp are subnormal, which is slow, and below which zero.
 _SUBNORMAL, _ZERO = -707.0, -745.2
+
+# Most exponents that are computed in less time than it takes to tell the slow ones apart.
+_FEW_EXPONENTS = 1024
 
 # Largest share of slow exponentials in a block that are computed apart from the others.
 _FEW_SLOW = 0.03
@@ -61,7 +65,7 @@ class NumpyOps(BlockOps):
 
     def for_shares(self) -> NumpyOps:
         """The same operations for log-joints that are only normalised."""
-        return self if self.only_shares else replace(self, only_shares=True)
+        return _for_shares(self)
 
     def map_components(
         self, function: Callable[..., Any], arrays: tuple[AnyArray, ...], axis: int, x: AnyArray
@@ -73,7 +77,7 @@ class NumpyOps(BlockOps):
 
     def exp_(self, x: AnyArray, *, least: float = -math.inf) -> AnyArray:
         """Exponentials, written over `x`, at full speed where they underflow."""
-        if least > _SUBNORMAL or x.dtype != np.float64:
+        if x.size <= _FEW_EXPONENTS or least > _SUBNORMAL or x.dtype != np.float64:
             return np.exp(x, out=x)
         # NumPy leaves its vectorised path where a result is subnormal or zero, and is then tens of
         # times slower.
@@ -214,6 +218,10 @@ class NumpyOps(BlockOps):
         smallest = np.minimum.reduce(values, axis=None)
         return float(smallest), float(np.maximum.reduce(greatest))
 
+    def count_rows(self, values: AnyArray) -> AnyArray:
+        """How many rows there are, as a number of the same dtype."""
+        return values.dtype.type(values.shape[0])
+
     def sum_rows(self, values: AnyArray) -> tuple[AnyArray, AnyArray]:
         """The sum of values (rows,), taken in double precision, in two parts."""
         total = np.add.reduce(values, dtype=np.float64)
@@ -267,6 +275,11 @@ class NumpyOps(BlockOps):
     def take_rows(self, values: AnyArray, flags: AnyArray) -> AnyArray:
         """The flagged rows of a block."""
         return np.compress(flags, values, axis=-1)
+
+
+@functools.lru_cache(maxsize=16)
+def _for_shares(ops: NumpyOps) -> NumpyOps:
+    return replace(ops, only_shares=True)
 
 
 class Quotient(NamedTuple):

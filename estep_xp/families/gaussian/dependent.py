@@ -199,5 +199,6 @@ class DependentGaussian(Gaussian):
         rows = xp.linalg.diagonal(factors)[..., :, None]
         return 1.0 / self._inverse_deviations(xp), xp.broadcast_to(rows, factors.shape)
 
-    def _inverse_deviations(self, xp: Namespace) -> Array:
-        return xp.broadcast_to(xp.linalg.diagonal(self.precision_cholesky), self.means.shape)
+    def _scales(self, xp: Namespace) -> Array:
+        scales: Array = xp.linalg.diagonal(self.precision_cholesky)
+        return scales

@@ -149,7 +149,7 @@ def size_bound(ops: BlockOps, kind: QuadraticTerms, d: int, eps: float, more: fl
     sums = _Sums.of(kind, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
     for_products, for_features = sums.growth_factors(ops, kind, d)
     z_error, mean_error, sigma = _shift_errors(ops, d, rotated=False)
-    limit = (_ALLOWED / eps) * (1.0 - sigma / 16.0)
+    limit = (_ALLOWED / ops.sharing / eps) * (1.0 - sigma / 16.0)
     square, of_mean = for_products + z_error + more, 1.0 + mean_error + more
     return SizeBound(square, for_features, of_mean, limit, sums.slices)
 

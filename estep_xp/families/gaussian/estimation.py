@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Self
 
 import numpy as np
@@ -81,12 +82,15 @@ class EstimatedGaussian(Family):
 
     def _is_usable(self) -> bool:
         """Whether parameters are finite, and no variance is subnormal."""
-        scales = self._inverse_deviations(np)
-        most = 1.0 / np.sqrt(np.finfo(scales.dtype).smallest_normal)
-        return bool((scales <= most).all()) and super()._is_usable()
+        scales: Any = self._scales(np)
+        return bool(scales.max() <= _largest_scale(scales.dtype)) and super()._is_usable()
 
     def _inverse_deviations(self, xp: Namespace) -> Array:
         """Reciprocal of the deviation of each mean's features, shaped like means."""
+        return xp.broadcast_to(self._scales(xp), self.means.shape)
+
+    def _scales(self, xp: Namespace) -> Array:
+        """Reciprocals of deviations, that broadcast against means."""
         raise NotImplementedError
 
     def _step_scales(self, xp: Namespace) -> tuple[Any, ...]:
@@ -226,6 +230,12 @@ class EstimatedGaussian(Family):
         pairs = zip(before, after, strict=True)
         kept: Self = after._make(xp.where(per_component(empty, a), a, b) for a, b in pairs)
         return kept
+
+
+@functools.cache
+def _largest_scale(dtype: np.dtype[Any]) -> float:
+    """The reciprocal deviation of the least variance that is not subnormal."""
+    return float(1.0 / np.sqrt(np.finfo(dtype).smallest_normal))
 
 
 def _covariances(

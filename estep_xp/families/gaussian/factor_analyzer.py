@@ -20,7 +20,8 @@ from estep_xp.arrays.validation import (
     check_shape,
     raise_bad_value,
 )
-from estep_xp.families.family import Evaluated, Family
+from estep_xp.families.family import Evaluated
+from estep_xp.families.gaussian.factors_with_holes import FactorsWithHoles
 from estep_xp.families.gaussian.low_rank import (
     LowRankForm,
     factorize_low_rank,
@@ -88,7 +89,7 @@ class _Fields(NamedTuple):
 
 
 @summarized
-class FactorAnalyzer(Family, _Fields):
+class FactorAnalyzer(FactorsWithHoles, _Fields):
     """Gaussian components with covariance ΛΛᵀ + Ψ: q factors, and noise of each feature.
 
     Parameters

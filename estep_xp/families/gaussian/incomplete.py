@@ -45,9 +45,18 @@ _LOG_2PI = math.log(2.0 * math.pi)
 class Conditional(NamedTuple):
     """What one component knows of incomplete rows."""
 
-    log_density: Array  # (n,), but for log |P|
+    rest: Array  # (n, d): standardised residuals of what was observed
+    log_normalizers: Array  # (n,): of the density of what was observed, but for log |P|
     residuals: Array  # (n, d): the mean of v − μ given x
     covariances: Array  # (n, d, d): that of v given x
+
+    def squared(self, xp: Namespace) -> Array:
+        """Squared distances (n,) of what was observed."""
+        return xp.sum(self.rest * self.rest, axis=1)
+
+    def log_density(self, xp: Namespace) -> Array:
+        """Log-densities (n,) of what was observed, but for log |P|."""
+        return -0.5 * self.squared(xp) + self.log_normalizers
 
 
 def evaluate_dependent(
@@ -71,10 +80,10 @@ def log_joint_dependent(ops: BlockOps, form: DependentForm, rows: ObservedRows) 
     x, seen, noise = rows_first(ops, rows)
 
     def of_component(mean: Array, factor: Array, covariance: Array, constant: Array) -> Array:
-        solved = _condition(ops.xp, mean, factor, covariance, x, seen, noise)
-        return solved.log_density + constant
+        solved = condition_rows(ops.xp, mean, factor, covariance, x, seen, noise)
+        return solved.log_density(ops.xp) + constant
 
-    joint: Array = _map_components(ops, of_component, form, x)
+    joint: Array = map_components(ops, of_component, form, x)
     return joint if ops.axis == 0 else ops.xp.permute_dims(joint, (1, 0))
 
 
@@ -103,13 +112,13 @@ def _moments_by_rows(
     def of_component(
         mean: Array, factor: Array, covariance: Array, share: Array
     ) -> tuple[Array, Array]:
-        _, residuals, covariances = _condition(xp, mean, factor, covariance, x, seen, noise)
+        _, _, residuals, covariances = condition_rows(xp, mean, factor, covariance, x, seen, noise)
         weighted = residuals * share[:, None]
         second = xp.matmul(xp.matrix_transpose(weighted), residuals)
         return xp.sum(weighted, axis=0), second + xp.sum(covariances * share[:, None, None], axis=0)
 
     with_shares = form._replace(constants=shares)
-    first, second = _map_components(ops, of_component, with_shares, x)
+    first, second = map_components(ops, of_component, with_shares, x)
     return first, 0.5 * second + 0.5 * xp.matrix_transpose(second)
 
 
@@ -123,10 +132,10 @@ def conditional_dependent(
     def of_component(
         mean: Array, factor: Array, covariance: Array, _: Array
     ) -> tuple[Array, Array]:
-        _, residuals, covariances = _condition(xp, mean, factor, covariance, x, seen, noise)
+        _, _, residuals, covariances = condition_rows(xp, mean, factor, covariance, x, seen, noise)
         return mean + residuals, covariances
 
-    means, covariances = _map_components(ops, of_component, form, x)
+    means, covariances = map_components(ops, of_component, form, x)
     return xp.moveaxis(means, 0, 1), xp.moveaxis(covariances, 0, 1)
 
 
@@ -139,8 +148,8 @@ def rows_first(ops: BlockOps, rows: ObservedRows) -> tuple[Array, Array, Array |
     return move(x, -1, 0), move(seen, -1, 0), None if noise is None else move(noise, -1, 0)
 
 
-def _map_components(
-    ops: BlockOps, function: Callable[..., Any], form: DependentForm, x: Array
+def map_components(
+    ops: BlockOps, function: Callable[..., Any], form: tuple[Array, ...], x: Array
 ) -> Any:
     """F of each component's arrays, stacked along a first axis."""
     if ops.values_visible:
@@ -148,7 +157,7 @@ def _map_components(
     return ops.map_components(function, form, 0, x)
 
 
-def _condition(
+def condition_rows(
     xp: Namespace,
     mean: Array,
     factor: Array,
@@ -157,6 +166,7 @@ def _condition(
     seen: Array,
     noise: Array | None,
 ) -> Conditional:
+    """What a component of this mean, precision Cholesky factor and covariance knows of rows."""
     z = xp.where(seen, x - mean, 0.0)
     if noise is None:
         return _complete_features(xp, factor, z, seen)
@@ -178,13 +188,12 @@ def _complete_features(xp: Namespace, factor: Array, z: Array, seen: Array) -> C
     rest = y - xp.matmul(shares, xp.matrix_transpose(q))[:, 0, :]
     pivots = xp.where(seen, 1.0, xp.abs(xp.linalg.diagonal(r)))
     n_seen = float(d) - xp.sum(hidden, axis=1)
-    log_density = -0.5 * (xp.sum(rest * rest, axis=1) + n_seen * _LOG_2PI)
-    log_density = log_density - xp.sum(xp.log(pivots), axis=1)
+    log_normalizers = -0.5 * _LOG_2PI * n_seen - xp.sum(xp.log(pivots), axis=1)
     inverse = xp.matrix_transpose(linalg.inverse_lower(xp, xp.matrix_transpose(xp.triu(r))))
     inverse = inverse * hidden[:, :, None] * hidden[:, None, :]
     filled = xp.matmul(shares, xp.matrix_transpose(inverse))[:, 0, :]
     covariances = xp.matmul(inverse, xp.matrix_transpose(inverse))
-    return Conditional(log_density, z - filled, covariances)
+    return Conditional(rest, log_normalizers, z - filled, covariances)
 
 
 def _correct_errors(
@@ -204,9 +213,9 @@ def _correct_errors(
     w = xp.matmul(z[:, None, :], inverse_factor)
     logs = xp.log(xp.where(seen, xp.linalg.diagonal(inverse_factor), 1.0))
     n_seen = xp.sum(flags, axis=1)
-    log_density = xp.sum(logs, axis=1) - 0.5 * (xp.sum(w * w, axis=(1, 2)) + n_seen * _LOG_2PI)
-    log_density = log_density - xp.sum(xp.log(xp.linalg.diagonal(factor)))
-    log_density = xp.where(good, log_density, math.nan)
+    log_normalizers = xp.sum(logs, axis=1) - 0.5 * _LOG_2PI * n_seen
+    log_normalizers = log_normalizers - xp.sum(xp.log(xp.linalg.diagonal(factor)))
+    log_normalizers = xp.where(good, log_normalizers, math.nan)
     u = xp.matmul(w, xp.matrix_transpose(inverse_factor))
     residuals = xp.matmul(u, covariance)[:, 0, :]
     inverse = xp.matmul(inverse_factor, xp.matrix_transpose(inverse_factor)) * both
@@ -215,7 +224,7 @@ def _correct_errors(
     left = unit - gain
     covariances = xp.matmul(xp.matmul(left, covariance), xp.matrix_transpose(left))
     more = xp.matmul(xp.matmul(gain, noise), xp.matrix_transpose(gain))
-    return Conditional(log_density, residuals, covariances + more)
+    return Conditional(w[:, 0, :], log_normalizers, residuals, covariances + more)
 
 
 def is_correlated_by(rows: ObservedRows) -> bool:

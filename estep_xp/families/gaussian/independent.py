@@ -203,6 +203,5 @@ class IndependentGaussian(Gaussian):
     def _parameter_units(self, xp: Namespace) -> tuple[Array, ...]:
         return 1.0 / self._inverse_deviations(xp), self.variances
 
-    def _inverse_deviations(self, xp: Namespace) -> Array:
-        scales = 1.0 / xp.sqrt(self.variances)
-        return xp.broadcast_to(per_component(scales, self.means), self.means.shape)
+    def _scales(self, xp: Namespace) -> Array:
+        return per_component(1.0 / xp.sqrt(self.variances), self.means)

@@ -66,11 +66,9 @@ def centred_squares(xp: Namespace, second: Array, squared_shift: Array, floor: A
     # Far from the old mean, rounding may leave zero or less. If a floor will be added, the rounding
     # error is taken for the variance: the next step starts near the mean and computes it exactly.
     noise = 4.0 * float(xp.finfo(second.dtype).eps) * squared_shift
-    guess = (
-        noise
-        if floor is None
-        else xp.where(xp.zeros_like(noise) + by_feature(floor, noise) > 0, noise, 0.0)
-    )
+    guess = noise
+    if not (floor is None or (isinstance(floor, float) and floor > 0)):
+        guess = xp.where(xp.zeros_like(noise) + by_feature(floor, noise) > 0, noise, 0.0)
     return xp.where(scatter < noise, guess, scatter)
 
 

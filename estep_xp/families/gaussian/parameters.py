@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 def per_component(vector: Array, like: Array) -> Array:
     """An array (k, ...) ready to broadcast against one with components along its first axis."""
-    return vector[(..., *(None,) * (like.ndim - vector.ndim))]
+    missing = like.ndim - vector.ndim
+    return vector[(..., *(None,) * missing)] if missing else vector
 
 
 def check_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:

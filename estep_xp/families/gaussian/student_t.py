@@ -17,19 +17,18 @@ from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space, is_concrete, space_of
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.special import (
-    log1p_minus,
     log_gamma_ratio,
     log_minus_digamma,
     solve_log_minus_digamma,
 )
 from estep_xp.arrays.validation import check_array, check_positive, check_shape
 from estep_xp.families.family import Evaluated
-from estep_xp.families.gaussian.dependent import DependentGaussian
 from estep_xp.families.gaussian.moments import centred_products, products, shared_covariances
 from estep_xp.families.gaussian.parameters import covariances_of, factorize
 from estep_xp.families.gaussian.quadratic import PRODUCTS
 from estep_xp.families.gaussian.residual import ResidualForm, moments_about, squared_norms
 from estep_xp.families.gaussian.some_features import choose, marginal_factors
+from estep_xp.families.gaussian.tails_with_holes import TailsWithHoles, scale_moments
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class _Tails(NamedTuple):
     logs: Array
 
 
-class StudentT(DependentGaussian, _Fields):
+class StudentT(TailsWithHoles, _Fields):
     """Student-t components: elliptical, with heavy tails, so that outliers weigh little.
 
     Parameters
@@ -130,7 +129,7 @@ class StudentT(DependentGaussian, _Fields):
     _has_two_forms = False
     _has_expected_log_prob = False
     _starts_from_centres = False
-    _takes_missing = _takes_noise = False  # a row's latent scale is one for all its features
+    _takes_noise = False  # a row's latent scale is not that of its error
     _is_recenterable = False  # latent scales under other components are not known
     degrees: RealK
 
@@ -245,17 +244,8 @@ class StudentT(DependentGaussian, _Fields):
         xp, rows, (form, degrees) = ops.xp, 1 - ops.axis, prepared
         d, nu = float(self.means.shape[1]), expand_components(degrees, ops.axis)
         squared, logs = block.form or _tails(ops, form, nu, block.x)
-        # u − 1, without the cancellation of (ν + d) / (ν + q) for large ν.
-        near = squared < math.inf
-        kept = xp.where(near, squared, 0.0)
-        above = xp.where(near, (d - kept) / (nu + kept), -1.0)
+        above, excess = scale_moments(xp, squared, logs, nu, d)
         weighted = responsibilities * (1.0 + above)
-        close = above > -0.5
-        excess = xp.where(
-            close,
-            -log1p_minus(xp, xp.where(close, above, 0.0)),
-            above - xp.log1p(d / nu) + logs,
-        )
         excess = xp.sum(responsibilities * excess, axis=rows)
         first, second = moments_about(ops, form.means, block.x, weighted, products)
         return xp.sum(weighted, axis=rows), first, second, excess

@@ -1,0 +1,89 @@
+"""Rows of sequences in a driver's layout, shifted row by row, before any recursion."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from estep_xp.chain.parameters import normalize_rows
+from estep_xp.chain.recursion import finite_or_zero
+
+if TYPE_CHECKING:
+    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.chain.sequences import Sequences
+    from estep_xp.execution.chains import ChainOps
+
+
+class Edges(NamedTuple):
+    """What lies beyond rows that are a part of more rows."""
+
+    carried: bool  # the first row stands for the rows before it, whose sequence goes on
+    after: Array | None = None  # (k,) log-message that enters the last row, if it goes on
+
+
+class Chain(NamedTuple):
+    """Rows and their chain in a driver's layout, probabilities normalised."""
+
+    initial: Array  # (k,)
+    transitions: Array  # (k, k), or for each row in the layout
+    first: Array  # flags of rows
+    last: Array
+    sequences: Sequences
+    shift: Array  # of each row's log-densities
+    exponents: Array  # log-densities less the shift; no initial probability is in them
+    edges: Edges | None
+
+    @property
+    def begins(self) -> Array:
+        """Rows at which sequences begin, with initial probabilities."""
+        return _begins(self.sequences, self.edges)
+
+
+def lay_out(
+    ops: ChainOps,
+    log_prob: Array,
+    initial: Array,
+    transitions: Array,
+    sequences: Sequences,
+    edges: Edges | None = None,
+) -> Chain:
+    """Bring rows and a chain into the layout, and shift log-densities row by row.
+
+    A carried first row has what the rows up to it say in place of log-densities.
+    """
+    xp = ops.xp
+    first, last = ops.cut(sequences.first, 1.0), ops.cut(sequences.last, 1.0)
+    initial = normalize_rows(xp, initial)
+    if transitions.ndim == 3:
+        # Matrices at first rows are not read, whatever they hold.
+        unread = sequences.first[:, None, None]
+        transitions = xp.where(unread, 1.0, transitions)
+        transitions = ops.cut(normalize_rows(xp, transitions), 1.0)
+    else:
+        transitions = normalize_rows(xp, transitions)
+    values = ops.cut(log_prob, 0.0)
+    reachable = values
+    if not ops.is_positive(initial):  # a first row's best state may be out of reach
+        out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
+        reachable = ops.change(
+            values + 0.0,
+            first,
+            _begins(sequences, edges),
+            lambda rows: rows + along(xp, out_of_reach, rows),
+        )
+
+    def shifted(reachable: Array, values: Array) -> tuple[Array, Array]:
+        shift = finite_or_zero(xp, xp.max(reachable, axis=ops.axis))
+        return values - ops.expand(shift), shift
+
+    exponents, shift = ops.map_rows(shifted, reachable, values)
+    return Chain(initial, transitions, first, last, sequences, shift, exponents, edges)
+
+
+def _begins(sequences: Sequences, edges: Edges | None) -> Array:
+    return sequences.starts[1:] if edges is not None and edges.carried else sequences.starts
+
+
+def along(xp: Namespace, states: Array, rows: Array) -> Array:
+    """Numbers (k,) of states, to be broadcast against rows in a layout."""
+    return xp.reshape(states, (1, states.shape[0], *(1,) * (rows.ndim - 2)))
