@@ -15,12 +15,10 @@ import pytest
 from tests.backends import BACKENDS, Backend
 from tests.browsing import browser, page_address, visit  # noqa: F401, fixtures
 from tests.commands import call
+from tests.quick_xla import start_jax
 
 if importlib.util.find_spec("jax") is not None:
-    import jax
-
-    # Once, before any array exists: float32 tests ask for float32 by name.
-    jax.config.update("jax_enable_x64", True)
+    start_jax()
 
 
 def pytest_configure(config: pytest.Config) -> None:
