@@ -32,6 +32,12 @@ def test_help_on_a_narrow_terminal(command):
         assert all(re.search(rf"^  {name} +\w", stdout, re.MULTILINE) for name in COMMANDS)
 
 
+def test_options_are_grouped():
+    text = succeed("fit", "--help")
+    titles = ("Arguments", "Options", "Model", "Starts and iterations", "Reading DATA")
+    assert all(f"\n{title}:\n" in text for title in titles)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_examples_can_be_pasted(command, tmp_path):
     example = succeed(command, "--help").partition("Example:")[2]

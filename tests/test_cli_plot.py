@@ -13,6 +13,7 @@ import pytest
 import estep_xp as ex
 from estep_xp.cli.compute.results import Results
 from estep_xp.cli.write import plot
+from estep_xp.cli.write.figure import STYLE
 from tests.commands import (
     ON_A_FULL_DISK,
     WORKED,
@@ -130,7 +131,7 @@ def test_each_component_has_its_own_look():
 def test_nothing_lies_outside_of_the_picture_or_on_something_else(x, means, variances):
     matplotlib = pytest.importorskip("matplotlib")
     numbers = [list(map(float, text.split())) for text in (x, means, variances)]
-    with matplotlib.rc_context(plot._STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = plot._draw(picture(*numbers, [1] * len(numbers[1])))
         figure.draw_without_rendering()
         renderer = figure._get_renderer()

@@ -65,4 +65,8 @@ def draw_session() -> str:
 
 if __name__ == "__main__":
     run_on_terminal(PICTURE, HERE)
+    with tempfile.TemporaryDirectory() as name:
+        model = shlex.quote(str(Path(name) / "model.json"))
+        fit = f"estep-xp fit ../data/faithful.csv --components 2 --output {model} --plot fit.png"
+        run_on_terminal(f"{fit} --force", HERE)
     (HERE / "terminal.svg").write_text(draw_session(), encoding="utf-8")

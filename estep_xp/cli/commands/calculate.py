@@ -22,7 +22,8 @@ from estep_xp.cli.system.files import (
     parse_file_path,
     refuse_to_overwrite,
 )
-from estep_xp.cli.write.plot import Picture, require_plot_format, write_plot
+from estep_xp.cli.write.figure import require_plot_format
+from estep_xp.cli.write.plot import Picture, write_plot
 from estep_xp.cli.write.report import Calculation
 from estep_xp.files.errors import InputError
 

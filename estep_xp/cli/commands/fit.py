@@ -60,7 +60,9 @@ from estep_xp.cli.text.options import (
     sizes_parser,
 )
 from estep_xp.cli.text.parts import PartText, columns_of_parts, parse_parts
+from estep_xp.cli.write.figure import require_matplotlib, require_plot_format
 from estep_xp.cli.write.fit_report import fit_json, fit_text, fit_warnings
+from estep_xp.cli.write.plot_fit import FitPicture, write_fit_plot
 from estep_xp.em.select import CRITERIA
 from estep_xp.files.components import FAMILIES
 from estep_xp.files.errors import InputError, escape
@@ -84,7 +86,8 @@ def fit(
             "--components",
             "--states",
             metavar="K",
-            help="Number of components, or of states; or several to choose from: 2,4 or 1-8.",
+            help="Number of components, or several to choose from: 2,4 or 1-8. --states "
+            "is the same.",
             parser=sizes_parser("--components"),
             rich_help_panel=_MODEL,
         ),
@@ -194,7 +197,17 @@ def fit(
             rich_help_panel=_EM,
         ),
     ] = 1000,
-    force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the fit: .png or .svg. Densities over a histogram, or, of several columns, "
+            "each against each other.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace MODEL and FILE if they exist.")
+    ] = False,
     quiet: QuietOption = False,
     backend: BackendOption = BACKENDS[0],
     as_json: JsonOption = False,
@@ -213,6 +226,7 @@ def fit(
     source_path, output_path = parse_data_path(data), parse_file_path("--output", output)
     require_model_name(output_path)
     refuse_to_overwrite(output_path, source_path, force=force)
+    plot_path = None if plot is None else _plot_path(plot, source_path, force=force)
     with ExitStack() as stack:
         source = open_data(source_path, array, stack, dialect=dialect)
         beside = [] if sequence is None else [find_sequence(source, sequence)]
@@ -251,6 +265,12 @@ def fit(
         )
         bar = terminal.shows_progress(quiet=quiet)
         fitted = fit_rows(rows, str(source_path), options, names, progress=bar)
+        if plot_path is not None:
+            labels_of_columns = names or [f"column {column}" for column in chosen]
+            picture = FitPicture(
+                rows, fitted.wish, fitted.model, options.lengths, labels_of_columns, options.missing
+            )
+            write_fit_plot(plot_path, picture)
         with translate_write_errors(output_path):
             partial.write(encode_model(fitted.model, names))
     # Warnings are printed even with --quiet: a misread file shows nowhere else.
@@ -262,6 +282,15 @@ def fit(
         lines = fit_text(fitted, names, escape(output), style())
     for line in lines:
         terminal.write_stdout(line)
+
+
+def _plot_path(plot: str, source: Path, *, force: bool) -> Path:
+    """Return where the picture goes, if it can be drawn at all."""
+    path = parse_file_path("--plot", plot)
+    require_plot_format(path)
+    refuse_to_overwrite(path, source, force=force)
+    require_matplotlib()
+    return path
 
 
 class _Wanted:

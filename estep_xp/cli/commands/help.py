@@ -20,13 +20,17 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write what arguments and options there are."""
-        for kind, title in (("argument", "Arguments"), ("option", "Options")):
-            found = [one for one in self.get_params(ctx) if one.param_type_name == kind]
-            records = filter(None, (one.get_help_record(ctx) for one in found))
-            rows = [(re.sub(r" <\w+>$", "", name), text) for name, text in records]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for one in self.get_params(ctx):
+            title = "Arguments" if one.param_type_name == "argument" else "Options"
+            record = one.get_help_record(ctx)
+            if record is not None:
+                name, text = record
+                rows = groups.setdefault(getattr(one, "rich_help_panel", None) or title, [])
+                rows.append((re.sub(r" <\w+>$", "", name), text))
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 def show_example(command: str) -> str:

@@ -16,6 +16,8 @@ from estep_xp.cli.text.options import choice_parser
 from estep_xp.cli.write.layout import Style
 from estep_xp.files.errors import InputError
 
+_READING = "Reading DATA"
+
 HEADERS = {"yes": True, "no": False, "auto": None}
 
 BackendOption = Annotated[
@@ -42,11 +44,14 @@ RowsOption = Annotated[
 ColumnsOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAMES", help="Columns to use: names, or numbers from 0, with commas between."
+        metavar="NAMES",
+        help="Columns to use: names, or numbers from 0, with commas between.",
+        rich_help_panel=_READING,
     ),
 ]
 ArrayOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Which array of a .npz archive.")
+    str | None,
+    typer.Option(metavar="NAME", help="Which array of a .npz archive.", rich_help_panel=_READING),
 ]
 HeaderOption = Annotated[
     str,
@@ -56,6 +61,7 @@ HeaderOption = Annotated[
         "for names if none of its values is a number.",
         parser=choice_parser("--header", HEADERS),
         autocompletion=lambda: list(HEADERS),
+        rich_help_panel=_READING,
     ),
 ]
 DelimiterOption = Annotated[
@@ -64,6 +70,7 @@ DelimiterOption = Annotated[
         metavar="CHARACTER",
         help="What separates values in a text file: comma, semicolon, tab or another character; "
         "recognised if left out.",
+        rich_help_panel=_READING,
     ),
 ]
 DecimalOption = Annotated[
@@ -71,6 +78,7 @@ DecimalOption = Annotated[
     typer.Option(
         metavar="CHARACTER",
         help="What separates decimals in a text file: point or comma; recognised if left out.",
+        rich_help_panel=_READING,
     ),
 ]
 MISSING = ("error", "skip", "marginalize")
@@ -82,6 +90,7 @@ MissingOption = Annotated[
         "marginalize (the others of the row count).",
         parser=choice_parser("--missing", MISSING),
         autocompletion=lambda: list(MISSING),
+        rich_help_panel=_READING,
     ),
 ]
 SequenceOption = Annotated[
@@ -90,6 +99,7 @@ SequenceOption = Annotated[
         metavar="NAME",
         help="Column that names the sequence of each row, for a hidden Markov model; all rows are "
         "one sequence if left out.",
+        rich_help_panel=_READING,
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]

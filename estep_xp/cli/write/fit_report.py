@@ -194,7 +194,7 @@ def _matrix_table(section: Section, matrix: Matrix, fit: FitSummary, style: Styl
     if max(m if matrix.headings == section.items else 0, c) > _MAX_CORRELATED:
         yield f"{matrix.title} of {format_count(m, 'feature')} are not shown; --json has them\n"
         return
-    yield f"{matrix.title}{', the same for all {fit.noun}s' if matrix.is_shared else ''}\n"
+    yield matrix.title + (f", the same for all {fit.noun}s\n" if matrix.is_shared else "\n")
     k = 1 if matrix.is_shared else k
     words = [shorten(item, _MAX_FEATURE_LENGTH) for item in section.items] * k
     columns = [Cells(section.item, words, is_text=True, is_key=True)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,31 +12,13 @@ from numpy.typing import NDArray
 import estep_xp as ex
 from estep_xp.cli.compute.curves import MAX_SPAN, Curves, density_curves
 from estep_xp.cli.compute.results import Results
-from estep_xp.cli.system.extras import require
-from estep_xp.cli.system.files import atomic_write, translate_write_errors
-from estep_xp.cli.write.palette import COLOURS, colour_of
+from estep_xp.cli.write.figure import INK, dashes_of, line_width, new_figure, save_figure
+from estep_xp.cli.write.palette import colour_of
 from estep_xp.files.errors import InputError
 
-_FORMATS = (".png", ".svg")
-_DASHES = ("-", "--", ":", "-.")  # the next style after each cycle of colours
-_INK = "#222222"
 _MAX_IN_LEGEND = 13
 _MAX_VECTORS = 1000  # observations drawn as SVG lines; more are rasterised
 _VISIBLE = 1e-4  # fraction of a panel's height
-_STYLE = {
-    "font.size": 10.0,
-    "axes.edgecolor": "#888888",
-    "axes.labelcolor": _INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "legend.frameon": False,
-    "legend.title_fontsize": 9.0,
-    "legend.fontsize": 9.0,
-    "svg.hashsalt": "estep_xp",  # reproducible bytes
-    "text.color": _INK,
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-}
 
 
 class Picture(NamedTuple):
@@ -62,13 +42,6 @@ class Picture(NamedTuple):
     title: str
 
 
-def require_plot_format(path: Path) -> None:
-    """Raise InputError unless the name's ending says a format of pictures that can be written."""
-    if path.suffix.lower() not in _FORMATS:
-        formats = " or ".join(_FORMATS)
-        raise InputError(str(path), f"must end in {formats}, which is the format of the picture")
-
-
 def write_plot(path: Path, picture: Picture) -> None:
     """Draw `picture` into the file at `path`, which appears, or is replaced, when it is whole.
 
@@ -79,22 +52,11 @@ def write_plot(path: Path, picture: Picture) -> None:
     SystemFailure
         If it cannot be written, or matplotlib is not installed.
     """
-    os.environ["MPLBACKEND"] = "agg"  # never open a window, whatever the user has configured
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # "building the font cache", say
-    matplotlib = require("matplotlib", wanted_by="--plot", install='"estep_xp[cli]"')
-    suffix = path.suffix.lower()
-    metadata = {"Date": None} if suffix == ".svg" else {}
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # ignore the user's matplotlibrc
-        matplotlib.rcParams.update(_STYLE)
-        figure = _draw(picture)
-        with atomic_write(path) as file, translate_write_errors(path):
-            figure.savefig(file, format=suffix[1:], dpi=150, metadata=metadata)
+    save_figure(path, lambda: _draw(picture))
 
 
 def _draw(picture: Picture) -> Any:
     """Return the figure: densities above, responsibilities below them."""
-    figure_module = require("matplotlib.figure", wanted_by="--plot", install='"estep_xp[cli]"')
     possible = picture.results.labels >= 0
     x, responsibilities = picture.x[possible], picture.results.responsibilities[possible]
     curves = density_curves(picture.mixture, x)
@@ -103,7 +65,7 @@ def _draw(picture: Picture) -> Any:
         raise InputError(
             "--plot", f"the values lie between {low:.3g} and {high:.3g}: too far apart"
         )
-    figure = figure_module.Figure(figsize=(8.0, 5.6), layout="constrained")
+    figure = new_figure(8.0, 5.6)
     above, below = figure.subplots(2, sharex=True, height_ratios=[5, 2])
     handles = _draw_densities(above, curves)
     handles.append(_draw_observations(above, x))
@@ -119,14 +81,13 @@ def _draw(picture: Picture) -> Any:
 def _draw_densities(axes: Any, curves: Curves) -> list[Any]:
     """Draw the densities and return their legend handles, the mixture's last."""
     handles = []
-    (total,) = axes.plot(curves.x, curves.total, color=_INK, linewidth=2.6, alpha=0.75)
+    (total,) = axes.plot(curves.x, curves.total, color=INK, linewidth=2.6, alpha=0.75)
     least = _VISIBLE * curves.total.max()
     for j, density in enumerate(curves.weighted):
         part = _where_visible(density, least)
         x, height = curves.x[part], density[part]
         axes.fill_between(x, height, color=colour_of(j), alpha=0.18, linewidth=0)
-        style = _DASHES[j // len(COLOURS) % len(_DASHES)]
-        handles += axes.plot(x, height, style, color=colour_of(j), linewidth=1.6)
+        handles += axes.plot(x, height, dashes_of(j), color=colour_of(j), linewidth=1.6)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("density")
     axes.tick_params(labelbottom=False)
@@ -139,13 +100,13 @@ def _draw_observations(axes: Any, x: NDArray[np.float64]) -> Any:
         x,
         0,
         0.035,
-        color=_INK,
-        linewidth=_line_width(len(x), widest=1.2),
+        color=INK,
+        linewidth=line_width(len(x), widest=1.2),
         transform=axes.get_xaxis_transform(),
         rasterized=len(x) > _MAX_VECTORS,
         zorder=3,
     )
-    (mark,) = axes.plot([], [], "|", color=_INK, markersize=8)
+    (mark,) = axes.plot([], [], "|", color=INK, markersize=8)
     return mark
 
 
@@ -164,7 +125,7 @@ def _draw_responsibilities(
             bars[:, j],
             bars[:, j + 1],
             color=colour,
-            linewidth=_line_width(len(x), widest=5.0),
+            linewidth=line_width(len(x), widest=5.0),
             capstyle="butt",
             rasterized=len(x) > _MAX_VECTORS,
         )
@@ -207,8 +168,3 @@ def _stack(responsibilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the k + 1 edges (n, k + 1) of k stacked shares."""
     zeros = np.zeros((len(responsibilities), 1))
     return np.concatenate((zeros, np.cumsum(responsibilities, axis=1)), axis=1)
-
-
-def _line_width(count: int, *, widest: float) -> float:
-    """Return the line width in points at which `count` lines find room."""
-    return float(np.clip(300 / max(count, 1), 0.5, widest))
