@@ -314,3 +314,20 @@ def test_frames_of_no_rows_and_of_no_columns():
         assert ex.e_step(frame, MIXTURE).responsibilities.shape == (0, 2)
     with pytest.raises(ValueError, match=r"^x has shape \(3, 0\)"):
         ex.e_step(pd.DataFrame(index=range(3)), MIXTURE)
+
+
+def test_columns_of_numbers_that_no_library_computes_with_are_named():
+    polars, pandas = pytest.importorskip("polars"), pytest.importorskip("pandas")
+    mixture = ex.Mixture([0.5, 0.5], ex.DiagonalGaussian(np.eye(2), np.ones((2, 2))))
+    frames = [
+        (polars.DataFrame({"a": [1.0, 2.0], "s": [{"x": 1}, {"x": 2}]}), "x column 's' holds rec")
+    ]
+    if np.dtype(np.longdouble).itemsize > 8:
+        long = pandas.DataFrame({"a": [1.0, 2.0], "l": np.ones(2, np.longdouble)})
+        frames.append((long, "x column 'l' has "))
+    if hasattr(polars, "Int128"):
+        wide = polars.Series([1, 2], dtype=polars.Int128)
+        frames.append((polars.DataFrame({"a": [1.0, 2.0], "i": wide}), "x column 'i' "))
+    for frame, message in frames:
+        with pytest.raises(TypeError, match=message):
+            ex.e_step(frame, mixture)

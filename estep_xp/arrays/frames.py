@@ -66,7 +66,10 @@ def _columns(value: Any) -> list[tuple[Any, Any]] | None:
 
 def _is_plain(frame: Any) -> bool:
     """Whether all columns are NumPy's numbers, which the frame may hold as one array."""
-    kinds = {t.kind if isinstance(t, np.dtype) else "" for t in getattr(frame, "dtypes", [""])}
+    kinds = {
+        t.kind if isinstance(t, np.dtype) and t.itemsize <= 8 else ""  # long doubles are named
+        for t in getattr(frame, "dtypes", [""])
+    }
     return kinds <= set("fiu") or kinds == {"b"}
 
 
@@ -75,7 +78,12 @@ def _numbers(place: str, name: str, series: Any) -> np.ndarray[Any, Any]:
     kind = str(getattr(series, "dtype", getattr(series, "type", "")))
     if kind.startswith(_CATEGORIES):
         raise TypeError(f"{place} holds categories; {name} must hold real numbers")
-    array = np.asarray(series)
+    if kind.startswith("Struct"):  # of polars, which NumPy would show as a matrix
+        raise TypeError(f"{place} holds records ({kind}); {name} must hold real numbers")
+    try:
+        array = np.asarray(series)
+    except Exception as error:  # each library has errors of its own: 128-bit integers of polars
+        raise TypeError(f"{place} ({kind}) cannot be a NumPy array: {error}") from error
     if array.dtype == object:
         return _from_objects(place, name, array)
     if array.dtype.kind in _OTHERS:
