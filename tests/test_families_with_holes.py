@@ -311,5 +311,17 @@ def test_other_refusals():
         ex.e_step(np.ones((2, D)), student, noise=np.ones((2, D)))
     with pytest.raises(TypeError, match="not Own; fill"):
         ex.e_step(np.ones(2), ex.Mixture([1.0], Own(np.ones(1))), missing=True)
-    with pytest.raises(TypeError, match="where the circle is cut"):
-        ex.impute([0.5, NAN], ex.Mixture([1.0], ex.VonMises([1.0], [1.0])))
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.5, 40.0, 1e8])
+def test_imputed_angles(kappa):
+    found = ex.impute([0.5, NAN], ex.Mixture([1.0], ex.VonMises([1.0], [kappa])))
+    np.testing.assert_array_equal(found.mean, [0.5, 1.0])
+    reach = min(mp.pi, 14 / mp.sqrt(max(kappa, 1.0)))
+    total, square = (
+        mp.quad(
+            lambda t, p=p: t**p * mp.exp(-2 * kappa * mp.sin(t / 2) ** 2), [0, reach / 4, reach]
+        )
+        for p in (0, 2)
+    )
+    np.testing.assert_allclose(found.covariance, [0.0, float(square / total)], rtol=1e-11)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from estep_xp.arrays.namespace import namespace_of
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.special import bessel_ratio, inverse_bessel_ratio, log_i0_scaled
 from estep_xp.arrays.validation import (
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _LARGEST_START = 1e4  # of a start, the largest concentration
+_REACH = 12.0  # in deviations, beyond which no angle is likely
+_NODES = [(float(t), float(w)) for t, w in zip(*np.polynomial.legendre.leggauss(48), strict=True)]
 _ROUNDINGS = 8.0  # of sums about a distant location, by which mean resultants are off
 
 
@@ -67,6 +70,11 @@ class VonMises(IndependentFeatures, _LocationsConcentrations):
         Where the density is highest, an angle in radians.
     concentrations : array, shape (k,)
         At least 0: uniform on the circle at 0, nearly normal with this precision where it is large.
+
+    Notes
+    -----
+    Of an angle that was not observed `impute` takes the values within half a turn of a component's
+    location, whose mean that is: between components means depend on where the circle is cut.
 
     Examples
     --------
@@ -151,10 +159,18 @@ class VonMises(IndependentFeatures, _LocationsConcentrations):
         return self.locations
 
     def _variances_of_features(self) -> Array:
-        raise TypeError(
-            "VonMises angles have no mean and variance that do not depend on where the circle is "
-            "cut, so that impute cannot fill them; see responsibilities of e_step(missing=True)"
-        )
+        # Of angles within half a turn of the location, by Gauss and Legendre's rule.
+        kappa = self.concentrations
+        xp = namespace_of(kappa)
+        reach = _REACH / xp.sqrt(xp.where(kappa > 1.0, kappa, 1.0))
+        reach = xp.where(reach < math.pi, reach, math.pi)
+        total, squares = 0.0 * kappa, 0.0 * kappa
+        for node, weight in _NODES:
+            angle = 0.5 * (node + 1.0) * reach
+            half = xp.sin(0.5 * angle)
+            share = weight * xp.exp(-2.0 * kappa * half * half)
+            total, squares = total + share, squares + share * angle * angle
+        return squares / total
 
     def _moments_incomplete(
         self, ops: BlockOps, prepared: Any, rows: ObservedRows, form: Any, responsibilities: Array
