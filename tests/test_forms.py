@@ -62,12 +62,12 @@ def draw(record):
 
 
 def log_density(ops, components, x):
-    return components._evaluated(ops, components._prepare(ops, None), x).log_joint
+    return components._evaluate(ops, components._prepare(ops, None), x).log_joint
 
 
 def moments_of(ops, components, x, responsibilities):
     prepared = components._prepare(ops, None)
-    block = components._evaluated(ops, prepared, x)
+    block = components._evaluate(ops, prepared, x)
     return components._moments_block(ops, prepared, block, responsibilities)
 
 

@@ -107,7 +107,7 @@ def _describe_collapse(collapse: Collapse, variances: NDArray[np.float64]) -> st
         f"{variances[j]:.2g}, keeps its density finite."
         for j in collapse.components
     ]
-    sentences += [f"Component {j} has lost all observations." for j in collapse.lost]
+    sentences += [f"Component {j} has lost all observations." for j in collapse.empty]
     if sentences:
         sentences.append(
             "The log-likelihood says more about that than about the data: try fewer components, "

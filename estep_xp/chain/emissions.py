@@ -46,7 +46,7 @@ class Emissions:
         """Evaluate a block."""
         family, shared = prepared
         ops = replace(ops, many_rows=False) if self.by_row else ops
-        values = family._evaluated(ops, shared, rows[0]).log_joint
+        values = family._evaluate(ops, shared, rows[0]).log_joint
         if self.lazy:
             values = contract.mark_nonfinite_rows(ops, family._without_holes(ops, rows[0]), values)
         return (values, ops.xp.max(values, axis=ops.axis)), ()

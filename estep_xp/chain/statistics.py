@@ -128,7 +128,7 @@ class Moments:
         counts = ops.xp.sum(shares, axis=1 - ops.axis)
         block = contract.Evaluated(x, shares)
         if self.evaluates:
-            block = family._evaluated(ops, shared, x)
+            block = family._evaluate(ops, shared, x)
         elif family._is_builtin is False:
             family.k = self.k
         moments = family._moments_block(ops, shared, block, shares)

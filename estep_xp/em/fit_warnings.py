@@ -69,7 +69,7 @@ class Collapse(NamedTuple):
 
     components: list[int]  # a variance of which is no more than the floor
     features: list[int]  # that vary within no component
-    lost: list[int]  # components that have lost their rows
+    empty: list[int]  # components that have lost their rows
     is_chain: bool = False  # components are states
 
     def text(self) -> str:
@@ -85,13 +85,13 @@ class Collapse(NamedTuple):
                 f"{_named('component', self.components, 'has', 'have')} collapsed: a variance is "
                 "no more than the floor, as of rows that are equal, too few, or on a line"
             )
-        if self.lost and self.is_chain:
-            texts.append(f"{_named('state', self.lost, 'is', 'are')} never visited")
-        elif self.lost:
+        if self.empty and self.is_chain:
+            texts.append(f"{_named('state', self.empty, 'is', 'are')} never visited")
+        elif self.empty:
             texts.append(
-                f"{_named('component', self.lost, 'has', 'have')} lost all rows: weight 0 is left"
+                f"{_named('component', self.empty, 'has', 'have')} lost all rows: weight 0 is left"
             )
-        if self.components or self.lost:
+        if self.components or self.empty:
             texts.append("try fewer components, other starts (n_init), or another variance_floor")
         return "; ".join(texts)
 
@@ -125,9 +125,9 @@ def find_collapse(start: Any, end: Statistics, floor: AnyArray, *, given: bool) 
         flat = low[nonempty].all(axis=0)
         if flat.any():
             collapsed = low[:, ~flat].any(axis=1)
-    lost = ~nonempty if is_chain else ~nonempty & (to_host(start.weights) > 0)
+    empty = ~nonempty if is_chain else ~nonempty & (to_host(start.weights) > 0)
     components, features, empty = (
-        np.flatnonzero(one).tolist() for one in (collapsed & nonempty, flat, lost)
+        np.flatnonzero(one).tolist() for one in (collapsed & nonempty, flat, empty)
     )
     return Collapse(components, features, empty, is_chain)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from estep_xp import execution
 from estep_xp.arrays.block import expand_rows
 from estep_xp.arrays.namespace import space_of
-from estep_xp.em.m_step import lost_components
+from estep_xp.em.m_step import empty_components
 from estep_xp.em.statistics import Statistics
 from estep_xp.families import DiagonalGaussian, contract
 from estep_xp.mixture.masking import expand_flags, valid_row
@@ -162,5 +162,5 @@ def move_components(space: Space, statistics: Statistics) -> Any:
 
 
 def _move(xp: Namespace, components: Any, counts: Array, moments: Any) -> Any:
-    counts, lost = lost_components(xp, counts)
-    return components._move(xp, counts, lost, moments)
+    counts, empty = empty_components(xp, counts)
+    return components._move(xp, counts, empty, moments)

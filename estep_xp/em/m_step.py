@@ -167,11 +167,11 @@ def m_step_formula(
     prior_counts: Any = None,
 ) -> Mixture:
     """The mathematics of the M-step, which raises nothing of its own."""
-    weights, counts, lost = _shares(xp, counts)
-    family, arguments = contract.family_of(components), (xp, counts, lost, moments, floor)
+    weights, counts, empty = _weights_and_empty(xp, counts)
+    family, arguments = contract.family_of(components), (xp, counts, empty, moments, floor)
     if prior_counts is None:
-        return Mixture(weights, family._maximized(*arguments))
-    return Mixture(weights, family._maximized_with_prior(*arguments, prior_counts))
+        return Mixture(weights, family._maximize(*arguments))
+    return Mixture(weights, family._maximize_with_prior(*arguments, prior_counts))
 
 
 def m_step_of_chain(
@@ -196,38 +196,38 @@ def m_step_of_chain(
 
 def default_floor(xp: Namespace, components: Any, counts: Array, moments: Any) -> Array:
     """The floor of variances for want of another: (d,), or () for one for all features."""
-    _, counts, lost = _shares(xp, counts)
-    return contract.family_of(components)._floor(xp, counts, lost, moments)
+    _, counts, empty = _weights_and_empty(xp, counts)
+    return contract.family_of(components)._floor(xp, counts, empty, moments)
 
 
-def _shares(xp: Namespace, counts: Array) -> tuple[Array, Array, Array]:
-    """Mixing weights, positive counts, and which components are lost."""
+def _weights_and_empty(xp: Namespace, counts: Array) -> tuple[Array, Array, Array]:
+    """Mixing weights, positive counts, and which components are empty."""
     total = xp.sum(counts)
     # Less than the rounding of a rounding error of all rows: no row is left, or a single one that
     # the component would collapse upon.
     least = float(xp.finfo(counts.dtype).eps) ** 2 * total
-    lost = counts <= least
+    empty = counts <= least
     # A count of exactly 0 stays: it has a derivative by its mixing weight, also of 0.
-    weights = xp.where(lost & (counts > 0), 0.0, counts) / total
-    # What is computed for a lost component is thrown away; it must be finite all the same, or its
+    weights = xp.where(empty & (counts > 0), 0.0, counts) / total
+    # What is computed for an empty component is thrown away; it must be finite all the same, or its
     # derivatives would poison the others'.
-    positive = xp.where(lost, xp.where(total > 0, least, 1.0), counts)
-    return weights, positive, lost
+    positive = xp.where(empty, xp.where(total > 0, least, 1.0), counts)
+    return weights, positive, empty
 
 
-def lost_components(xp: Namespace, counts: Array) -> tuple[Array, Array]:
+def empty_components(xp: Namespace, counts: Array) -> tuple[Array, Array]:
     """Positive counts, and which components have lost their rows."""
-    _, positive, lost = _shares(xp, counts)
-    return positive, lost
+    _, positive, empty = _weights_and_empty(xp, counts)
+    return positive, empty
 
 
 def _raise_if_degenerate(space: Space, arguments: tuple[Any, ...]) -> None:
     """Raise for the first parameter of an M-step that can't be used."""
     components, counts, moments, floor = arguments
     if is_concrete(counts):
-        _, counts, lost = quietly(_shares, space.xp, counts)
+        _, counts, empty = quietly(_weights_and_empty, space.xp, counts)
         family = contract.family_of(components)
-        quietly(family._raise_if_degenerate, space, counts, lost, moments, floor)
+        quietly(family._raise_if_degenerate, space, counts, empty, moments, floor)
 
 
 def _check_sums(space: Space, statistics: AnyStatistics) -> None:

@@ -152,7 +152,7 @@ class Bernoulli(IndependentFeatures, _Probabilities):
     def _moments(self, *sums: Array) -> BernoulliStatistics:
         return BernoulliStatistics(*sums)
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: BernoulliStatistics, floor: Any
     ) -> Self:
         del floor
@@ -160,7 +160,7 @@ class Bernoulli(IndependentFeatures, _Probabilities):
         share = xp.where(share < 1, share, 1.0)  # rounding may exceed it
         return type(self)(xp.where(empty[:, None], self.probabilities, share))
 
-    def _maximized_with_prior(
+    def _maximize_with_prior(
         self,
         xp: Namespace,
         counts: Array,
@@ -170,7 +170,7 @@ class Bernoulli(IndependentFeatures, _Probabilities):
         prior: Any,
     ) -> Self:
         more = BernoulliStatistics(moments.ones + prior)
-        return self._maximized(xp, counts + 2.0 * prior, empty, more, floor)
+        return self._maximize(xp, counts + 2.0 * prior, empty, more, floor)
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         del xp, counts, new  # sums of the rows themselves

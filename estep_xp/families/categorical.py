@@ -209,7 +209,7 @@ class Categorical(IndependentFeatures, _Probabilities):
             raise TypeError(f"{name} is a {kind}; expected CategoricalStatistics")
         check_array(f"{name}.kinds", moments.kinds, tuple(self.probabilities.shape))
 
-    def _maximized(
+    def _maximize(
         self,
         xp: Namespace,
         counts: Array,
@@ -222,7 +222,7 @@ class Categorical(IndependentFeatures, _Probabilities):
         shares = xp.where(places, self.probabilities, moments.kinds / counts[:, None])
         return type(self)(xp.where(places, shares, _normalized(xp, shares)))
 
-    def _maximized_with_prior(
+    def _maximize_with_prior(
         self,
         xp: Namespace,
         counts: Array,
@@ -233,7 +233,7 @@ class Categorical(IndependentFeatures, _Probabilities):
     ) -> Self:
         more = CategoricalStatistics(moments.kinds + prior)
         # Shares are divided by their sum, so that counts (k,) need not grow with them.
-        return self._maximized(xp, counts, empty, more, floor)
+        return self._maximize(xp, counts, empty, more, floor)
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         del xp, counts, new  # counts of the rows themselves

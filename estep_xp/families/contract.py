@@ -41,7 +41,7 @@ class GivenFamily(OpenFamily):
 
     _is_builtin = True
 
-    def _evaluated(self, ops: BlockOps, prepared: Array | None, x: Array) -> Evaluated:
+    def _evaluate(self, ops: BlockOps, prepared: Array | None, x: Array) -> Evaluated:
         joint = x if prepared is None else x + expand_components(prepared, ops.axis)
         return Evaluated(x, joint)
 

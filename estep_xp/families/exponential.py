@@ -108,7 +108,7 @@ class Exponential(PositiveFeatures, _Rates):
     def _moments(self, *sums: Array) -> ExponentialStatistics:
         return ExponentialStatistics(*sums)
 
-    def _maximized(
+    def _maximize(
         self,
         xp: Namespace,
         counts: Array,

@@ -133,7 +133,7 @@ class Family(abc.ABC):
         return 0
 
     @abc.abstractmethod
-    def _evaluated(self, ops: BlockOps, prepared: Any, x: Array) -> Evaluated:
+    def _evaluate(self, ops: BlockOps, prepared: Any, x: Array) -> Evaluated:
         """Evaluate the log-joint of a block in the layout of `ops`."""
 
     # --- a block of incomplete rows --------------------------------------------------------------
@@ -208,7 +208,7 @@ class Family(abc.ABC):
             check_array(f"{name}.{field}", array, tuple(like.shape))
 
     @abc.abstractmethod
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any
     ) -> Components:
         """Return the components that maximise the expected log-likelihood.
@@ -217,7 +217,7 @@ class Family(abc.ABC):
         without rows, which keep their parameters.
         """
 
-    def _maximized_with_prior(
+    def _maximize_with_prior(
         self,
         xp: Namespace,
         counts: Array,
@@ -226,12 +226,12 @@ class Family(abc.ABC):
         floor: Any,
         prior: Any,
     ) -> Components:
-        """Return what `_maximized` does, as if each value had been seen so many times more.
+        """Return what `_maximize` does, as if each value had been seen so many times more.
 
         A family without probabilities of values takes no notice.
         """
         del prior
-        return self._maximized(xp, counts, empty, moments, floor)
+        return self._maximize(xp, counts, empty, moments, floor)
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         """Return the record of the same sums taken under new components."""
@@ -241,7 +241,7 @@ class Family(abc.ABC):
         self, space: Space, counts: Array, empty: Array, moments: Any, floor: Any
     ) -> None:
         """Raise ValueError for the first parameter that this M-step cannot make usable."""
-        new: Any = self._maximized(space.xp, counts, empty, moments, floor)
+        new: Any = self._maximize(space.xp, counts, empty, moments, floor)
         for name, array in new._parameters().items():
             host = to_host(array)
             bad = np.argwhere(~np.isfinite(host))

@@ -194,7 +194,7 @@ class Gamma(PositiveFeatures, _ShapesRates):
         for field, array in zip(moments._fields, moments, strict=True):
             check_array(f"{name}.{field}", array, tuple(self.shapes.shape))
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: GammaStatistics, floor: Any
     ) -> Self:
         del floor

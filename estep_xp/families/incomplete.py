@@ -80,14 +80,14 @@ class Incomplete(Family, _Components):
         # An error of what was not observed is not read.
         return values + _sum_features(ops, _where_seen(ops, noise, ~missing))
 
-    def _evaluated(self, ops: BlockOps, prepared: PreparedBoth, x: Array) -> Evaluated:
+    def _evaluate(self, ops: BlockOps, prepared: PreparedBoth, x: Array) -> Evaluated:
         rows = self.observed(ops, x)
         own = self.components
         whole = _are_whole(ops, rows)
         if prepared.complete is None or (ops.values_visible and not bool(ops.xp.all(whole))):
             joint, form = own._evaluate_incomplete(ops, prepared.incomplete, rows)
             return Evaluated(x, joint, form=ByIncomplete(form))
-        block = own._evaluated(ops, prepared.complete, rows.x)
+        block = own._evaluate(ops, prepared.complete, rows.x)
 
         def merged() -> Array:
             joint, _ = own._evaluate_incomplete(ops, prepared.incomplete, rows)
@@ -169,10 +169,10 @@ class Incomplete(Family, _Components):
     def _moments(self, *sums: Array) -> Any:
         return self.components._moments(*sums)
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any
     ) -> Components:
-        maximized: Components = self.components._maximized(xp, counts, empty, moments, floor)
+        maximized: Components = self.components._maximize(xp, counts, empty, moments, floor)
         return maximized
 
     def _expected_log_prob(

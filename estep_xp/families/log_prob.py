@@ -46,7 +46,7 @@ class LogProb:
     def block(self, ops: BlockOps, prepared: Any, *rows: Array) -> BlockResults:
         """Evaluate a block."""
         components, shared = prepared
-        values = components._evaluated(ops, shared, rows[0]).log_joint
+        values = components._evaluate(ops, shared, rows[0]).log_joint
         if self.lazy:
             values = contract.mark_nonfinite_rows(ops, rows[0], values)
         return (values, ops.xp.max(values, axis=ops.axis)), ()

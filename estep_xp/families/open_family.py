@@ -67,10 +67,10 @@ class OpenFamily(RowFamily):
         fields: tuple[str, ...] = getattr(self.components, "_fields", ())
         return {name: getattr(self.components, name) for name in fields}
 
-    def _evaluated(self, ops: BlockOps, prepared: Array | None, x: Array) -> Evaluated:
+    def _evaluate(self, ops: BlockOps, prepared: Array | None, x: Array) -> Evaluated:
         if prepared is not None:
             self.k = int(prepared.shape[0])
-        return super()._evaluated(ops, prepared, x)
+        return super()._evaluate(ops, prepared, x)
 
     def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
         log_prob = self.components.log_prob(x)
@@ -131,16 +131,16 @@ class OpenFamily(RowFamily):
         if not (isinstance(moments, tuple) and hasattr(moments, "_fields")):
             raise TypeError(f"{name} is a {_name(moments)}; expected a NamedTuple of sums")
 
-    def _maximized(
-        self, xp: Namespace, counts: Array, lost: Array, moments: Any, floor: Any
+    def _maximize(
+        self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any
     ) -> Components:
         del floor
         # A living component's statistics stand in for those of an empty one, which may be any
         # numbers; what comes of them is thrown away.
-        living = xp.reshape(xp.argmax(xp.where(lost, -1.0, counts)), (1,))
+        living = xp.reshape(xp.argmax(xp.where(empty, -1.0, counts)), (1,))
 
         def replaced(array: Array) -> Array:
-            return xp.where(_per_component(lost, array), xp.take(array, living, axis=0), array)
+            return xp.where(_per_component(empty, array), xp.take(array, living, axis=0), array)
 
         sums = type(moments)(*map(replaced, moments))
         new = self.components.maximize(replaced(counts), sums)
@@ -152,7 +152,7 @@ class OpenFamily(RowFamily):
         for field, old, one in zip(new._fields, self.components, new, strict=True):
             _check_like(f"{_name(new)}.maximize(counts, statistics).{field}", one, old)
         pairs = zip(self.components, new, strict=True)
-        kept: Components = type(new)(*(_keep_empty(xp, lost, old, one) for old, one in pairs))
+        kept: Components = type(new)(*(_keep_empty(xp, empty, old, one) for old, one in pairs))
         return kept
 
 
@@ -164,12 +164,12 @@ def _check_like(name: str, new: Any, old: Any) -> None:
         raise ValueError(f"{name} is of shape {got}; expected shape {wanted}, as before")
 
 
-def _keep_empty(xp: Namespace, lost: Array, old: Any, new: Any) -> Any:
+def _keep_empty(xp: Namespace, empty: Array, old: Any, new: Any) -> Any:
     """Parameters of an M-step, but the old ones of components that have lost their rows."""
     shape = getattr(new, "shape", ())
-    if not shape or shape[0] != lost.shape[0]:  # of all components together
+    if not shape or shape[0] != empty.shape[0]:  # of all components together
         return new
-    return xp.where(_per_component(lost, new), old, new)
+    return xp.where(_per_component(empty, new), old, new)
 
 
 def _per_component(flags: Array, like: Array) -> Array:

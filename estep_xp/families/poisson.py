@@ -144,7 +144,7 @@ class Poisson(IndependentFeatures, _Rates):
     def _moments(self, *sums: Array) -> PoissonStatistics:
         return PoissonStatistics(*sums)
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: PoissonStatistics, floor: Any
     ) -> Self:
         del floor

@@ -202,10 +202,10 @@ class Product(PartsWithHoles, OtherUsesOfParts, _Parts):
         inner = self._for_parts(ops)
         return sum(self._n_components() + family._width(inner) for family in self._families())
 
-    def _evaluated(self, ops: BlockOps, prepared: tuple[Any, ...], x: Array) -> Evaluated:
+    def _evaluate(self, ops: BlockOps, prepared: tuple[Any, ...], x: Array) -> Evaluated:
         inner = self._for_parts(ops)
         form = tuple(
-            family._evaluated(inner, own, columns.take(ops, x))
+            family._evaluate(inner, own, columns.take(ops, x))
             for family, columns, own in self._each(prepared)
         )
         joint = add_pairwise([one.log_joint for one in form], operator.add)
@@ -245,21 +245,21 @@ class Product(PartsWithHoles, OtherUsesOfParts, _Parts):
         for i, (family, own) in enumerate(zip(self._families(), moments.parts, strict=True)):
             family._check_moments(f"{name}.parts[{i}]", own)
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: ProductStatistics, floor: Any
     ) -> Self:
-        return self._maximized_with_prior(xp, counts, empty, moments, floor, None)
+        return self._maximize_with_prior(xp, counts, empty, moments, floor, None)
 
-    def _maximized_with_prior(
+    def _maximize_with_prior(
         self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any, prior: Any
     ) -> Self:
         parts = []
         for family, columns, own in self._each(moments.parts):
             arguments = (xp, counts, empty, own, columns.floor_of(family, floor))
             if prior is None:
-                parts.append(family._maximized(*arguments))
+                parts.append(family._maximize(*arguments))
             else:
-                parts.append(family._maximized_with_prior(*arguments, prior))
+                parts.append(family._maximize_with_prior(*arguments, prior))
         return type(self)(tuple(parts))
 
     def _recentered(
@@ -300,10 +300,10 @@ class Product(PartsWithHoles, OtherUsesOfParts, _Parts):
             shares.append(xp.broadcast_to(each, (k, columns.width)))
         return xp.max(xp.stack(largest), axis=0), xp.concat(shares, axis=1)
 
-    def _move(self, xp: Namespace, counts: Array, lost: Array, moments: ProductStatistics) -> Self:
+    def _move(self, xp: Namespace, counts: Array, empty: Array, moments: ProductStatistics) -> Self:
         return type(self)(
             tuple(
-                part._move(xp, counts, lost, own) if contract.has_centres(part) else part
+                part._move(xp, counts, empty, own) if contract.has_centres(part) else part
                 for part, own in zip(self.parts, moments.parts, strict=True)
             )
         )

@@ -37,7 +37,7 @@ class RowFamily(Family):
         del ops
         return log_weights
 
-    def _evaluated(self, ops: BlockOps, prepared: Array | None, x: Array) -> Evaluated:
+    def _evaluate(self, ops: BlockOps, prepared: Array | None, x: Array) -> Evaluated:
         log_prob = self._log_prob_of_rows(ops.xp, rows_first(ops, x))
         joint = to_layout(ops, log_prob)
         if prepared is not None:

@@ -187,7 +187,7 @@ class VonMises(IndependentFeatures, _LocationsConcentrations):
     def _moments(self, *sums: Array) -> VonMisesStatistics:
         return VonMisesStatistics(*sums)
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: VonMisesStatistics, floor: Any
     ) -> Self:
         del floor

@@ -72,7 +72,7 @@ class MixtureKernel:
         """Log-joints of a block, as `normalize` takes them."""
         if self.normalizes and prepared.weights.gain is None:
             ops = ops.for_shares()
-        return prepared.family._evaluated(ops, prepared.shared, x)
+        return prepared.family._evaluate(ops, prepared.shared, x)
 
     def normalize(
         self,

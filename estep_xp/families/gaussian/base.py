@@ -156,7 +156,7 @@ class Gaussian(EstimatedGaussian):
             return max(terms, self._n_components() * d)  # residuals
         return terms
 
-    def _evaluated(self, ops: BlockOps, prepared: DensityForms, x: Array) -> Evaluated:
+    def _evaluate(self, ops: BlockOps, prepared: DensityForms, x: Array) -> Evaluated:
         residual, form = prepared
 
         def by_residuals(x: Array) -> Array:

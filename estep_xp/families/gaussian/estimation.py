@@ -33,7 +33,7 @@ class EstimatedGaussian(Family):
         for field, array, like in zip(moments._fields, moments, fields, strict=True):
             check_array(f"{name}.{field}", array, tuple(like.shape))
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments, floor: Any
     ) -> Any:
         means, covariances = self._estimate_covariances(xp, counts, empty, moments, floor)
@@ -158,11 +158,11 @@ class EstimatedGaussian(Family):
         """Return the components of scale · z + centre, for features z that these describe."""
         raise NotImplementedError
 
-    def _move(self, xp: Namespace, counts: Array, lost: Array, moments: GaussianMoments) -> Self:
-        """Return the same components at their new means, but for those that are lost."""
+    def _move(self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments) -> Self:
+        """Return the same components at their new means, but for those that are empty."""
         record: Any = self
         shift = moments.first / per_component(counts, moments.first)
-        shift = xp.where(per_component(lost, shift), 0.0, shift)
+        shift = xp.where(per_component(empty, shift), 0.0, shift)
         moved: Self = record._replace(means=self.means + shift)
         return moved
 

@@ -190,7 +190,7 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
         k, d, q = self.loadings.shape
         return int((k if ops.decides_per_block else 3) * d + q)
 
-    def _evaluated(self, ops: BlockOps, prepared: LowRankForm, x: Array) -> Evaluated:
+    def _evaluate(self, ops: BlockOps, prepared: LowRankForm, x: Array) -> Evaluated:
         squared = low_rank_norms(ops, prepared, x)
         constants = expand_components(prepared.log_normalizers, ops.axis)
         return Evaluated(x, log_density(ops, squared, constants))
@@ -213,7 +213,7 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
         for field, array, shape in zip(moments._fields, moments, shapes, strict=True):
             check_array(f"{name}.{field}", array, shape)
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: FactorStatistics, floor: Any
     ) -> Self:
         n = counts[:, None]
@@ -269,9 +269,9 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
         mixed = 2.0 * deviations * xp.sum(self.loadings * cross, axis=2)
         return mean / n, (squares * self.noise_variances + mixed + explained) / n
 
-    def _move(self, xp: Namespace, counts: Array, lost: Array, moments: FactorStatistics) -> Self:
+    def _move(self, xp: Namespace, counts: Array, empty: Array, moments: FactorStatistics) -> Self:
         shift, _ = self._about_means(xp, counts, moments)
-        return self._replace(means=self.means + xp.where(lost[:, None], 0.0, shift))
+        return self._replace(means=self.means + xp.where(empty[:, None], 0.0, shift))
 
     def _is_usable(self) -> bool:
         noise: Any = self.noise_variances
@@ -282,7 +282,7 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
         self, space: Space, counts: Array, empty: Array, moments: FactorStatistics, floor: Any
     ) -> None:
         super()._raise_if_degenerate(space, counts, empty, moments, floor)
-        noise = to_host(self._maximized(space.xp, counts, empty, moments, floor).noise_variances)
+        noise = to_host(self._maximize(space.xp, counts, empty, moments, floor).noise_variances)
         bad = np.argwhere(~(noise > 0))
         if len(bad):
             index = tuple(bad[0].tolist())

@@ -229,7 +229,7 @@ class StudentT(TailsWithHoles, _Fields):
         k, d = self.means.shape
         return int(k + d)
 
-    def _evaluated(self, ops: BlockOps, prepared: _Prepared, x: Array) -> Evaluated:  # type: ignore[override]
+    def _evaluate(self, ops: BlockOps, prepared: _Prepared, x: Array) -> Evaluated:  # type: ignore[override]
         form, degrees = prepared
         constants, nu = (expand_components(a, ops.axis) for a in (form.log_normalizers, degrees))
         tails = _tails(ops, form, nu, x)
@@ -261,7 +261,7 @@ class StudentT(TailsWithHoles, _Fields):
         for field, array, shape in zip(moments._fields, moments, shapes, strict=True):
             check_array(f"{name}.{field}", array, shape)
 
-    def _maximized(
+    def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any
     ) -> Self:
         means, scales = self._estimate_covariances(xp, counts, empty, moments, floor)
@@ -285,10 +285,10 @@ class StudentT(TailsWithHoles, _Fields):
         gap = excess / counts + log_minus_digamma(xp, half)
         return 2.0 * solve_log_minus_digamma(xp, xp.where(empty, xp.ones_like(gap), gap))
 
-    def _move(self, xp: Namespace, counts: Array, lost: Array, moments: Any) -> Self:
+    def _move(self, xp: Namespace, counts: Array, empty: Array, moments: Any) -> Self:
         del counts
         weights, first, *_ = moments
-        good = ~lost & (weights > 0)
+        good = ~empty & (weights > 0)
         shift = first / xp.where(good, weights, 1.0)[:, None]
         return self._with(self.means + xp.where(good[:, None], shift, 0.0), self.precision_cholesky)
 
