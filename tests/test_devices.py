@@ -47,6 +47,10 @@ def test_rows_over_some_devices():
     finish(start(some_devices, devices=8))
 
 
+def test_sequences_over_eight_devices():
+    finish(start(sequences_over_devices, devices=8))
+
+
 def test_two_processes():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -249,6 +253,30 @@ def some_devices() -> None:
     # A number of devices that divides no power of two: known where the rows lie here and now.
     x = jax.device_put(rows[: 3 * PER_DEVICE], by_rows(3))
     assert_same(statistics(x, mixture), statistics(rows[: 3 * PER_DEVICE], plain))
+
+
+def sequences_over_devices() -> None:
+    """Sequences of one length, a batch of them: each stays where it lies, sums meet once."""
+    import jax
+
+    rows = np.random.default_rng(1).normal(size=(8, 20))
+    components = ex.UnivariateGaussian(np.asarray([-1.0, 1.0]), np.asarray([1.0, 2.0]))
+    plain = ex.HMM(np.asarray([0.5, 0.5]), np.asarray([[0.9, 0.1], [0.2, 0.8]]), components)
+    hmm = jax.tree.map(jax.numpy.asarray, plain)
+
+    def each(x: Any) -> Any:
+        return jax.vmap(lambda one: ex.expected_statistics(one, hmm))(x)
+
+    def together(x: Any) -> Any:
+        return jax.tree.map(lambda sums: sums.sum(axis=0), each(x))._replace(mixture=hmm)
+
+    x = sharded(rows)
+    assert compiled(each, x)[1] == []
+    sums, moved = compiled(together, x)
+    assert set(moved) == {"all-reduce"}, moved
+    whole = ex.expected_statistics(rows.reshape(-1), plain, lengths=[20] * 8)
+    assert_same(sums, whole)
+    assert_same(jax.jit(ex.m_step)(sums), ex.m_step(whole))
 
 
 def one_of_two_processes(address: str, rank: int) -> None:
