@@ -171,6 +171,17 @@ def test_recentered_sums_are_those_about_the_other_components(record):
         np.testing.assert_allclose(getattr(moved, name), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("ratio", [1e20, 1e5, 0.9, 1.0, 1e-5, 1e-20])
+def test_gamma_sums_are_recentered_far_away(ratio):
+    """The logarithm of the ratio of means is not lost beside the ratio."""
+    x = [0.5, 1.0, 2.5]
+    old, new = (ex.Mixture([1.0], ex.Gamma([2.0], [2.0 / mean])) for mean in (1.0, ratio))
+    moved = ex.recenter(ex.expected_statistics(x, old), new)
+    expected = ex.expected_statistics(x, new)
+    for one, other in zip(moved.moments, expected.moments, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-14)
+
+
 # Holes
 
 

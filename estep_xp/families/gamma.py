@@ -234,8 +234,9 @@ class Gamma(PositiveFeatures, _ShapesRates):
         turn = (old - means) / means  # of old / new − 1, to all digits
         near = xp.abs(turn) < 0.5
         inside = xp.where(near, turn, 0.0)
-        bent = xp.where(near, log1p_minus(xp, inside), _log_ratio(xp, old, means) - turn)
-        shifted = logs + counts * (bent + turn)
+        far = _log_ratio(xp, old, means)
+        bent = xp.where(near, log1p_minus(xp, inside), far - turn)
+        shifted = logs + counts * xp.where(near, inside + bent, far)
         # Near the old mean from Σ r (x / old − 1) = logs + excess, elsewhere from the rows.
         close = excess + (logs + excess) * turn - counts * bent
         excess = xp.where(excess < counts, close, sums / means - counts - shifted)
