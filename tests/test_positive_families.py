@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -67,6 +68,22 @@ def test_extremes(backend, record, dtype, x, params):
     case = Problem(record, x, weights, params)
     joint = ex.log_joint(backend.data(x, dtype), case.mixture(backend, dtype))
     assert_log_joint(backend.to_numpy(joint), case.oracle(), dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "mean"), [("float64", 1e12, 1e6), ("float32", 1e6, 1e5)]
+)
+def test_large_shapes_keep_digits_in_any_units(dtype, shape, mean):
+    """Logarithms of rows and rates are larger than what is left of them."""
+    steps = np.linspace(-3.0, 3.0, 13) / np.sqrt(shape)
+    x = (mean * (1.0 + steps)).astype(dtype)
+    components = ex.Gamma(*(np.asarray([value], dtype) for value in (shape, shape / mean)))
+    a, b = (mpmath.mpf(float(field[0])) for field in components)
+    for row, found in zip(x, components.log_prob(x)[:, 0], strict=True):
+        with mpmath.workdps(50):
+            v = mpmath.mpf(float(row))
+            log_prob = a * mpmath.log(b) + (a - 1) * mpmath.log(v) - b * v - mpmath.loggamma(a)
+        assert abs(float(log_prob - float(found))) <= 30 * np.finfo(dtype).eps
 
 
 def test_a_uniform_component_is_exact():
