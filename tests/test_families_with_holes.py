@@ -325,3 +325,15 @@ def test_imputed_angles(kappa):
         for p in (0, 2)
     )
     np.testing.assert_allclose(found.covariance, [0.0, float(square / total)], rtol=1e-11)
+
+
+@pytest.mark.parametrize("family", [ex.FullGaussian, ex.TiedGaussian, ex.StudentT])
+def test_features_that_were_never_observed_do_not_start_as_one(family):
+    """EM keeps what a start says of them: two that were alike would stay so."""
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    x[:, 2:] = np.nan
+    components = ex.fit(x, ex.initialize(x, 1, family, missing=True), missing=True).mixture[1]
+    scales = components.scales if family is ex.StudentT else components.covariances
+    scales = scales.reshape(4, 4)
+    deviations = np.sqrt(np.diagonal(scales))
+    assert abs(scales[2, 3]) < 0.3 * deviations[2] * deviations[3]

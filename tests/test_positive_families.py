@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -67,6 +68,22 @@ def test_extremes(backend, record, dtype, x, params):
     case = Problem(record, x, weights, params)
     joint = ex.log_joint(backend.data(x, dtype), case.mixture(backend, dtype))
     assert_log_joint(backend.to_numpy(joint), case.oracle(), dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "mean"), [("float64", 1e12, 1e6), ("float32", 1e6, 1e5)]
+)
+def test_large_shapes_keep_digits_in_any_units(dtype, shape, mean):
+    """Logarithms of rows and rates are larger than what is left of them."""
+    steps = np.linspace(-3.0, 3.0, 13) / np.sqrt(shape)
+    x = (mean * (1.0 + steps)).astype(dtype)
+    components = ex.Gamma(*(np.asarray([value], dtype) for value in (shape, shape / mean)))
+    a, b = (mpmath.mpf(float(field[0])) for field in components)
+    for row, found in zip(x, components.log_prob(x)[:, 0], strict=True):
+        with mpmath.workdps(50):
+            v = mpmath.mpf(float(row))
+            log_prob = a * mpmath.log(b) + (a - 1) * mpmath.log(v) - b * v - mpmath.loggamma(a)
+        assert abs(float(log_prob - float(found))) <= 30 * np.finfo(dtype).eps
 
 
 def test_a_uniform_component_is_exact():
@@ -169,6 +186,17 @@ def test_recentered_sums_are_those_about_the_other_components(record):
     for name, by_row in record.moments(case.x, other.params).items():
         expected = np.einsum("nk,nk->k", shares, by_row)
         np.testing.assert_allclose(getattr(moved, name), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("ratio", [1e20, 1e5, 0.9, 1.0, 1e-5, 1e-20])
+def test_gamma_sums_are_recentered_far_away(ratio):
+    """The logarithm of the ratio of means is not lost beside the ratio."""
+    x = [0.5, 1.0, 2.5]
+    old, new = (ex.Mixture([1.0], ex.Gamma([2.0], [2.0 / mean])) for mean in (1.0, ratio))
+    moved = ex.recenter(ex.expected_statistics(x, old), new)
+    expected = ex.expected_statistics(x, new)
+    for one, other in zip(moved.moments, expected.moments, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-14)
 
 
 # Holes

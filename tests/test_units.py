@@ -255,6 +255,21 @@ def test_units_whose_squares_vanish_are_refused(dtype, units):
             call()
 
 
+@pytest.mark.parametrize("d", [1, 3])
+@pytest.mark.parametrize("method", [None, "k-means", "random"])
+@pytest.mark.parametrize("units", [1e-300, 1e-160, 1e160])
+def test_units_that_scales_and_factors_cannot_be_in_are_refused(units, method, d):
+    x = units * np.random.default_rng(0).normal(size=(30, d))
+    template = ex.FactorAnalyzer(np.zeros((2, d)), np.ones((2, d, 1)), np.ones((2, d)))
+    rates = np.ones((2, 1))
+    part = ex.Product((ex.Gamma(rates, rates), template))
+    for rows, family in ((x, ex.StudentT), (x, template), (np.c_[abs(x[:, :1]), x], part)):
+        with pytest.raises(ValueError, match=r"is too large|are too small"):
+            ex.initialize(rows, 2, family, method=method)
+    plain = ex.initialize(abs(x[:, :1]), 2, ex.Product((ex.Gamma(rates, rates),)), method=method)
+    assert np.isfinite(ex.log_likelihood(abs(x[:, :1]), plain))
+
+
 @pytest.mark.parametrize("floor", [0.5, 2.0, 20.0])
 def test_a_floor_that_is_given_may_be_as_wide_as_components(floor):
     x = np.random.default_rng(0).normal(size=(100, 2))

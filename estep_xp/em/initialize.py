@@ -273,6 +273,7 @@ def _start_on_host(
     sampled = standardize_rows(points, mass, jointly=jointly)
     if has_covariances:
         return _start_gaussians(space, sampled, k, family, method, random)
+    _check_units(space, family, sampled.scale)
     options = options if options.workers else options._replace(workers=1)
     inner, inside = space, taken
     if is_builtin(family):
@@ -316,6 +317,15 @@ def _start_gaussians(
     return cast_mixture(
         space, Mixture(mixture.weights, components._rescale(rows.centre, rows.scale))
     )
+
+
+def _check_units(space: Space, family: Any, scale: Any) -> None:
+    """Raise if components, or parts, that have means and variances would lose them in a dtype."""
+    parts = () if isinstance(family, type) else contract.family_of(family)._start_parts()
+    for part, columns in parts:
+        _check_units(space, part, scale[columns.start : columns.stop])
+    if not parts and contract.has_centres(class_of(family)):
+        _check_deviations(space, scale)
 
 
 def _check_deviations(space: Space, scale: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.special import (
     log1p_minus,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from estep_xp.families.family import ObservedRows
 
 _FEWEST = 1e-3  # of a start, the least standard deviation over the mean
+_LARGE = 100.0  # shapes above which logarithms of rows cost digits
 _ROUNDINGS = 4.0  # of logarithms, by which means of rows far away are off
 
 
@@ -134,7 +136,17 @@ class Gamma(PositiveFeatures, _ShapesRates):
             shapes * xp.expm1(xp.where(near, log_v, 0.0)),
             x[:, None, ...] * rates - shapes,
         )
-        return (shapes * log_v - excess) - log_x - log_gamma_scaled(xp, shapes)
+        # Logarithms of rows and means have no digits left for a small log v, and v − 1 has all.
+        most = _largest_share(xp, x)
+        plain = (shapes > _LARGE) & (shapes < most) & (rates > 1.0 / most) & (rates < most)
+        if is_concrete(plain) and not bool(xp.any(plain)):
+            return (shapes * log_v - excess) - log_x - log_gamma_scaled(xp, shapes)
+        means = xp.where(plain, shapes, 1.0) / xp.where(plain, rates, 1.0)
+        near = near & plain
+        share = (xp.where(near, x[:, None, ...], means) - means) / means
+        bent = shapes * log1p_minus(xp, share)
+        inner = xp.where(near, bent, shapes * log_v - excess)
+        return inner - log_x - log_gamma_scaled(xp, shapes)
 
     def _means_of_features(self) -> Array:
         return self.shapes / self.rates
@@ -234,8 +246,9 @@ class Gamma(PositiveFeatures, _ShapesRates):
         turn = (old - means) / means  # of old / new − 1, to all digits
         near = xp.abs(turn) < 0.5
         inside = xp.where(near, turn, 0.0)
-        bent = xp.where(near, log1p_minus(xp, inside), _log_ratio(xp, old, means) - turn)
-        shifted = logs + counts * (bent + turn)
+        far = _log_ratio(xp, old, means)
+        bent = xp.where(near, log1p_minus(xp, inside), far - turn)
+        shifted = logs + counts * xp.where(near, inside + bent, far)
         # Near the old mean from Σ r (x / old − 1) = logs + excess, elsewhere from the rows.
         close = excess + (logs + excess) * turn - counts * bent
         excess = xp.where(excess < counts, close, sums / means - counts - shifted)

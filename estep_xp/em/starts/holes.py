@@ -62,7 +62,7 @@ def complete_rows(
     filled = _fill_holes(table, hidden)
     unseen = hidden.all(axis=0)
     if unseen.any():
-        filled = np.where(unseen, _invent(filled, supports, host.shape[1:]), filled)
+        filled = np.where(unseen, _invent(filled, supports, host.shape[1:], random), filled)
     filled = filled.reshape(-1, *host.shape[1:])
     own = () if mass is None else (space.parameter("sample_weight", mass[chosen]),)
     return space.parameter("x", filled), *own
@@ -117,7 +117,12 @@ def _fill_with_means(space: Space, x: Array, weight: Array | None) -> Array:
     return xp.where(n_seen > 0, filled, unit if x.ndim == 1 else unit[:, None])
 
 
-def _invent(like: Floats, supports: Callable[[Any], Any], features: tuple[int, ...]) -> Floats:
+def _invent(
+    like: Floats,
+    supports: Callable[[Any], Any],
+    features: tuple[int, ...],
+    random: np.random.Generator,
+) -> Floats:
     """Values (n, d) for features of which nothing is known, that vary inside their support."""
     places = np.arange(1.0, len(like) + 1.0)
     share = places * _GOLDEN - np.floor(places * _GOLDEN)
@@ -127,7 +132,9 @@ def _invent(like: Floats, supports: Callable[[Any], Any], features: tuple[int, .
         column = np.where(np.ones_like(like), kind[:, None], 0.0)
         good = np.asarray(supports(column.reshape(-1, *features))).reshape(like.shape)
         values = np.where(good.all(axis=0), column, values)
-    return values
+    # Each feature in an order of its own: what is the same in all rows, EM would never part.
+    mixed: Floats = random.permuted(values, axis=0)
+    return mixed
 
 
 def _unit_values(xp: Any, ones: Any) -> Any:
