@@ -143,3 +143,11 @@ def test_categories_with_holes(tmp_path):
     (kinds, counts) = ex.load(tmp_path / "m.json").components.parts
     np.testing.assert_allclose(kinds.probabilities, [[1 / 3] * 3], rtol=1e-3)
     np.testing.assert_allclose(counts.rates, [4 / 3], rtol=1e-3)
+
+
+@pytest.mark.parametrize("word", ["#N/A", "\\N", "NULL"])
+def test_words_of_workbooks_and_databases_are_holes(tmp_path, word):
+    (tmp_path / "x.csv").write_text(f"a,b\n1,2\n3,{word}\n4,4\n5,4.5\n")
+    arguments = ("fit", "x.csv", "--components", "1", "--output", "m.json", "--missing", "skip")
+    code, _, stderr = run(*arguments, folder=tmp_path)
+    assert (code, stderr) == (0, "note: x.csv: 1 of 4 rows has holes and was left out\n")
