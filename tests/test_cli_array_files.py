@@ -79,6 +79,7 @@ def test_bad_rows_of_arrays_count_from_0(tmp_path, monkeypatch):
         assert str(error.value).endswith(
             "x.npy row 3: value 2 is nan; must be a finite number "
             "(7 bad rows: row 3, row 4, row 5, row 6, row 7, ...)"
+            "; choose what is done about holes with --missing"
         )
 
 

@@ -93,7 +93,9 @@ def test_rows_with_holes_are_left_out(folder):
 def test_holes_are_an_error_by_default(folder):
     message = "x.csv line 5: value 1 is empty; must be a number (4 bad rows: line 5, line 12, "
     arguments = ("--components", "2", "--output", "new.json")
-    assert_refused(run("fit", "x.csv", *arguments, folder=folder), 2, message)
+    refusal = run("fit", "x.csv", *arguments, folder=folder)
+    assert_refused(refusal, 2, message)
+    assert refusal[2].endswith("); choose what is done about holes with --missing\n")
     options = ("--missing", "marginalise")
     message = "--missing: is marginalise; must be one of error, skip, marginalize"
     assert_refused(run("fit", "x.csv", *arguments, *options, folder=folder), 2, message)
@@ -115,11 +117,6 @@ REFUSED = {
         "a,b\n1,\n4,2\n3,\n",
         ("--missing", "skip"),
         "--components: is 2; x.csv has 1 row, and there must be one for each",
-    ),
-    "a family that cannot": (
-        "a,b\n1,\n4,2\n3,\n",
-        ("--missing", "marginalize", "--family", "full,student-t"),
-        "--missing: is marginalize, which student_t components cannot; skip leaves rows with hol",
     ),
     "support beside holes": (
         "a,b\n1,\n,0.5\n3,\n",
@@ -146,3 +143,11 @@ def test_categories_with_holes(tmp_path):
     (kinds, counts) = ex.load(tmp_path / "m.json").components.parts
     np.testing.assert_allclose(kinds.probabilities, [[1 / 3] * 3], rtol=1e-3)
     np.testing.assert_allclose(counts.rates, [4 / 3], rtol=1e-3)
+
+
+@pytest.mark.parametrize("word", ["#N/A", "\\N", "NULL"])
+def test_words_of_workbooks_and_databases_are_holes(tmp_path, word):
+    (tmp_path / "x.csv").write_text(f"a,b\n1,2\n3,{word}\n4,4\n5,4.5\n")
+    arguments = ("fit", "x.csv", "--components", "1", "--output", "m.json", "--missing", "skip")
+    code, _, stderr = run(*arguments, folder=tmp_path)
+    assert (code, stderr) == (0, "note: x.csv: 1 of 4 rows has holes and was left out\n")

@@ -157,3 +157,36 @@ def test_head_ends_it_quietly():
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize(
+    "out", ["out.csv", "out.npy", pytest.param("out.parquet", marks=needs_pyarrow)]
+)
+def test_counts_and_kinds_are_whole_numbers(tmp_path, out):
+    parts = (
+        ex.Poisson([2.0, 9.0]),
+        ex.UnivariateGaussian([0.0, 5.0], [1.0, 1.0]),
+        ex.Bernoulli([[0.5, 0.2], [0.1, 0.9]]),
+    )
+    for name, model, kinds in (
+        ("mixed", ex.Mixture([0.5, 0.5], ex.Product(parts)), "ifiii"),
+        ("kinds", MODELS["categorical"], "ii"),
+    ):
+        ex.save(tmp_path / "m.json", model)
+        drawn(tmp_path, n=50, out=out)
+        expected = ex.sample(model, 50, seed=0).x.reshape(50, -1)
+        if out.endswith(".csv"):
+            _, *lines = (tmp_path / out).read_text().splitlines()
+            columns = list(zip(*(line.split(",") for line in lines), strict=True))
+            found = "".join("f" if "." in "".join(column) else "i" for column in columns)
+            x = np.array(columns[:-1], dtype=float).T
+        elif out.endswith(".npy"):
+            array = np.load(tmp_path / out)
+            found, x = array["x"].dtype.kind, array["x"].reshape(50, -1)
+            kinds = "f" if name == "mixed" else "i"
+        else:
+            table = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / out)
+            found = "".join("f" if str(kind) == "double" else "i" for kind in table.schema.types)
+            x = np.column_stack([column.to_numpy() for column in table.columns[:-1]])
+        assert found == kinds
+        np.testing.assert_array_equal(x, expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,7 +17,13 @@ from estep_xp.cli.commands.shared import (
     style,
     write_summary,
 )
-from estep_xp.cli.compute.draw import draw_blocks, sample_fields
+from estep_xp.cli.compute.draw import (
+    draw_blocks,
+    sample_fields,
+    sample_values,
+    whole_features,
+)
+from estep_xp.cli.compute.results import Field
 from estep_xp.cli.read.progress import rows_progress
 from estep_xp.cli.system.files import (
     parse_file_path,
@@ -72,12 +78,15 @@ def sample(
         raise InputError(f"{place}: transitions", "differ from row to row; must be one matrix")
     blocks = draw_blocks(drawn_from, n, seed, d + k)
     first = next(blocks)  # before a file is opened: not every model can be sampled
-    fields = sample_fields(d, first.x.ndim == 1, description.feature_names, place)
+    whole = whole_features(drawn_from.components)
+    if output_path.suffix.lower() == ".npy" and not all(whole):
+        whole = [False] * d  # an array's features share a field
+    fields = sample_fields(d, first.x.ndim == 1, description.feature_names, place, whole)
     with (
         open_rows(output_path, fields) as writer,
         rows_progress(n, quiet=quiet or shows_rows(output_path)) as advance,
     ):
-        counts = _write_all(first, blocks, k, writer, advance)
+        counts = _write_all(first, blocks, fields, k, writer, advance)
     if as_json:
         lines: Iterator[str] = iter([drawn_json(counts, output)])
     else:
@@ -86,12 +95,17 @@ def sample(
 
 
 def _write_all(
-    block: ex.Sample | None, others: Iterator[ex.Sample], k: int, writer: Any, advance: Any
+    block: ex.Sample | None,
+    others: Iterator[ex.Sample],
+    fields: Sequence[Field],
+    k: int,
+    writer: Any,
+    advance: Any,
 ) -> list[int]:
     """Write all blocks and return how many rows came from each component."""
     counts = np.zeros(k, dtype=np.int64)
     while block is not None:
-        writer.write([np.asarray(block.x, dtype=np.float64), np.asarray(block.labels)])
+        writer.write(sample_values(block, fields))
         counts += np.bincount(block.labels, minlength=k)
         advance(int(counts.sum()))
         block = next(others, None)

@@ -159,8 +159,8 @@ def holes_note(path: Path, n_skipped: int, n_rows: int) -> str | None:
     """Return the note that rows were left out, if any were."""
     if not n_skipped:
         return None
-    has = "has" if n_skipped == 1 else "have"
-    return f"note: {path}: {n_skipped} of {n_rows} rows {has} holes and were left out"
+    has, were = ("has", "was") if n_skipped == 1 else ("have", "were")
+    return f"note: {path}: {n_skipped} of {n_rows} rows {has} holes and {were} left out"
 
 
 def style() -> Style:

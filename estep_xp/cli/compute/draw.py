@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import estep_xp as ex
 from estep_xp.cli.compute.results import Field
@@ -14,8 +15,12 @@ from estep_xp.files.errors import InputError
 _BLOCK_SIZE = 1 << 20  # numbers; another size draws other rows from the same seed
 
 
-def sample_fields(d: int, univariate: bool, names: Sequence[str] | None, place: str) -> list[Field]:
+def sample_fields(
+    d: int, univariate: bool, names: Sequence[str] | None, place: str, whole: Sequence[bool]
+) -> list[Field]:
     """Return the fields of drawn rows: features, by their names, and the label.
+
+    Features side by side are one field if all of them are whole numbers or none is, else several.
 
     Parameters
     ----------
@@ -27,6 +32,8 @@ def sample_fields(d: int, univariate: bool, names: Sequence[str] | None, place: 
         The names of the features, if the model has names.
     place : str
         What holds the model, for the error.
+    whole : sequence of bool
+        Which of the features are whole numbers.
 
     Raises
     ------
@@ -41,7 +48,33 @@ def sample_fields(d: int, univariate: bool, names: Sequence[str] | None, place: 
             f"{place}: feature_names",
             "name two columns of the output alike, of which one is called label; rename a feature",
         )
-    return [Field("x", columns, "<f8", not univariate), Field("label", ("label",), "<i8", False)]
+    label = Field("label", ("label",), "<i8", False)
+    if len(set(whole)) == 1:
+        return [Field("x", columns, _dtype(whole[0]), not univariate), label]
+    kinds = zip(columns, whole, strict=True)
+    return [*(Field(name, (name,), _dtype(one), False) for name, one in kinds), label]
+
+
+def _dtype(whole: bool) -> str:
+    return "<i8" if whole else "<f8"
+
+
+def whole_features(components: Any) -> list[bool]:
+    """Return of each feature of components whether it is a whole number: a count or a kind."""
+    if isinstance(components, ex.Product):
+        return [one for part, _ in components._each() for one in whole_features(part)]
+    shape = components._rows_shape()
+    d = int(shape[1]) if len(shape) == 2 else 1
+    return [isinstance(components, (ex.Poisson, ex.Bernoulli, ex.Categorical))] * d
+
+
+def sample_values(block: ex.Sample, fields: Sequence[Field]) -> list[NDArray[Any]]:
+    """Return the values of each field of drawn rows, of shape (n,) or (n, d)."""
+    x, labels = np.asarray(block.x), np.asarray(block.labels)
+    features = [x] if len(fields) == 2 else list(x.T)
+    return [
+        value.astype(field.dtype) for value, field in zip([*features, labels], fields, strict=True)
+    ]
 
 
 def draw_blocks(model: Any, n: int, seed: int, width: int) -> Iterator[ex.Sample]:

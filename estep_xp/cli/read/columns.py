@@ -20,7 +20,9 @@ from estep_xp.files.errors import InputError, show_token
 # What pandas and readr call the column of an index or of row names that had no name.
 _INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__|\.\.\.1", re.ASCII)
 _WHOLE = re.compile(r"\d{1,15}(\.0*)?", re.ASCII)
-_MISSING = frozenset(("", "na", "nan", "n/a", "null", "none"))
+_MISSING = frozenset(
+    ("", "na", "nan", "n/a", "#n/a", "null", "none", "\\n")
+)  # \N is that of databases
 _MAX_LIST_LENGTH = 200  # characters
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estep_xp.cli.read.columns import column_label, require_ascending
+from estep_xp.cli.read.columns import column_label, is_hole, require_ascending
 from estep_xp.cli.text.numbers import format_exact
 from estep_xp.files.errors import InputError
 
@@ -158,7 +158,10 @@ class BadRows:
         first = self._first
         places = ", ".join(self._places) + (", ..." if self.count > _MAX_NAMED else "")
         rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
-        expectation = f"{first.expectation} ({rows}: {places}){self.hint}"
+        hint = self.hint
+        if not self.holes and first.token is not None and is_hole(first.token):
+            hint += "; choose what is done about holes with --missing"
+        expectation = f"{first.expectation} ({rows}: {places}){hint}"
         raise InputError(
             first.field, expectation, position=first.position, token=first.token
         ) from None

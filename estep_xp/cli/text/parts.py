@@ -41,6 +41,7 @@ def parse_parts(
     OptionError
         If it is written in another way.
     """
+    text = " ".join(text.splitlines())  # a shell's string may go over several lines
     pieces = [piece for piece in _PART.findall(text) if piece.strip()]
     if not pieces or _PART.sub("", text).strip("; "):
         raise OptionError(
@@ -50,9 +51,11 @@ def parse_parts(
     parts = []
     for number, piece in enumerate(pieces, start=1):
         given, colon, rest = piece.partition(":")
-        columns = [
-            word.strip() for word in next(csv.reader([rest.strip()], skipinitialspace=True), [])
-        ]
+        try:
+            words = next(csv.reader([rest.strip()], skipinitialspace=True), [])
+        except csv.Error as error:
+            raise OptionError(OPTION, f"part {number} is not a list of names: {error}") from None
+        columns = [word.strip() for word in words]
         name = given.strip().replace("-", "_")
         if not colon or not all(columns) or not columns:
             raise OptionError(
