@@ -9,6 +9,7 @@ import pytest
 
 import estep_xp as ex
 from estep_xp.execution.numpy import chains
+from tests.test_block_size import peak_of
 
 N = 3000
 
@@ -69,6 +70,24 @@ def test_matrices_find_the_starts_that_guesses_do_not(name):
         with pytest.raises(RuntimeError, match="asked for matrices"):
             ex.chain_posterior(*case(name))
         ex.chain_posterior(*case("random"))
+
+
+@pytest.mark.parametrize("lengths", [None, ragged(2, N)], ids=["one", "ragged"])
+@pytest.mark.parametrize("name", ["sticky", "left-right", "varying with zeros"])
+def test_blocks_one_after_the_other_are_the_whole(name, lengths):
+    with mock.patch.object(chains, "_MOST_COLUMNS", 0):
+        test_blocks_are_the_whole(name, lengths)
+
+
+def test_many_states_take_no_cubes():
+    """One array (k, k, k) has 27 MB, and k messages from each block take k times as long.
+
+    Blocks must not be sent through matrices.
+    """
+    k, n = 150, 300
+    log_prob, initial, transitions = case("left-right", n, k)
+    with mock.patch.object(chains._Run, "find_starts", side_effect=RuntimeError("matrices")):
+        assert peak_of(ex.chain_posterior, log_prob, initial, transitions) < 24e6
 
 
 @pytest.mark.parametrize("name", ["random", "left-right"])
