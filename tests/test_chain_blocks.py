@@ -126,3 +126,13 @@ def test_sums_of_sequences_lose_no_digits():
         float(part.astype(np.longdouble).sum()) for part in np.split(log_prob, [100_000, 199_999])
     ]
     np.testing.assert_allclose(step.log_likelihood, exact, rtol=4e-16)
+
+
+@pytest.mark.parametrize("n", [257, 1000])
+def test_a_guess_is_not_right_where_the_truth_is_that_a_state_is_impossible(n):
+    """All rows are in state 0 for good; no block begins in state 1."""
+    for seed in range(5):
+        log_prob = 30.0 * np.random.default_rng(seed).normal(size=(n, 2))
+        step = ex.chain_posterior(log_prob, [1.0, 0.0], [[1.0, 0.0], [0.5, 0.5]])
+        np.testing.assert_allclose(step.log_likelihood, [log_prob[:, 0].sum()], rtol=1e-11)
+        np.testing.assert_array_equal(step.responsibilities[:, 0], 1.0)

@@ -219,7 +219,8 @@ def _agree(guess: Any, message: Any) -> bool:
     with np.errstate(invalid="ignore"):
         guess, message = guess - guess.max(), message - message.max()
         tolerance = _AGREE * float(np.finfo(message.dtype).eps) * (1.0 + abs(message))
-        close = abs(guess - message) <= tolerance
+        apart = abs(guess - message)
+        close = (apart <= tolerance) & (apart < np.inf)  # nothing is close to -inf
     return bool((close | (guess == message)).all())
 
 

@@ -346,5 +346,6 @@ def _agree(recursion: Recursion, guesses: AnyArray, ends: AnyArray) -> bool:
     tolerance = _AGREE * float(np.finfo(ends.dtype).eps)
     with np.errstate(invalid="ignore"):
         size = 1.0 + abs(ends) if recursion.zero == -math.inf else abs(ends)
-        close = abs(guesses - ends) <= tolerance * size
+        apart = abs(guesses - ends)
+        close = (apart <= tolerance * size) & (apart < math.inf)  # nothing is close to -inf
     return bool((close | (guesses == ends) | (np.isnan(guesses) & np.isnan(ends))).all())
