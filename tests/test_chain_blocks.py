@@ -9,6 +9,7 @@ import pytest
 
 import estep_xp as ex
 from estep_xp.execution.numpy import chains
+from tests.test_block_size import peak_of
 
 N = 3000
 
@@ -71,6 +72,24 @@ def test_matrices_find_the_starts_that_guesses_do_not(name):
         ex.chain_posterior(*case("random"))
 
 
+@pytest.mark.parametrize("lengths", [None, ragged(2, N)], ids=["one", "ragged"])
+@pytest.mark.parametrize("name", ["sticky", "left-right", "varying with zeros"])
+def test_blocks_one_after_the_other_are_the_whole(name, lengths):
+    with mock.patch.object(chains, "_MOST_COLUMNS", 0):
+        test_blocks_are_the_whole(name, lengths)
+
+
+def test_many_states_take_no_cubes():
+    """One array (k, k, k) has 27 MB, and k messages from each block take k times as long.
+
+    Blocks must not be sent through matrices.
+    """
+    k, n = 150, 300
+    log_prob, initial, transitions = case("left-right", n, k)
+    with mock.patch.object(chains._Run, "find_starts", side_effect=RuntimeError("matrices")):
+        assert peak_of(ex.chain_posterior, log_prob, initial, transitions) < 24e6
+
+
 @pytest.mark.parametrize("name", ["random", "left-right"])
 def test_an_impossible_sequence_spoils_no_block_beside_it(name):
     log_prob, initial, transitions = case(name)
@@ -107,3 +126,13 @@ def test_sums_of_sequences_lose_no_digits():
         float(part.astype(np.longdouble).sum()) for part in np.split(log_prob, [100_000, 199_999])
     ]
     np.testing.assert_allclose(step.log_likelihood, exact, rtol=4e-16)
+
+
+@pytest.mark.parametrize("n", [257, 1000])
+def test_a_guess_is_not_right_where_the_truth_is_that_a_state_is_impossible(n):
+    """All rows are in state 0 for good; no block begins in state 1."""
+    for seed in range(5):
+        log_prob = 30.0 * np.random.default_rng(seed).normal(size=(n, 2))
+        step = ex.chain_posterior(log_prob, [1.0, 0.0], [[1.0, 0.0], [0.5, 0.5]])
+        np.testing.assert_allclose(step.log_likelihood, [log_prob[:, 0].sum()], rtol=1e-11)
+        np.testing.assert_array_equal(step.responsibilities[:, 0], 1.0)

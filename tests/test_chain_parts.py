@@ -95,6 +95,11 @@ def test_bad_rows_are_named_by_their_numbers_among_all():
     x[1234] = np.inf
     with in_parts(), pytest.raises(ValueError, match=r"x\[1234\] is inf"):
         ex.expected_statistics(x, hmm)
+    x[300] = np.nan  # rows after a part are looked at early, for a guess
+    x[390] = np.inf
+    with in_parts(), pytest.raises(ValueError, match=r"x\[300\] is nan"):
+        ex.expected_statistics(x, hmm)
+    x[[300, 390]] = 0.0
     x[1234] = 0.0
     impossible = hmm._replace(components=ex.Poisson([1.0, 2.0, 0.0]), transitions=np.eye(3))
     counts = np.zeros(N)

@@ -38,11 +38,14 @@ class LogRows(NamedTuple):
         sources = np.argsort(~exists, axis=1, kind="stable")[:, : max(1, exists.sum(axis=1).max())]
         k = len(matrix)
         paths: AnyArray = np.where(np.eye(k, dtype=bool), np.maximum(matrix, 0.0), matrix)
-        for _ in range(math.ceil(math.log2(max(k, 2)))):
-            paths = (paths[:, :, None] + paths[None, :, :]).max(axis=1)
-        lowest = np.where(evidence > -math.inf, evidence, 0.0).min(axis=(1, 2))
+        for j in range(k):  # what paths through the first states come to, then also through j
+            np.maximum(paths, paths[:, j, None] + paths[j], out=paths)
         entries = np.take_along_axis(matrix, sources, axis=1)
-        return cls(entries, sources, paths, np.exp(evidence), -lowest)
+        return cls(entries, sources, paths, np.exp(evidence), _drops(evidence))
+
+    def of_blocks(self, evidence: AnyArray, blocks: slice) -> LogRows:
+        """The same of some blocks, with their evidence (n, k, some)."""
+        return self._replace(seen=self.seen[..., blocks], drops=_drops(evidence))
 
     def room(self, start: int, step: int) -> int:
         """How many rows from one on, in the direction of travel, may go at once."""
@@ -109,6 +112,11 @@ class LogRows(NamedTuple):
         for one in range(self.sources.shape[1]):
             reached |= before[:, self.sources[:, one]] & exists[:, one]
         return reached
+
+
+def _drops(evidence: AnyArray) -> AnyArray:
+    drops: AnyArray = -np.where(evidence > -math.inf, evidence, 0.0).min(axis=(1, 2))
+    return drops
 
 
 def _along_paths(paths: AnyArray, joint: AnyArray) -> AnyArray:

@@ -9,6 +9,7 @@ each. Where a block starts follows from where the one before it ends, which is n
    agree, all are. Otherwise the ends are the next guess.
 2. If that does not end, each block is run on all k messages that say one state for certain: a
    matrix, k times the work, by which a loop over blocks finds their starts.
+3. Of many states that is more work than it saves calls: then one block is run after the other.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _WARM_UP = 64  # rows from which the start of a block is guessed
 _SWEEPS = 2  # runs over all blocks before the guesses are given up
 _CACHED = 1 << 15  # elements of an array of which several are worked on in the cache
 _FEW_AT_ONCE = 3  # rows that are rather taken one by one
+_MOST_COLUMNS = 20  # states; of more, blocks are rather run one after the other
 _DOUBT = 20.0  # in the logarithms of another guess
 _AGREE = 32  # multiple of the rounding error by which a guess may differ
 
@@ -149,7 +151,10 @@ class NumpyChainOps(ChainOps):
             if _agree(recursion, starts, ends):
                 return entered
             starts = ends
-        run.go(run.find_starts(), entered)
+        if starts.shape[0] > _MOST_COLUMNS:
+            run.go_block_by_block(entered)
+        else:
+            run.go(run.find_starts(), entered)
         return entered
 
     def map_rows(
@@ -212,6 +217,7 @@ class _Run:
     resets: AnyArray
     reference: AnyArray
     reverse: bool
+    part_of: tuple[_Run, slice] | None = None  # a run over more blocks, and which these are
 
     def go(
         self, joint: AnyArray, entered: AnyArray | None = None, *, last: int | None = None
@@ -258,6 +264,10 @@ class _Run:
     @functools.cached_property
     def _several(self) -> Any:
         """What taking several rows at once needs; None where it does not pay."""
+        if self.part_of is not None:
+            run, blocks = self.part_of
+            shared = run._several
+            return None if shared is None else shared.of_blocks(self.evidence, blocks)
         if self.matrices.ndim > 2:
             return None
         return self.recursion.prepare_rows(self.matrices, self.evidence)
@@ -296,6 +306,20 @@ class _Run:
             starts[..., 1:] = ends[..., :-1]
         return starts
 
+    def go_block_by_block(self, entered: AnyArray) -> None:
+        """Run over all rows, each block from the end of the one before."""
+        blocks = self.evidence.shape[-1]
+        message = np.full((*entered.shape[1:-1], 1), self.recursion.one, entered.dtype)
+        for b in range(blocks - 1, -1, -1) if self.reverse else range(blocks):
+            message = self._block(b).go(message, entered[..., b : b + 1])
+
+    def _block(self, b: int) -> _Run:
+        one = slice(b, b + 1)
+        matrices = self.matrices if self.matrices.ndim == 2 else self.matrices[..., one]
+        evidence, resets = self.evidence[..., one], self.resets[..., one]
+        rows = (matrices, evidence, resets, self.reference[..., one], self.reverse)
+        return _Run(self.xp, self.recursion, *rows, part_of=(self, one))
+
     def find_starts(self) -> AnyArray:
         """Starts of blocks by the matrix of each block."""
         recursion, (_, k, blocks) = self.recursion, self.evidence.shape
@@ -322,5 +346,6 @@ def _agree(recursion: Recursion, guesses: AnyArray, ends: AnyArray) -> bool:
     tolerance = _AGREE * float(np.finfo(ends.dtype).eps)
     with np.errstate(invalid="ignore"):
         size = 1.0 + abs(ends) if recursion.zero == -math.inf else abs(ends)
-        close = abs(guesses - ends) <= tolerance * size
+        apart = abs(guesses - ends)
+        close = (apart <= tolerance * size) & (apart < math.inf)  # nothing is close to -inf
     return bool((close | (guesses == ends) | (np.isnan(guesses) & np.isnan(ends))).all())
