@@ -136,3 +136,18 @@ def test_a_guess_is_not_right_where_the_truth_is_that_a_state_is_impossible(n):
         step = ex.chain_posterior(log_prob, [1.0, 0.0], [[1.0, 0.0], [0.5, 0.5]])
         np.testing.assert_allclose(step.log_likelihood, [log_prob[:, 0].sum()], rtol=1e-11)
         np.testing.assert_array_equal(step.responsibilities[:, 0], 1.0)
+        x = np.arange(float(n))
+        hmm = ex.HMM([1.0, 0.0], [[1.0, 0.0], [0.5, 0.5]], Known(log_prob))
+        norms = ex.filtered(x, hmm).log_likelihood
+        np.testing.assert_allclose(norms, log_prob[:, 0], rtol=1e-11, atol=1e-9)
+        np.testing.assert_array_equal(ex.decode(x, hmm).labels, 0)
+
+
+class Known:
+    """Components whose log-densities of rows are known."""
+
+    def __init__(self, log_prob):
+        self.values = log_prob
+
+    def log_prob(self, x):
+        return self.values[x.astype(int)]

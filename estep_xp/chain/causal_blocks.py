@@ -141,6 +141,8 @@ def _lay_out(rows: Any, length: int, count: int) -> Any:
 def _agree(recursion: Recursion, a: Any, b: Any) -> NDArray[np.bool_]:
     """Whether columns of messages are equal but for rounding."""
     size = 1.0 + abs(b) if recursion.zero == -math.inf else abs(b)
-    close: Any = (a == b) | (abs(a - b) <= 32 * np.finfo(b.dtype).eps * size)
+    apart = abs(a - b)
+    near = apart <= 32 * np.finfo(b.dtype).eps * size
+    close: Any = (a == b) | (near & (apart < math.inf))  # nothing is close to -inf
     flags: NDArray[np.bool_] = close.all(axis=0)
     return flags

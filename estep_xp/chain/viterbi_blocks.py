@@ -255,6 +255,8 @@ def _max_plus_step(transitions: Floats, width: int) -> Callable[[Floats, Floats]
 
 def _agree(a: Floats, b: Floats) -> Flags:
     """Whether columns of values are equal but for rounding."""
-    close = (a == b) | (abs(a - b) <= 64 * np.finfo(np.float64).eps * (1 + abs(b)))
+    apart = abs(a - b)
+    near = apart <= 64 * np.finfo(np.float64).eps * (1 + abs(b))
+    close = (a == b) | (near & (apart < np.inf))  # nothing is close to -inf
     flags: Flags = close.all(axis=0)
     return flags
