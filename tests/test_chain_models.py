@@ -175,14 +175,6 @@ def test_a_bad_chain_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_run_refuses_a_chain_in_a_line(cli, tmp_path):
-    ex.save(tmp_path / "hmm.json", HMM)
-    (tmp_path / "x.csv").write_text("1\n2\n")
-    code, out, errors = cli("run", "x.csv", "--model", "hmm.json", "--output", "o.csv")
-    assert (code, out, errors.count("\n")) == (2, "", 1)
-    assert "format is estep_xp.hmm" in errors.replace(":", "")
-
-
 # --- criteria and labels --------------------------------------------------------------------------
 
 
