@@ -37,7 +37,10 @@ def test_ctrl_c_while_the_command_imports(slow_command):
 
 
 def test_other_programs_keep_their_handlers():
-    script = "import signal, estep_xp; print(signal.getsignal(2) is signal.default_int_handler)"
+    script = (  # a parent that ignores Ctrl-C hands that on
+        "import signal; signal.signal(2, signal.default_int_handler); import estep_xp; "
+        "print(signal.getsignal(2) is signal.default_int_handler)"
+    )
     process = subprocess.run(
         [sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, check=True
     )
