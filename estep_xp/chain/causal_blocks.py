@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estep_xp.arrays.agreement import agree
 from estep_xp.chain.recursion import Recursion, Scaled
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 
 _LENGTH = 256  # rows of a block
@@ -74,7 +73,8 @@ class _Blocks:
         start = np.roll(warm, 1, axis=-1)
         ends = self.run(start, self.every)
         for sweep in range(self.every.size):
-            same = _agree(self._recursion, start[:, 1:], ends[:, :-1])
+            logs = self._recursion.zero == -math.inf
+            same = agree(start[:, 1:], ends[:, :-1], logs=logs).all(axis=0)
             wrong = 1 + np.flatnonzero(~(same | self._begins[0, 1:]))
             if not wrong.size:
                 return
@@ -136,13 +136,3 @@ def _lay_out(rows: Any, length: int, count: int) -> Any:
     padded[: len(rows)] = rows
     cut = padded.reshape(count, length, *rows.shape[1:])
     return np.ascontiguousarray(np.moveaxis(cut, 0, -1))
-
-
-def _agree(recursion: Recursion, a: Any, b: Any) -> NDArray[np.bool_]:
-    """Whether columns of messages are equal but for rounding."""
-    size = 1.0 + abs(b) if recursion.zero == -math.inf else abs(b)
-    apart = abs(a - b)
-    near = apart <= 32 * np.finfo(b.dtype).eps * size
-    close: Any = (a == b) | (near & (apart < math.inf))  # nothing is close to -inf
-    flags: NDArray[np.bool_] = close.all(axis=0)
-    return flags

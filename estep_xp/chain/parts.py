@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from estep_xp import execution
+from estep_xp.arrays.agreement import agree
 from estep_xp.chain.call import Call, evaluate_emissions
 from estep_xp.chain.kernels import SequenceKernel
 from estep_xp.chain.layout import Edges, lay_out
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 
 _WARM_UP = 255  # rows after a part from which their message is guessed
-_AGREE = 32  # multiple of the rounding error by which a guess may differ
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Parts:
         for i, part in enumerate(self._parts):
             guess = part.guess_after()
             own, which = part.run(SmoothedPart, message, guess)
-            if i and not _agree(after, own.at_edges.before):
+            if i and not _say_the_same(after, own.at_edges.before):
                 return self._add_up_backward(_Sums(of_rows))
             values[which] += own.log_likelihood
             sums.add(part.rows, own)
@@ -212,16 +212,13 @@ class _Sums:
         self.values = list(map(operator.add, self.values, own)) if self.values else own
 
 
-def _agree(guess: Any, message: Any) -> bool:
+def _say_the_same(guess: Any, message: Any) -> bool:
     """Whether log-messages say the same to rounding; None where a sequence ends."""
     if guess is None:
         return True
     with np.errstate(invalid="ignore"):
         guess, message = guess - guess.max(), message - message.max()
-        tolerance = _AGREE * float(np.finfo(message.dtype).eps) * (1.0 + abs(message))
-        apart = abs(guess - message)
-        close = (apart <= tolerance) & (apart < np.inf)  # nothing is close to -inf
-    return bool((close | (guess == message)).all())
+    return bool(agree(guess, message, logs=True).all())
 
 
 def parts_of(call: Call, options: execution.Options) -> Parts | None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estep_xp.arrays.agreement import agree
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -80,7 +82,8 @@ class _Blocks:
         self._run(values, start, self._first, keep=True)
         for sweep in range(self._count):
             ends, begins_anew = values[-1, :, :-1], self._first[0, 0, 1:]
-            wrong = 1 + np.flatnonzero(~(_agree(start[:, 1:], ends) | begins_anew))
+            same = agree(start[:, 1:], ends, logs=True, roundings=64).all(axis=0)
+            wrong = 1 + np.flatnonzero(~(same | begins_anew))
             if not wrong.size:
                 break
             if sweep == _SWEEPS:
@@ -251,12 +254,3 @@ def _max_plus_step(transitions: Floats, width: int) -> Callable[[Floats, Floats]
             np.maximum(reached, np.maximum.reduce(out, axis=0, out=most), out=reached)
 
     return step
-
-
-def _agree(a: Floats, b: Floats) -> Flags:
-    """Whether columns of values are equal but for rounding."""
-    apart = abs(a - b)
-    near = apart <= 64 * np.finfo(np.float64).eps * (1 + abs(b))
-    close = (a == b) | (near & (apart < np.inf))  # nothing is close to -inf
-    flags: Flags = close.all(axis=0)
-    return flags

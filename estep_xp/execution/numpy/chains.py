@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estep_xp.arrays.agreement import agree
 from estep_xp.execution.chains import ChainOps, Recursion
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _CACHED = 1 << 15  # elements of an array of which several are worked on in the 
 _FEW_AT_ONCE = 3  # rows that are rather taken one by one
 _MOST_COLUMNS = 20  # states; of more, blocks are rather run one after the other
 _DOUBT = 20.0  # in the logarithms of another guess
-_AGREE = 32  # multiple of the rounding error by which a guess may differ
 
 # Rows of a block for each square root of their number. With more of them, calls cost more than they
 # compute; with fewer, what a step works on leaves the cache.
@@ -144,11 +144,11 @@ class NumpyChainOps(ChainOps):
             # Where transitions are impossible, chains may never forget: that is found out first.
             others = starts - _DOUBT * np.arange(starts.shape[0], dtype=starts.dtype)[:, None]
             others = run.shift(run.go(others, last=_WARM_UP))
-            sweeps = _SWEEPS if _agree(recursion, guesses, others) else 0
+            sweeps = _SWEEPS if _all_agree(recursion, guesses, others) else 0
         starts = guesses
         for _ in range(sweeps):
             ends = run.shift(run.go(starts, entered))
-            if _agree(recursion, starts, ends):
+            if _all_agree(recursion, starts, ends):
                 return entered
             starts = ends
         if starts.shape[0] > _MOST_COLUMNS:
@@ -341,11 +341,7 @@ class _Run:
         return starts
 
 
-def _agree(recursion: Recursion, guesses: AnyArray, ends: AnyArray) -> bool:
+def _all_agree(recursion: Recursion, guesses: AnyArray, ends: AnyArray) -> bool:
     """Whether messages are the same to rounding; NaN is the same as NaN."""
-    tolerance = _AGREE * float(np.finfo(ends.dtype).eps)
-    with np.errstate(invalid="ignore"):
-        size = 1.0 + abs(ends) if recursion.zero == -math.inf else abs(ends)
-        apart = abs(guesses - ends)
-        close = (apart <= tolerance * size) & (apart < math.inf)  # nothing is close to -inf
-    return bool((close | (guesses == ends) | (np.isnan(guesses) & np.isnan(ends))).all())
+    flags = agree(guesses, ends, logs=recursion.zero == -math.inf)
+    return bool((flags | (np.isnan(guesses) & np.isnan(ends))).all())
