@@ -1,4 +1,4 @@
-"""The colours of components, in pictures and on the page."""
+"""The colours of components in pictures of the command line."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"),
     *("#332288", "#999933", "#882255", "#888888"),
 )
-N_ON_ANY_GROUND = 6
 GREY = "#888888"
 
 
-def colour_of(component: int, n_colours: int = len(COLOURS)) -> str:
-    """Return the colour of a component, counted from 0; the first `n_colours` are repeated."""
-    return COLOURS[component % n_colours]
+def colour_of(component: int) -> str:
+    """Return the colour of a component, counted from 0; after the last comes the first."""
+    return COLOURS[component % len(COLOURS)]
