@@ -99,6 +99,10 @@ class NumpyOps(BlockOps):
         x *= positive
         return np.square(x, out=x)
 
+    def cond(self, flag: AnyArray, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """Call one of the two functions."""
+        return if_true() if flag else if_false()
+
     def add_(self, x: AnyArray, y: AnyArray) -> AnyArray:
         """Sum x + y, written over x."""
         return np.add(x, y, out=x)
