@@ -9,7 +9,8 @@ import numpy as np
 
 from estep_xp.arrays.namespace import is_concrete, is_on_host, is_tracer, to_host
 from estep_xp.arrays.quiet import quietly
-from estep_xp.arrays.validation import Suspects, check_shape, check_values, shape_text
+from estep_xp.arrays.suspects import Suspects
+from estep_xp.arrays.validation import check_shape, check_values, shape_text
 from estep_xp.execution import driver_for
 from estep_xp.families import contract
 from estep_xp.families.incomplete import Incomplete, Missing, wrapper_for
