@@ -11,11 +11,12 @@ import pytest
 import estep_xp as ex
 
 pytest.importorskip("starlette", reason="the page needs the extra calculator")
-from estep_xp.calculator import colours, em, fields, picture, presets, shares, sliders, starts, view
+from estep_xp.calculator import em, fields, picture, presets, shares, sliders, starts, view
 from estep_xp.calculator.fields import WORKED, Fields
+from estep_xp.cli.write.palette import GREY, PALETTE
 from tests.pages import EXAMPLE, inputs
 
-STATIC = Path(colours.__file__).parent / "static"
+STATIC = Path(picture.__file__).parent / "static"
 CSS = (STATIC / "page.css").read_text(encoding="utf-8")
 
 
@@ -30,15 +31,13 @@ def contrast(first, second):
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "components"), [(0, colours.LIGHT), (1, colours.DARK)], ids=["light", "dark"]
-)
-def test_contrast(scheme, components):
+@pytest.mark.parametrize(("scheme", "shade"), [(0, "light"), (1, "dark")], ids=["light", "dark"])
+def test_contrast(scheme, shade):
     rules = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)[scheme]
     named = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", rules))
     grounds = [named[name] for name in ("ground", "card", "field")]
     for ground in grounds:
-        for colour in (*components, named["edge"], (colours.LIGHT_GREY, colours.DARK_GREY)[scheme]):
+        for colour in (named["edge"], *(getattr(colour, shade) for colour in (*PALETTE, GREY))):
             assert contrast(colour, ground) >= 3, (colour, ground)
         for name in ("text", "soft", "accent", "bad"):
             assert contrast(named[name], ground) >= 4.5, (name, ground)
@@ -51,8 +50,8 @@ def test_blended_points_are_seen_too():
     light, dark = (
         picture._blend_colours(step.responsibilities, palette, grey)
         for palette, grey in (
-            (colours.LIGHT, colours.LIGHT_GREY),
-            (colours.DARK, colours.DARK_GREY),
+            ([PALETTE[0].light, PALETTE[1].light], GREY.light),
+            ([PALETTE[0].dark, PALETTE[1].dark], GREY.dark),
         )
     )
     assert all(contrast(colour, "#ffffff") >= 3 for colour in light)

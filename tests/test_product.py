@@ -9,7 +9,6 @@ import pytest
 from array_api_compat import array_namespace
 
 import estep_xp as ex
-from estep_xp.families import parts_with_holes
 from tests import oracle
 from tests.oracle import assert_log_joint
 from tests.records import BERNOULLI, DIAGONAL, FULL, POISSON, SPHERICAL, UNIVARIATE, rounded
@@ -367,13 +366,3 @@ def test_transformations(backend):
     bad = x.at[2, 2].set(0.5)
     values = jax.jit(ex.log_density)(bad, mixture)
     np.testing.assert_array_equal(np.isnan(values), np.arange(len(x)) == 2)
-
-
-def test_rows_with_holes_need_no_call_before(monkeypatch):
-    """How many sums a part gives is seen in rows with holes, too, not in complete ones alone."""
-    monkeypatch.setattr(parts_with_holes, "_COUNTS", {})
-    parts = (ex.DiagonalGaussian([[0.0, 0.0], [1.0, 1.0]], np.ones((2, 2))), ex.Poisson([1.0, 3.0]))
-    mixture = ex.Mixture([0.5, 0.5], ex.Product(parts))
-    x = np.asarray([[0.0, np.nan, 1.0], [1.0, 2.0, np.nan], [0.5, 0.1, 2.0]])
-    statistics = ex.expected_statistics(x, mixture, missing=True)
-    np.testing.assert_allclose(statistics.counts.sum(), 3.0)

@@ -18,11 +18,12 @@ from matplotlib.patches import Ellipse
 
 import estep_xp as ex
 import estep_xp.jax
-from estep_xp.cli.write.palette import COLOURS
+from estep_xp.cli.write.palette import PALETTE
 
 HERE = Path(__file__).parent
 DATA = HERE.parent.parent / "examples" / "data"
 INK = "#777b80"  # contrast 4.3 with white and with the dark theme's ground
+COLOURS = [colour.picture for colour in PALETTE]
 FIRST, SECOND, THIRD = COLOURS[:3]
 STYLE = {
     "axes.edgecolor": INK,

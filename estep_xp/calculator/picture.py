@@ -9,19 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import estep_xp as ex
-from estep_xp.calculator.colours import (
-    DARK,
-    DARK_GREY,
-    LIGHT,
-    LIGHT_GREY,
-    N_COLOURS,
-    scheme_colours,
-)
+from estep_xp.calculator.colours import scheme_colours
 from estep_xp.calculator.shares import format_share
 from estep_xp.calculator.textbook import textbook_responsibilities
 from estep_xp.cli.compute.curves import MAX_SPAN, Curves, density_curves
 from estep_xp.cli.compute.results import Results
 from estep_xp.cli.read.inputs import Inputs
+from estep_xp.cli.write.palette import GREY, N_COLOURS
 
 _MAX_POINTS = 2000
 _MAX_NAMED = 3  # components named in the text at a point
@@ -146,12 +140,13 @@ def _place_points(inputs: Inputs, results: Results) -> dict[str, Any]:
         order = order[np.linspace(0, len(x) - 1, _MAX_POINTS).astype(np.int64)]
     responsibilities = results.responsibilities[order]
     possible = inputs.weights > 0
+    light, dark = zip(*scheme_colours(len(possible)), strict=True)
     return {
         "points": x[order].tolist(),
         "points_left_out": len(x) - len(order),
         "point_colours": [
-            _blend_colours(responsibilities, LIGHT, LIGHT_GREY),
-            _blend_colours(responsibilities, DARK, DARK_GREY),
+            _blend_colours(responsibilities, light, GREY.light),
+            _blend_colours(responsibilities, dark, GREY.dark),
         ],
         "point_texts": [_point_text(row, possible) for row in responsibilities],
     }
@@ -161,8 +156,7 @@ def _blend_colours(
     responsibilities: NDArray[np.float64], colours: tuple[str, ...], grey: str
 ) -> list[str]:
     """Return one colour per row: the components' colours weighted by responsibilities."""
-    k = responsibilities.shape[1]
-    palette = np.asarray([_channels(colours[j % len(colours)]) for j in range(k)])
+    palette = np.asarray([_channels(colour) for colour in colours])
     possible = np.isfinite(responsibilities).all(axis=1, keepdims=True)
     mixed = np.where(possible, np.nan_to_num(responsibilities) @ palette, _channels(grey))
     return ["#{:02x}{:02x}{:02x}".format(*row) for row in mixed.round().astype(int).tolist()]

@@ -61,6 +61,7 @@ class Bernoulli(IndependentFeatures, _Probabilities):
 
     __slots__ = ()
 
+    _record = BernoulliStatistics
     _has_full_support = False
     _is_unconstrainable = True
     _is_recenterable = True
@@ -148,9 +149,6 @@ class Bernoulli(IndependentFeatures, _Probabilities):
         self, xp: Namespace, x: Array, responsibilities: Array
     ) -> BernoulliStatistics:
         return BernoulliStatistics(xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x))
-
-    def _moments(self, *sums: Array) -> BernoulliStatistics:
-        return BernoulliStatistics(*sums)
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: BernoulliStatistics, floor: Any

@@ -9,7 +9,7 @@ import numpy as np
 from estep_xp.arrays.namespace import is_concrete, namespace_of, to_host
 from estep_xp.arrays.record_repr import parameters, sizes, summarized
 from estep_xp.arrays.summation import sum_pairwise
-from estep_xp.arrays.validation import check_array, check_non_negative, check_not_empty, check_shape
+from estep_xp.arrays.validation import check_non_negative, check_not_empty, check_shape
 from estep_xp.families.independent_features import IndependentFeatures
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.row_family import rows_first, to_layout
@@ -83,6 +83,7 @@ class Categorical(IndependentFeatures, _Probabilities):
 
     __slots__ = ()
 
+    _record = CategoricalStatistics
     _n_axes = 1
     _has_full_support = False
     _is_unconstrainable = True
@@ -199,15 +200,6 @@ class Categorical(IndependentFeatures, _Probabilities):
     def _indicators(self, xp: Namespace, x: Array) -> Array:
         """1 where row i is of kind j, shape (n, m)."""
         return xp.astype(x[:, None] == _numbers(xp, self.probabilities), x.dtype)
-
-    def _moments(self, *sums: Array) -> CategoricalStatistics:
-        return CategoricalStatistics(*sums)
-
-    def _check_moments(self, name: str, moments: Any) -> None:
-        if not isinstance(moments, CategoricalStatistics):
-            kind = type(moments).__name__
-            raise TypeError(f"{name} is a {kind}; expected CategoricalStatistics")
-        check_array(f"{name}.kinds", moments.kinds, tuple(self.probabilities.shape))
 
     def _maximize(
         self,

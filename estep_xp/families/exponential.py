@@ -55,6 +55,7 @@ class Exponential(PositiveFeatures, _Rates):
 
     __slots__ = ()
 
+    _record = ExponentialStatistics
     _support = "must not be negative"
 
     def log_prob(self, x: RowsLike) -> FloatNK:
@@ -104,9 +105,6 @@ class Exponential(PositiveFeatures, _Rates):
         self, xp: Namespace, x: Array, responsibilities: Array
     ) -> ExponentialStatistics:
         return ExponentialStatistics(xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x))
-
-    def _moments(self, *sums: Array) -> ExponentialStatistics:
-        return ExponentialStatistics(*sums)
 
     def _maximize(
         self,

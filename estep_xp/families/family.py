@@ -80,6 +80,7 @@ class Family(abc.ABC):
     # Shapes that no class and no rows tell: a start is made of components as a template.
     _needs_template: ClassVar[bool] = False
     _support: ClassVar[str] = "must be finite"  # what rows must be, in messages
+    _record: ClassVar[type[Any]]  # the NamedTuple of the sums from which the family is estimated
 
     # --- parameters and rows ---------------------------------------------------------------------
 
@@ -194,18 +195,27 @@ class Family(abc.ABC):
     ) -> tuple[Array, ...]:
         """Return what a block adds to the sums from which the family is estimated."""
 
-    @abc.abstractmethod
     def _moments(self, *sums: Array) -> Any:
-        """Return the record of those sums, a NamedTuple."""
+        """Return the record of those sums."""
+        return self._record(*sums)
+
+    def _n_sums(self) -> int:
+        """How many arrays those sums are."""
+        record: Any = self._record
+        return len(record._fields)
+
+    def _shapes_of_sums(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of those sums; by default the parameters'."""
+        return tuple(tuple(array.shape) for array in self._parameters().values())
 
     def _check_moments(self, name: str, moments: Any) -> None:
-        """Raise unless this is such a record; by default its sums have the parameters' shapes."""
-        parameters = self._parameters().values()
-        expected = type(self._moments(*parameters))
+        """Raise unless this is the record of such sums."""
+        expected = self._record
         if not isinstance(moments, expected):
             raise TypeError(f"{name} is a {type(moments).__name__}; expected {expected.__name__}")
-        for field, array, like in zip(moments._fields, moments, parameters, strict=True):
-            check_array(f"{name}.{field}", array, tuple(like.shape))
+        shapes = self._shapes_of_sums()
+        for (field, array), shape in zip(moments._asdict().items(), shapes, strict=True):
+            check_array(f"{name}.{field}", array, shape)
 
     @abc.abstractmethod
     def _maximize(

@@ -12,7 +12,6 @@ from estep_xp.arrays.special import (
     log_minus_digamma,
     solve_log_minus_digamma,
 )
-from estep_xp.arrays.validation import check_array
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.positive_features import (
     PositiveFeatures,
@@ -83,6 +82,7 @@ class Gamma(PositiveFeatures, _ShapesRates):
 
     __slots__ = ()
 
+    _record = GammaStatistics
     _support = "must be positive"
 
     def log_prob(self, x: RowsLike) -> FloatNK:
@@ -197,14 +197,8 @@ class Gamma(PositiveFeatures, _ShapesRates):
         share = xp.where(share < most, share, most)
         return logs, xp.where(near, -bent, share - logs)
 
-    def _moments(self, *sums: Array) -> GammaStatistics:
-        return GammaStatistics(*sums)
-
-    def _check_moments(self, name: str, moments: Any) -> None:
-        if not isinstance(moments, GammaStatistics):
-            raise TypeError(f"{name} is a {type(moments).__name__}; expected GammaStatistics")
-        for field, array in zip(moments._fields, moments, strict=True):
-            check_array(f"{name}.{field}", array, tuple(self.shapes.shape))
+    def _shapes_of_sums(self) -> tuple[tuple[int, ...], ...]:
+        return (tuple(self.shapes.shape),) * 3
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: GammaStatistics, floor: Any

@@ -127,6 +127,9 @@ class OpenFamily(RowFamily):
     def _moments(self, *sums: Array) -> Any:
         return _RECORDS[type(self.components)](*sums)
 
+    def _n_sums(self) -> int:
+        return len(_RECORDS[type(self.components)]._fields)
+
     def _check_moments(self, name: str, moments: Any) -> None:
         if not (isinstance(moments, tuple) and hasattr(moments, "_fields")):
             raise TypeError(f"{name} is a {_name(moments)}; expected a NamedTuple of sums")

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
 
 
-# How many sums a class of parts gives. Drivers add up plain arrays, and a compiled program does not
-# call the parts again.
-_COUNTS: dict[type, int] = {}
-
-
 class PartsWithHoles(Family):
     """What a product answers for rows of which a part was not observed."""
 
@@ -71,11 +66,10 @@ class PartsWithHoles(Family):
         responsibilities: Array,
     ) -> tuple[Array, ...]:
         inner, forms, sums = self._for_incomplete_parts(ops), form or (None,) * len(prepared), []
-        for family, columns, part, own, one in self._each(self.parts, prepared, forms):
+        for family, columns, own, one in self._each(prepared, forms):
             taken = _take(ops, columns, rows)
-            found = family._moments_incomplete(inner, own, taken, one, responsibilities)
-            sums.append(remember_sums(part, found))
-        return tuple(array for found in sums for array in found)
+            sums += family._moments_incomplete(inner, own, taken, one, responsibilities)
+        return tuple(sums)
 
     def _conditional_moments(
         self, ops: BlockOps, prepared: tuple[Any, ...], rows: ObservedRows
@@ -101,16 +95,3 @@ class PartsWithHoles(Family):
 
 def _take(ops: BlockOps, columns: Any, rows: ObservedRows) -> ObservedRows:
     return ObservedRows(columns.take(ops, rows.x), columns.take(ops, rows.seen), None)
-
-
-def remember_sums(part: Any, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The sums of a part, whose number `count_sums` tells from now on."""
-    _COUNTS[type(part)] = len(sums)
-    return sums
-
-
-def count_sums(part: Any) -> int:
-    """How many sums a part gives."""
-    if isinstance(part, PartsWithHoles):
-        return sum(map(count_sums, part.parts))
-    return _COUNTS[type(part)]

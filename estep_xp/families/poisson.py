@@ -61,6 +61,7 @@ class Poisson(IndependentFeatures, _Rates):
 
     __slots__ = ()
 
+    _record = PoissonStatistics
     _n_axes = None
     _has_full_support = False
     _is_unconstrainable = True
@@ -140,9 +141,6 @@ class Poisson(IndependentFeatures, _Rates):
     ) -> PoissonStatistics:
         by_component = xp.permute_dims(responsibilities, (1, 0))
         return PoissonStatistics(xp.matmul(by_component, x))
-
-    def _moments(self, *sums: Array) -> PoissonStatistics:
-        return PoissonStatistics(*sums)
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: PoissonStatistics, floor: Any

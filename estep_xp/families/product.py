@@ -23,7 +23,7 @@ from estep_xp.families.parts import (
     split_arrays,
 )
 from estep_xp.families.parts_other_uses import OtherUsesOfParts
-from estep_xp.families.parts_with_holes import PartsWithHoles, count_sums, remember_sums
+from estep_xp.families.parts_with_holes import PartsWithHoles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,18 +221,19 @@ class Product(PartsWithHoles, OtherUsesOfParts, _Parts):
         self, ops: BlockOps, prepared: tuple[Any, ...], block: Evaluated, responsibilities: Array
     ) -> tuple[Array, ...]:
         inner, sums = self._for_parts(ops), []
-        for i, (part, columns) in enumerate(zip(self.parts, self._columns(), strict=True)):
+        for i, (family, columns) in enumerate(self._each()):
             if block.form is None:  # responsibilities that are known
                 own = Evaluated(columns.take(ops, block.x), block.log_joint)
             else:
                 own = block.form[i]
-            family = contract.family_of(part, self._n_components())
-            found = family._moments_block(inner, prepared[i], own, responsibilities)
-            sums.append(remember_sums(part, found))
-        return tuple(array for found in sums for array in found)
+            sums += family._moments_block(inner, prepared[i], own, responsibilities)
+        return tuple(sums)
+
+    def _n_sums(self) -> int:
+        return sum(family._n_sums() for family in self._families())
 
     def _moments(self, *sums: Array) -> ProductStatistics:
-        own = split_arrays(sums, [count_sums(part) for part in self.parts])
+        own = split_arrays(sums, [family._n_sums() for family in self._families()])
         pairs = zip(self._families(), own, strict=True)
         return ProductStatistics(tuple(family._moments(*arrays) for family, arrays in pairs))
 

@@ -87,6 +87,7 @@ class VonMises(IndependentFeatures, _LocationsConcentrations):
 
     __slots__ = ()
 
+    _record = VonMisesStatistics
     _n_axes = 1
     _is_unconstrainable = True
     _is_recenterable = True
@@ -183,9 +184,6 @@ class VonMises(IndependentFeatures, _LocationsConcentrations):
         # An angle that was not observed has no sine in the mean, and 1 − I₁ / I₀ for 1 − cos.
         unseen = xp.sum(xp.where(seen, 0.0, shares), axis=0)
         return sines, versines + unseen * bessel_ratio(xp, self.concentrations)[1]
-
-    def _moments(self, *sums: Array) -> VonMisesStatistics:
-        return VonMisesStatistics(*sums)
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: VonMisesStatistics, floor: Any

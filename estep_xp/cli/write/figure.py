@@ -12,7 +12,7 @@ import numpy as np
 
 from estep_xp.cli.system.extras import require
 from estep_xp.cli.system.files import atomic_write, translate_write_errors
-from estep_xp.cli.write.palette import COLOURS, colour_of
+from estep_xp.cli.write.palette import N_COLOURS, colour_of
 from estep_xp.files.errors import InputError
 
 INK = "#222222"
@@ -78,12 +78,12 @@ def save_figure(path: Path, draw: Callable[[], Any]) -> None:
 def handle_of(component: int) -> Any:
     """Return a point of a component's colour, for a legend."""
     lines = require("matplotlib.lines", wanted_by="--plot", install=_INSTALL)
-    return lines.Line2D([], [], color=colour_of(component), linestyle="", marker="o")
+    return lines.Line2D([], [], color=colour_of(component).picture, linestyle="", marker="o")
 
 
 def dashes_of(component: int) -> str:
     """Return the line style of a component, which tells those of one colour apart."""
-    return _DASHES[component // len(COLOURS) % len(_DASHES)]
+    return _DASHES[component // N_COLOURS % len(_DASHES)]
 
 
 def line_width(count: int, *, widest: float) -> float:

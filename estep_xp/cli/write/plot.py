@@ -86,8 +86,8 @@ def _draw_densities(axes: Any, curves: Curves) -> list[Any]:
     for j, density in enumerate(curves.weighted):
         part = _where_visible(density, least)
         x, height = curves.x[part], density[part]
-        axes.fill_between(x, height, color=colour_of(j), alpha=0.18, linewidth=0)
-        handles += axes.plot(x, height, dashes_of(j), color=colour_of(j), linewidth=1.6)
+        axes.fill_between(x, height, color=colour_of(j).picture, alpha=0.18, linewidth=0)
+        handles += axes.plot(x, height, dashes_of(j), color=colour_of(j).picture, linewidth=1.6)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("density")
     axes.tick_params(labelbottom=False)
@@ -116,7 +116,8 @@ def _draw_responsibilities(
     """Draw stacked responsibilities: pale wherever an observation could be, strong where one is."""
     edges = _stack(curves.responsibilities)
     bars = _stack(responsibilities)
-    for j, colour in enumerate(map(colour_of, range(edges.shape[1] - 1))):
+    for j in range(edges.shape[1] - 1):
+        colour = colour_of(j).picture
         part = _where_visible(curves.responsibilities[:, j], _VISIBLE)
         low, high = edges[part, j], edges[part, j + 1]
         axes.fill_between(curves.x[part], low, high, color=colour, alpha=0.3, linewidth=0)

@@ -115,14 +115,14 @@ def _draw_densities(axes: Any, column: NDArray[np.float64], mixture: ex.Mixture)
     if name_of_family(mixture.components) in _DISCRETE:
         return _draw_shares(axes, column, mixture)
     bins = _bins(column)
-    heights, *_ = axes.hist(column, bins, density=True, color=GREY, alpha=0.3, linewidth=0)
+    heights, *_ = axes.hist(column, bins, density=True, color=GREY.picture, alpha=0.3, linewidth=0)
     grid, weighted = _curves(column, mixture)
     total = weighted.sum(axis=0)
     (whole,) = axes.plot(grid, total, color=INK, linewidth=2.6, alpha=0.75)
     handles = []
     for j, density in enumerate(weighted):
-        axes.fill_between(grid, density, color=colour_of(j), alpha=0.15, linewidth=0)
-        handles += axes.plot(grid, density, dashes_of(j), color=colour_of(j), linewidth=1.6)
+        axes.fill_between(grid, density, color=colour_of(j).picture, alpha=0.15, linewidth=0)
+        handles += axes.plot(grid, density, dashes_of(j), color=colour_of(j).picture, linewidth=1.6)
     # Not up to a density that is infinite, or a component on equal rows.
     tallest = float(heights.max(initial=0.0))
     highest = min(max(float(np.nanmax(total, initial=0.0)), tallest), 3.0 * tallest)
@@ -137,14 +137,14 @@ def _draw_shares(axes: Any, column: NDArray[np.float64], mixture: ex.Mixture) ->
     width = 0.8 * float(np.diff(grid).min(initial=1.0))
     edges = np.append(grid - 0.5, grid[-1] + 0.5)
     counts, _ = np.histogram(column, edges)
-    axes.bar(grid, counts / max(len(column), 1), width, color=GREY, alpha=0.35)
+    axes.bar(grid, counts / max(len(column), 1), width, color=GREY.picture, alpha=0.35)
     weighted = _weighted_densities(grid, mixture)
     marker = "." if len(grid) <= 60 else ""
     total = weighted.sum(axis=0)
     (whole,) = axes.plot(grid, total, color=INK, linewidth=2.4, alpha=0.75, marker=marker)
     handles = []
     for j, shares in enumerate(weighted):
-        style = {"color": colour_of(j), "marker": marker, "linewidth": 1.2}
+        style = {"color": colour_of(j).picture, "marker": marker, "linewidth": 1.2}
         handles += axes.plot(grid, shares, dashes_of(j), **style)
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -236,7 +236,7 @@ def _draw_diagonal(
     column = column[~np.isnan(column)]
     components: Any = mixture.components
     if not components._has_marginals:
-        axes.hist(column, _bins(column), density=True, color=GREY, alpha=0.3, linewidth=0)
+        axes.hist(column, _bins(column), density=True, color=GREY.picture, alpha=0.3, linewidth=0)
         return []
     marginal = ex.marginal(mixture, [feature])
     one: Any = marginal.components
@@ -254,7 +254,9 @@ def _draw_pair(
 ) -> None:
     """Draw two columns against each other in the colours of components, with ellipses."""
     whole = ~np.isnan(rows).any(axis=1)
-    colours = [colour_of(label) if label >= 0 else GREY for label in labels[whole].tolist()]
+    colours = [
+        (colour_of(label) if label >= 0 else GREY).picture for label in labels[whole].tolist()
+    ]
     size = float(np.clip(4000 / max(len(colours), 1), 4, 18))
     axes.scatter(
         rows[whole, 0],
@@ -274,7 +276,7 @@ def _draw_pair(
         radii = _DEVIATIONS * np.sqrt(np.maximum(values, 0.0))
         ring = mean + (np.column_stack([np.cos(_CIRCLE), np.sin(_CIRCLE)]) * radii) @ vectors.T
         axes.plot(ring[:, 0], ring[:, 1], color="white", linewidth=3.0, alpha=0.7)
-        axes.plot(ring[:, 0], ring[:, 1], dashes_of(j), color=colour_of(j), linewidth=1.6)
+        axes.plot(ring[:, 0], ring[:, 1], dashes_of(j), color=colour_of(j).picture, linewidth=1.6)
         axes.plot(*mean, marker="+", color=INK, markersize=7)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.namespace import Space, to_host
-from estep_xp.arrays.validation import check_array
 from estep_xp.families.family import Family
 from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, default_floor
 from estep_xp.families.gaussian.parameters import per_component
@@ -21,17 +20,8 @@ class EstimatedGaussian(Family):
 
     __slots__ = ()
 
+    _record: ClassVar[type[Any]] = GaussianMoments
     means: Array
-
-    def _moments(self, *sums: Array) -> GaussianMoments:
-        return GaussianMoments(*sums)
-
-    def _check_moments(self, name: str, moments: Any) -> None:
-        if not isinstance(moments, GaussianMoments):
-            raise TypeError(f"{name} is a {type(moments).__name__}; expected GaussianMoments")
-        fields: Any = self
-        for field, array, like in zip(moments._fields, moments, fields, strict=True):
-            check_array(f"{name}.{field}", array, tuple(like.shape))
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments, floor: Any

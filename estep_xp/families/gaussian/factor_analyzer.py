@@ -14,7 +14,6 @@ from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space, space_of, to_host
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.validation import (
-    check_array,
     check_finite,
     check_positive,
     check_shape,
@@ -119,6 +118,7 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
 
     __slots__ = ()
 
+    _record = FactorStatistics
     _needs_template = True
     _is_unconstrainable = True
     _has_marginals = True
@@ -202,16 +202,9 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
 
     # --- estimation ------------------------------------------------------------------------------
 
-    def _moments(self, *sums: Array) -> FactorStatistics:
-        return FactorStatistics(*sums)
-
-    def _check_moments(self, name: str, moments: Any) -> None:
-        if not isinstance(moments, FactorStatistics):
-            raise TypeError(f"{name} is a {type(moments).__name__}; expected FactorStatistics")
+    def _shapes_of_sums(self) -> tuple[tuple[int, ...], ...]:
         k, d, q = self.loadings.shape
-        shapes = ((k, d), (k, d), (k, q), (k, d, q), (k, q, q))
-        for field, array, shape in zip(moments._fields, moments, shapes, strict=True):
-            check_array(f"{name}.{field}", array, shape)
+        return (k, d), (k, d), (k, q), (k, d, q), (k, q, q)
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: FactorStatistics, floor: Any

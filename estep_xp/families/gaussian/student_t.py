@@ -21,7 +21,7 @@ from estep_xp.arrays.special import (
     log_minus_digamma,
     solve_log_minus_digamma,
 )
-from estep_xp.arrays.validation import check_array, check_positive, check_shape
+from estep_xp.arrays.validation import check_positive, check_shape
 from estep_xp.families.family import Evaluated
 from estep_xp.families.gaussian.moments import centred_products, products, shared_covariances
 from estep_xp.families.gaussian.parameters import covariances_of, factorize
@@ -124,6 +124,7 @@ class StudentT(TailsWithHoles, _Fields):
 
     __slots__ = ()
 
+    _record = StudentTStatistics
     _quadratic = PRODUCTS
     _factor_axes = ("k", "d", "d")
     _has_two_forms = False
@@ -250,16 +251,9 @@ class StudentT(TailsWithHoles, _Fields):
         first, second = moments_about(ops, form.means, block.x, weighted, products)
         return xp.sum(weighted, axis=rows), first, second, excess
 
-    def _moments(self, *sums: Array) -> StudentTStatistics:  # type: ignore[override]
-        return StudentTStatistics(*sums)
-
-    def _check_moments(self, name: str, moments: Any) -> None:
-        if not isinstance(moments, StudentTStatistics):
-            raise TypeError(f"{name} is a {type(moments).__name__}; expected StudentTStatistics")
+    def _shapes_of_sums(self) -> tuple[tuple[int, ...], ...]:
         k, d = self.means.shape
-        shapes = ((k,), (k, d), (k, d, d), (k,))
-        for field, array, shape in zip(moments._fields, moments, shapes, strict=True):
-            check_array(f"{name}.{field}", array, shape)
+        return (k,), (k, d), (k, d, d), (k,)
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any
