@@ -129,7 +129,7 @@ def sort_rows(
     if order is None:
         return None
     arrays: tuple[AnyArray, ...] = rows
-    return SortedRows(tuple(array[order] for array in arrays), order)
+    return SortedRows(tuple(np.take(array, order, axis=0) for array in arrays), order)
 
 
 def raise_for_bad_values(
