@@ -152,6 +152,16 @@ def test_a_state_never_visited_is_told_and_keeps_its_row():
     np.testing.assert_array_equal(result.mixture.transitions[2], transitions[2])
 
 
+def test_a_state_rarely_left_has_its_transitions_estimated():
+    """Only less than the rounding of a rounding error of all counts is nothing."""
+    x, model = problem()
+    statistics = ex.expected_statistics(x, ex.HMM(*model[:2], ex.UnivariateGaussian(*model[2:])))
+    counts = np.array(statistics.transitions)
+    counts[1] = [1e-20, 3e-20, 0.0]
+    new = ex.m_step(statistics._replace(transitions=counts))
+    np.testing.assert_allclose(new.transitions[1], [0.25, 0.75, 0.0], rtol=1e-12)
+
+
 def test_other_starts_and_missing_values():
     x, model = problem()
     hmm = ex.HMM(

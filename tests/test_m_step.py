@@ -185,6 +185,18 @@ def test_a_lost_component_stays_lost(backend, record):
         assert np.all(np.isfinite(backend.to_numpy(array)))
 
 
+@pytest.mark.parametrize(("count", "is_empty"), [(1e-25, False), (1e-33, True)])
+def test_a_component_is_empty_below_the_rounding_of_a_rounding_error_alone(count, is_empty):
+    mixture = ex.Mixture([0.5, 0.5], ex.UnivariateGaussian([0.0, 1.0], [1.0, 1.0]))
+    statistics = ex.expected_statistics([0.5], mixture)
+    moments = type(statistics.moments)(*np.asarray([[0.5, 2.0 * count], [1.0, 5.0 * count]]))
+    few = statistics._replace(counts=np.asarray([1.0, count]), moments=moments)
+    new = ex.m_step(few, variance_floor=0.0)
+    expected = (0.0, 1.0, 1.0) if is_empty else (count, 3.0, 1.0)
+    found = new.weights[1], new.components.means[1], new.components.variances[1]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 # Refusals
 
 

@@ -282,3 +282,9 @@ def expand_components(vector: Array, axis: int) -> Array:
 def expand_rows(vector: Array, axis: int) -> Array:
     """Vectors (..., rows) across `axis` of a block, ready to broadcast."""
     return vector[..., None, :] if axis == 0 else vector[..., :, None]
+
+
+def expand_like(vector: AnyArray, like: AnyArray) -> AnyArray:
+    """An array (k, ...) or (n, ...) ready to broadcast against one with more axes after these."""
+    missing = like.ndim - vector.ndim
+    return vector[(..., *(None,) * missing)] if missing else vector

@@ -9,6 +9,7 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import MANY_NUMBERS, Space, is_concrete, space_of, to_host
 from estep_xp.arrays.quiet import quietly
@@ -256,7 +257,7 @@ def _check_values(
         if mass is not None:
             host = to_host(good)
             masked = mass[begin : begin + _BLOCK] == 0
-            if (host | masked[(..., *(None,) * (host.ndim - 1))]).all():
+            if (host | expand_like(masked, host)).all():
                 continue
         raise_for_bad_rows(space, family, columns, x, weight)
 

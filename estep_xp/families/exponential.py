@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.families.log_prob import log_prob
-from estep_xp.families.positive_features import PositiveFeatures, expand_like
+from estep_xp.families.positive_features import PositiveFeatures
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Namespace

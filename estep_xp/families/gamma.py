@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.special import (
@@ -15,7 +16,6 @@ from estep_xp.arrays.special import (
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.positive_features import (
     PositiveFeatures,
-    expand_like,
     sum_by_component,
 )
 from estep_xp.families.row_family import rows_first, to_layout
@@ -265,9 +265,9 @@ class Gamma(PositiveFeatures, _ShapesRates):
     def _from_shares(cls, xp: Namespace, x: Array, responsibilities: Array) -> Self:
         counts = xp.sum(responsibilities, axis=0)
         by_row = xp.sum(responsibilities, axis=1)
-        places = (..., *(None,) * (x.ndim - 1))
-        overall = xp.sum(by_row[places] * x, axis=0) / xp.sum(by_row)
-        whole = xp.sum(by_row[places] * (x / overall - 1.0) ** 2, axis=0) / xp.sum(by_row)
+        shares = expand_like(by_row, x)
+        overall = xp.sum(shares * x, axis=0) / xp.sum(by_row)
+        whole = xp.sum(shares * (x / overall - 1.0) ** 2, axis=0) / xp.sum(by_row)
         # One more row, that is and varies like all rows.
         sums = xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x)
         counts = expand_like(counts + 1.0, sums)

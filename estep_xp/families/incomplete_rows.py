@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.namespace import is_concrete, is_on_host, is_tracer, to_host
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.suspects import Suspects
@@ -182,9 +183,8 @@ def _check_noise(space: Space, noise: Any, x: Array, *, missing: bool, masked: A
     )
     check_shape("noise", noise, expected, why)
     if masked is not None and len(masked) == shape[0]:
-        places = (..., *(None,) * (noise.ndim - 1))
-        ones = space.xp.ones_like(noise)
-        noise = space.xp.where(space.xp.asarray(masked, device=space.device)[places], ones, noise)
+        flags = expand_like(space.xp.asarray(masked, device=space.device), noise)
+        noise = space.xp.where(flags, space.xp.ones_like(noise), noise)
     if is_concrete(x) and missing and is_concrete(noise):
         # Errors of what was not observed are not read, and may be anything.
         hidden = np.isnan(to_host(x))

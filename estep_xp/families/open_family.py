@@ -19,6 +19,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.validation import shape_text
 from estep_xp.families.family import Evaluated
 from estep_xp.families.row_family import RowFamily
@@ -143,7 +144,7 @@ class OpenFamily(RowFamily):
         living = xp.reshape(xp.argmax(xp.where(empty, -1.0, counts)), (1,))
 
         def replaced(array: Array) -> Array:
-            return xp.where(_per_component(empty, array), xp.take(array, living, axis=0), array)
+            return xp.where(expand_like(empty, array), xp.take(array, living, axis=0), array)
 
         sums = type(moments)(*map(replaced, moments))
         new = self.components.maximize(replaced(counts), sums)
@@ -172,11 +173,7 @@ def _keep_empty(xp: Namespace, empty: Array, old: Any, new: Any) -> Any:
     shape = getattr(new, "shape", ())
     if not shape or shape[0] != empty.shape[0]:  # of all components together
         return new
-    return xp.where(_per_component(empty, new), old, new)
-
-
-def _per_component(flags: Array, like: Array) -> Array:
-    return flags[(..., *(None,) * (like.ndim - 1))]
+    return xp.where(expand_like(empty, new), old, new)
 
 
 def _name(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.namespace import is_concrete, namespace_of
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.special import log_gamma, x_log_y
@@ -147,8 +148,8 @@ class Poisson(IndependentFeatures, _Rates):
     ) -> Self:
         del floor
         (sums,) = moments
-        places = (..., *(None,) * (sums.ndim - 1))
-        return type(self)(xp.where(empty[places], self.rates, sums / counts[places]))
+        new = sums / expand_like(counts, sums)
+        return type(self)(xp.where(expand_like(empty, sums), self.rates, new))
 
     def _recentered(self, xp: Namespace, counts: Array, moments: Any, new: Any) -> Any:
         del xp, counts, new  # sums of the rows themselves
@@ -178,8 +179,7 @@ class Poisson(IndependentFeatures, _Rates):
         counts = xp.sum(responsibilities, axis=0)
         overall = xp.sum(sums, axis=0) / xp.sum(counts)
         # One more row, of the mean of all rows: no rate begins at zero unless all counts are.
-        places = (..., *(None,) * (sums.ndim - 1))
-        return cls((sums + overall) / (counts + 1.0)[places])
+        return cls((sums + overall) / expand_like(counts + 1.0, sums))
 
     def _to_unconstrained(self, xp: Namespace) -> tuple[Array, ...]:
         return (xp.log(self.rates),)

@@ -76,11 +76,6 @@ class PositiveFeatures(IndependentFeatures):
         return tuple(self._parameters().values())
 
 
-def expand_like(counts: Array, sums: Array) -> Array:
-    """Numbers (k,) ready to broadcast against sums (k,) or (k, d)."""
-    return counts[(..., *(None,) * (sums.ndim - 1))]
-
-
 def sum_by_component(xp: Namespace, responsibilities: Array, terms: Array) -> Array:
     """Sums over rows of terms (n, k) or (n, k, d), by responsibilities (n, k)."""
     shares = responsibilities if terms.ndim == 2 else responsibilities[:, :, None]

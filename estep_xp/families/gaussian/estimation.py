@@ -185,14 +185,7 @@ class EstimatedGaussian(Family):
     def _default_floor(
         self, xp: Namespace, counts: Array, empty: Array, means: Array, covariances: Array
     ) -> Array:
-        variances = self._variances(xp, covariances)
-        # Means and variances of an empty component may be any numbers.
-        means, variances = (
-            xp.where(per_component(empty, array), 0.0, array) for array in (means, variances)
-        )
-        counts = xp.where(empty, 0.0, counts)
-        total = xp.sum(counts)
-        return default_floor(xp, counts / xp.where(total > 0, total, 1.0), means, variances)
+        return default_floor(xp, counts, empty, means, self._variances(xp, covariances))
 
     def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any

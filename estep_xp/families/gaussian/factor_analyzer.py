@@ -244,12 +244,8 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
     ) -> Array:
         shift, squares = self._about_means(xp, counts, moments)
         variances = squares - shift * shift
-        means = self.means + shift
-        means, variances = (xp.where(empty[:, None], 0.0, a) for a in (means, variances))
         variances = xp.where(variances > 0, variances, 0.0)
-        counts = xp.where(empty, 0.0, counts)
-        total = xp.sum(counts)
-        return default_floor(xp, counts / xp.where(total > 0, total, 1.0), means, variances)
+        return default_floor(xp, counts, empty, self.means + shift, variances)
 
     def _about_means(
         self, xp: Namespace, counts: Array, moments: FactorStatistics

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.linalg import diagonal_matrix
 from estep_xp.arrays.record_repr import summarized
 
@@ -84,12 +85,18 @@ def centred_products(xp: Namespace, second: Array, shifts: Array, floor: Any) ->
     return symmetric + diagonal_matrix(xp, variances - xp.linalg.diagonal(symmetric))
 
 
-def default_floor(xp: Namespace, proportions: Array, means: Array, variances: Array) -> Array:
+def default_floor(
+    xp: Namespace, counts: Array, empty: Array, means: Array, variances: Array
+) -> Array:
     """A millionth of the variance of each feature over all rows.
 
-    `proportions` (k,) of the rows sum to 1; `means` and `variances` are those of the components, of
-    each feature, (k, d), or one for all features, (k,). Shape (d,), or () for the latter.
+    `means` and `variances` are those of the components, of each feature, (k, d), or one for all
+    features, (k,); of `empty` ones they may be any numbers. Shape (d,), or () for the latter.
     """
+    means, variances = (xp.where(expand_like(empty, a), 0.0, a) for a in (means, variances))
+    counts = xp.where(empty, 0.0, counts)
+    total = xp.sum(counts)
+    proportions = counts / xp.where(total > 0, total, 1.0)
     mean = _mean_over_components(xp, proportions, means)
     offsets = means - mean[None, ...]
     rest = _mean_over_components(xp, proportions, offsets)  # rounding error of the mean
@@ -118,7 +125,7 @@ def by_feature(floor: Any, like: Array) -> Any:
 
 def _mean_over_components(xp: Namespace, proportions: Array, values: Array) -> Array:
     """The weighted mean over the components of values (k,) or (k, d)."""
-    return xp.sum(proportions[(..., *(None,) * (values.ndim - 1))] * values, axis=0)
+    return xp.sum(expand_like(proportions, values) * values, axis=0)
 
 
 def least_pivot(xp: Namespace, covariances: Array) -> float:

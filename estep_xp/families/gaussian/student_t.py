@@ -28,7 +28,7 @@ from estep_xp.families.gaussian.parameters import covariances_of, factorize
 from estep_xp.families.gaussian.quadratic import PRODUCTS
 from estep_xp.families.gaussian.residual import ResidualForm, moments_about, squared_norms
 from estep_xp.families.gaussian.some_features import choose, marginal_factors
-from estep_xp.families.gaussian.tails_with_holes import TailsWithHoles, scale_moments
+from estep_xp.families.gaussian.tails_with_holes import TailsWithHoles, log_tails, scale_moments
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
@@ -339,21 +339,19 @@ def _tails(ops: BlockOps, form: ResidualForm, nu: Array, x: Array) -> _Tails:
     """The squared lengths q of standardised residuals, and log(1 + q / ν), finite if q is not."""
     xp = ops.xp
     squared = squared_norms(ops, form, x, independent=False)
-    near = squared / nu < math.inf
 
     def plain() -> Array:
         return xp.log1p(squared / nu)
 
-    def everywhere() -> Array:
-        # The square of a distance of 1e200 overflows, its logarithm does not.
-        unit = float(xp.finfo(x.dtype).max) ** -0.5
-        scaled = squared_norms(
-            ops, form._replace(factors=form.factors * unit), x, independent=False
-        )
-        far = xp.log(xp.where(near, 1.0, scaled)) - 2.0 * math.log(unit) - xp.log(nu)
-        return xp.where(near, xp.log1p(xp.where(near, squared, 0.0) / nu), far)
+    def scaled(unit: float) -> Array:
+        # The square of a distance of 1e200 overflows, that of a multiple does not.
+        form_scaled = form._replace(factors=form.factors * unit)
+        return squared_norms(ops, form_scaled, x, independent=False)
 
-    all_near = xp.all(near)
+    def everywhere() -> Array:
+        return log_tails(xp, squared, nu, scaled)
+
+    all_near = xp.all(squared / nu < math.inf)
     if is_concrete(all_near):
         return _Tails(squared, plain() if bool(all_near) else everywhere())
     return _Tails(squared, ops.cond(all_near, plain, everywhere))

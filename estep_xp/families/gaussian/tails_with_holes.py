@@ -56,7 +56,7 @@ class TailsWithHoles(DependentGaussian):
             nu, half = form.degrees, 0.5 * n_seen
             ratio = log_gamma_ratio(xp, 0.5 * nu + 0.0 * half, half)
             normalizers = form.constants + found.log_normalizers + ratio
-            return normalizers - (0.5 * nu + half) * _log_tails(xp, found.rest, nu)
+            return normalizers - (0.5 * nu + half) * _log_tails_of(xp, found.rest, nu)
 
         joint: Array = _map_known(ops, prepared, rows, of_component)
         return joint if ops.axis == 0 else xp.permute_dims(joint, (1, 0)), None
@@ -75,7 +75,7 @@ class TailsWithHoles(DependentGaussian):
 
         def of_component(found: Conditional, n_seen: Array, own: _Form) -> tuple[Array, ...]:
             share, nu = own.constants, own.degrees
-            logs = _log_tails(xp, found.rest, nu)
+            logs = _log_tails_of(xp, found.rest, nu)
             above, excess = scale_moments(xp, found.squared(xp), logs, nu, n_seen)
             weighted = share * (1.0 + above)
             # Of its scale a row with holes says less: E u − 1 − E log u is larger.
@@ -146,12 +146,19 @@ def scale_moments(
     return above, excess
 
 
-def _log_tails(xp: Namespace, rest: Array, nu: Array) -> Array:
-    """log(1 + q / ν) of standardised residuals (n, d), finite where the square q is not."""
-    squared = xp.sum(rest * rest, axis=1)
+def log_tails(xp: Namespace, squared: Array, nu: Array, scaled: Callable[[float], Array]) -> Array:
+    """log(1 + q / ν), finite where the square q is not; `scaled(unit)` is q unit²."""
     near = squared / nu < math.inf
-    unit = float(xp.finfo(rest.dtype).max) ** -0.5
-    scaled = rest * unit
-    scaled = xp.sum(scaled * scaled, axis=1)
-    far = xp.log(xp.where(near, 1.0, scaled)) - 2.0 * math.log(unit) - xp.log(nu)
+    unit = float(xp.finfo(squared.dtype).max) ** -0.5
+    far = xp.log(xp.where(near, 1.0, scaled(unit))) - 2.0 * math.log(unit) - xp.log(nu)
     return xp.where(near, xp.log1p(xp.where(near, squared, 0.0) / nu), far)
+
+
+def _log_tails_of(xp: Namespace, rest: Array, nu: Array) -> Array:
+    """The same of standardised residuals (n, d)."""
+
+    def squares(unit: float) -> Array:
+        scaled = rest * unit
+        return xp.sum(scaled * scaled, axis=1)
+
+    return log_tails(xp, squares(1.0), nu, squares)
