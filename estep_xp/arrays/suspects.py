@@ -58,7 +58,7 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
     xp = space.xp
     if is_on_host(results) and is_on_host(x):  # JAX would compile these calls for each n
         xp, x, results = np, to_host(x), to_host(results)
-    if _all_finite(xp, results):
+    if all_finite(xp, results):
         return None
     host = to_host(results)
     indices = np.flatnonzero(~np.isfinite(host))
@@ -66,8 +66,9 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
     return Suspects(indices, to_host(rows), host[indices])
 
 
-def _all_finite(xp: Namespace, results: Array) -> bool:
-    if xp is np and results.shape[0] <= _FEW:
+def all_finite(xp: Namespace, results: Array) -> bool:
+    """Whether all numbers of a concrete array are finite."""
+    if xp is np and math.prod(results.shape) <= _FEW:
         finite: np.ndarray[Any, Any] = np.isfinite(results)  # type: ignore[call-overload]
         return bool(finite.all())
     # A sum is finite only if all of its terms are, but a sum of finite terms may overflow.

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 
 
-# Up to this many values a Python loop takes less time than NumPy's call overhead.
-_FEW = 16
+# Up to this many values Python's own `sum` and `min` take less time than NumPy's call overhead.
+_FEW = 64
 
 # Smaller positive numbers, which a processor may take for 0, are looked at one by one.
 _LEAST_POSITIVE = sys.float_info.min
@@ -103,7 +103,15 @@ def _are_at_least(few: np.ndarray[Any, Any], least: float) -> bool:
     """Whether a few numbers are seen at once to be finite and not below the least; else False."""
     values = few.ravel().tolist()
     # A sum is finite only if all of its terms are: then there is no NaN, which has no order.
-    return not values or (math.isfinite(sum(values)) and min(values) >= least)
+    return math.isfinite(sum(values)) and (not values or min(values) >= least)
+
+
+def are_finite(host: np.ndarray[Any, Any]) -> bool:
+    """Whether all numbers of an array are finite."""
+    few = host.size <= _FEW and host.dtype.kind == "f"
+    if few and math.isfinite(sum(host.ravel().tolist())):
+        return True
+    return bool(np.isfinite(host).all())
 
 
 def _set_nan(xp: Namespace, array: Array, bad: Array) -> Array:
@@ -251,8 +259,12 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
         good = good & xp.all(xp.tril(factors, k=-1) == 0, axis=(-2, -1))
         return _set_nan(xp, factors, ~good[..., None, None])
     host = to_host(factors)
-    below, diagonals = _below_diagonal(host.shape[-1]), np.diagonal(host, axis1=-2, axis2=-1)
-    if np.isfinite(host).all() and (diagonals > 0).all() and not host[..., below].any():
+    below, diagonals = _below_diagonal(host.shape[-1]), host.diagonal(0, -2, -1)
+    if diagonals.size and host.size <= _FEW:
+        positive = min(diagonals.ravel().tolist()) > 0  # unless there is NaN
+    else:
+        positive = (diagonals > 0).all()
+    if are_finite(host) and positive and not host[..., below].any():
         return factors
     on_diagonal = np.broadcast_to(np.eye(host.shape[-1], dtype=bool), host.shape)
     bad = np.argwhere(quietly(lambda: ~np.isfinite(host) | (on_diagonal & (host <= 0))))

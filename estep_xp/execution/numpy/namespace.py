@@ -58,6 +58,11 @@ class QuickNumpy:
         return x.mT
 
     @staticmethod
+    def broadcast_to(x: _Array, shape: tuple[int, ...]) -> _Array:
+        """An array of this shape; itself, where it has it."""
+        return x if x.shape == shape else np.broadcast_to(x, shape)
+
+    @staticmethod
     def astype(x: _Array, dtype: Any, *, copy: bool = True) -> _Array:
         """An array of another dtype."""
         return x.astype(dtype, copy=copy)
