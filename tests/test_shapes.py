@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -67,6 +71,33 @@ def test_shapes_of_samples_and_properties(backend, record):
 
 
 @parametrize(FULL, POISSON)
+def test_shapes_of_criteria_and_of_known_responsibilities(backend, record):
+    x, mixture = given(backend, record)
+    weights = backend.asarray(np.ones(x.shape[0]))
+    for function in (ex.aic, ex.bic, ex.icl):
+        checked(function)(x, mixture, sample_weight=weights)
+    step = ex.e_step(x, mixture)
+    checked(ex.estimate)(x, step.responsibilities, record.family, sample_weight=weights)
+    result = ex.fit(x, mixture, max_iter=1, tol=1e3)
+    for function in (type(result).bic, type(result).icl):
+        checked(function)(result, x)
+    checked(ex.select)(x, record.family, [1], max_iter=1, tol=1e3)
+
+
+def test_shapes_of_matrices_that_users_know(backend):
+    means, matrices = (backend.asarray(a) for a in (np.zeros((3, 2)), np.stack([np.eye(2)] * 3)))
+    full = checked(ex.FullGaussian.from_covariances)(means, matrices)
+    checked(ex.FullGaussian.from_precisions)(means, matrices)
+    checked(ex.TiedGaussian.from_covariance)(means, matrices[0, ...])
+    checked(ex.TiedGaussian.from_precision)(means, matrices[0, ...])
+    degrees = backend.asarray(np.full(3, 4.0))
+    check_property(checked(ex.StudentT.from_scales)(means, matrices, degrees), "scales")
+    mixture = ex.Mixture(backend.asarray(np.ones(3)), full)
+    # Whose result has fewer features than what goes in.
+    checked(check)(ex.condition(mixture, [0], backend.asarray(np.ones(1))), None)
+
+
+@parametrize(FULL, POISSON)
 def test_shapes_of_what_chains_say(backend, record):
     x, (weights, components) = given(backend, record)
     hmm = ex.HMM(weights, backend.asarray(np.ones((3, 3))), components)
@@ -76,6 +107,10 @@ def test_shapes_of_what_chains_say(backend, record):
     checked(ex.filtered)(x, hmm, lengths=lengths, start=last)
     checked(ex.forecast)(hmm, last, 5)
     checked(ex.predict)(x, hmm, lengths=lengths)
+    log_prob = components.log_prob(x)
+    checked(ex.chain_posterior)(log_prob, weights, hmm.transitions, lengths=lengths)
+    checked(ex.log_likelihood)(x, hmm, lengths=lengths)
+    checked(ex.m_step)(checked(ex.expected_statistics)(x, hmm, lengths=lengths))
     check(checked(ex.HMM.from_mixture)(ex.Mixture(weights, components)), None)
     checked(ex.sample)(hmm, 3)
 
@@ -93,8 +128,27 @@ def test_shapes_of_what_jax_traces(backend, record):
         checked(of_jax.em_step)(mixture, x)
         checked(of_jax.fit)(x, mixture, max_iter=2)
         checked(of_jax.observed_information)(x, mixture)
+        checked(of_jax.standard_errors)(x, mixture)
 
     jax.eval_shape(trace, *given(backend, record))
+
+
+@pytest.mark.backends("jax")
+def test_every_public_function_is_called_here(backend):
+    from estep_xp import jax as of_jax
+
+    del backend  # where there is JAX
+    here = Path(__file__).read_text()
+    without_arrays = {"feature_names", "load", "n_parameters", "save"}
+    without_arrays.add("scores")  # a mixture with a leading axis of rows, which no record says
+    missing = [
+        name
+        for module in (ex, of_jax)
+        for name in set(module.__all__) - without_arrays
+        if inspect.isfunction(getattr(module, name))
+        and not re.search(rf"\b(ex|of_jax)\.{name}\b", here)
+    ]
+    assert missing == []
 
 
 def given(backend, record):

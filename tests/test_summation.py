@@ -58,6 +58,16 @@ def test_many_equal_terms_in_float32():
     assert abs(float(added(list(MANY))) / total - 1) < 1e-6
 
 
+def test_joining_keeps_what_both_parts_have_lost():
+    parts = [
+        functools.reduce(Sum.add, part, Sum.of(np, part[0] * 0)) for part in MANY.reshape(64, -1)
+    ]
+    joined = functools.reduce(Sum.merge, parts)
+    assert abs(float(joined.value(np)) / math.fsum(MANY.tolist()) - 1) < 1e-7
+    groups = Sum(*map(np.asarray, zip(*parts, strict=True))).sum_groups(np)
+    assert abs(float(groups.value(np)) / math.fsum(MANY.tolist()) - 1) < 1e-7
+
+
 @LAW
 @given(st.lists(floats(32), min_size=2), st.data())
 def test_joining_parts_is_adding_their_terms(terms, data):

@@ -94,3 +94,6 @@ if TYPE_CHECKING:
     ComponentsT = TypeVar("ComponentsT", bound=Components, default=Components, covariant=True)
 else:
     ComponentsT = TypeVar("ComponentsT", covariant=True)
+
+# What a function returns that is handed to another one, to be called there.
+ResultT = TypeVar("ResultT")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from estep_xp.arrays.array_types import AnyArray, Array, Namespace
+from estep_xp.arrays.array_types import AnyArray, Array, Namespace, ResultT
 from estep_xp.arrays.summation import Sum, sum_pairwise
 
 
@@ -94,7 +94,9 @@ class BlockOps:
         """Sums along an axis, whose error does not grow with the number of terms."""
         return sum_pairwise(lambda terms, axis: self.xp.sum(terms, axis=axis), values, axis)
 
-    def cond(self, flag: Array, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    def cond(
+        self, flag: Array, if_true: Callable[[], ResultT], if_false: Callable[[], ResultT]
+    ) -> ResultT:
         """Return what `if_true` returns if the flag is set, else what `if_false` returns.
 
         `if_false` gives the right result in any case, but takes longer.
@@ -102,7 +104,7 @@ class BlockOps:
         del flag, if_true
         return if_false()
 
-    def materialize(self, compute: Callable[[], Any], witness: Array) -> Any:
+    def materialize(self, compute: Callable[[], ResultT], witness: Array) -> ResultT:
         """Arrays that `compute` returns, stored so that a compiler does not recompute them.
 
         They are all NaN if the witness is.

@@ -15,7 +15,9 @@ from estep_xp.chain.layout import Chain, along
 from estep_xp.chain.recursion import Logarithmic, Recursion, Scaled, finite_or_zero, safe_log
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, Namespace
+    from collections.abc import Callable
+
+    from estep_xp.arrays.array_types import Array, Namespace, ResultT
     from estep_xp.execution.chains import ChainOps
 
 
@@ -117,7 +119,13 @@ def _weigh_entries(ops: ChainOps, chain: Chain, weights: Array, likelihoods: Lik
     return ops.cut(xp.where(sequences.first, 0.0, rows), 0.0)
 
 
-def _decide(ops: ChainOps, chain: Chain, positive: bool | None, scaled: Any, log: Any) -> Any:
+def _decide(
+    ops: ChainOps,
+    chain: Chain,
+    positive: bool | None,
+    scaled: Callable[[], ResultT],
+    log: Callable[[], ResultT],
+) -> ResultT:
     if positive is None:
         return ops.cond(is_positive(ops, chain), scaled, log)
     return scaled() if positive else log()

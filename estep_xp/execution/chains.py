@@ -13,7 +13,7 @@ from estep_xp.arrays.namespace import numpy_namespace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.arrays.array_types import Array, Namespace, ResultT
 
 
 class Recursion(Protocol):
@@ -247,7 +247,9 @@ class ChainOps:
         sums = [xp.sum(values[a:b]) for a, b in itertools.pairwise(bounds)]
         return xp.stack(sums) if sums else values
 
-    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    def cond(
+        self, flag: Any, if_true: Callable[[], ResultT], if_false: Callable[[], ResultT]
+    ) -> ResultT:
         """Return what one of two functions returns."""
         return if_true() if bool(flag) else if_false()
 

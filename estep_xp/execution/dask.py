@@ -16,7 +16,7 @@ from estep_xp.execution.kernel import Kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from estep_xp.arrays.array_types import AnyArray, Array
+    from estep_xp.arrays.array_types import AnyArray, Array, ResultT
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
     from estep_xp.execution.chains import ChainKernel
@@ -77,7 +77,7 @@ class LibraryDriver(Driver):
             for i, shape in enumerate(shapes)
         )
 
-    def compute(self, function: Callable[..., Any], space: Space, *arrays: Array) -> Any:
+    def compute(self, function: Callable[..., ResultT], space: Space, *arrays: Array) -> ResultT:
         """Refuse: factorising a lazy matrix has no place in a graph of rows."""
         del function, space, arrays
         raise TypeError(
@@ -130,7 +130,7 @@ class LibraryDriver(Driver):
         )
         return _rebuilt(like, lazy)
 
-    def materialize(self, value: Any) -> Any:
+    def materialize(self, value: ResultT) -> ResultT:
         """Compute a record of arrays, all in one go."""
         import dask
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from estep_xp.arrays.array_types import Array
+    from estep_xp.arrays.array_types import Array, ResultT
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
     from estep_xp.execution.chains import ChainKernel
@@ -87,7 +87,7 @@ class Driver(abc.ABC):
         (results,) = self.map_rows(kernel, space, rows, parameters, options)
         return quietly(space.xp.sum, results), results
 
-    def compute(self, function: Callable[..., Any], space: Space, *arrays: Any) -> Any:
+    def compute(self, function: Callable[..., ResultT], space: Space, *arrays: Any) -> ResultT:
         """Call `function(xp, *arrays)` on parameters, compiled where the library compiles.
 
         Floating-point warnings are off: callers look at the results instead.
@@ -122,14 +122,16 @@ class Driver(abc.ABC):
         results = self.run_chain(kernel, space, log_prob, *parameters, sequences, weights)
         return quietly(_weighted_sum, space.xp, results[0], weights), results
 
-    def draw(self, function: Callable[..., Any], space: Space, seed: Any, *arrays: Any) -> Any:
+    def draw(
+        self, function: Callable[..., ResultT], space: Space, seed: Any, *arrays: Any
+    ) -> ResultT:
         """Call `function(xp, random, *arrays)`, compiled where the library compiles.
 
         `random` is a `Random`; the seed may be anything that NumPy's generator takes.
         """
         return quietly(function, space.xp, HostRandom(space, generator_of(seed)), *arrays)
 
-    def call_on_one_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call_on_one_thread(self, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
         """Call `function(*arguments)`, the library's own threads held to one.
 
         What it computes then is the same on any number of processors.
@@ -154,11 +156,11 @@ class Driver(abc.ABC):
         """The same rows, for a second pass: where they are read later, they are so once more."""
         return rows
 
-    def materialize(self, value: Any) -> Any:
+    def materialize(self, value: ResultT) -> ResultT:
         """Return a record of arrays whose values exist, or will when a compiled program runs."""
         return value
 
-    def map_each_row(self, function: Callable[..., Any], *arrays: Array) -> Any:
+    def map_each_row(self, function: Callable[..., ResultT], *arrays: Array) -> ResultT:
         """Call `function(xp, *arrays)`, which treats every row alone."""
         return function(namespace_of(*arrays), *arrays)
 
@@ -187,18 +189,20 @@ class Driver(abc.ABC):
         del limit, random
         return rows
 
-    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    def cond(
+        self, flag: Any, if_true: Callable[[], ResultT], if_false: Callable[[], ResultT]
+    ) -> ResultT:
         """Return what one of two functions returns, without a call of the other if possible."""
         return if_true() if flag else if_false()
 
     def while_loop(
         self,
-        step: Callable[[Any], Any],
-        should_continue: Callable[[Any], Array],
-        objective: Callable[[Any], Array],
-        state: Any,
+        step: Callable[[ResultT], ResultT],
+        should_continue: Callable[[ResultT], Array],
+        objective: Callable[[ResultT], Array],
+        state: ResultT,
         max_iter: int,
-    ) -> tuple[Any, Array]:
+    ) -> tuple[ResultT, Array]:
         """Step inside a compiled program until `should_continue` says no.
 
         Returns

@@ -14,7 +14,7 @@ from estep_xp.execution.chains import ChainKernel, ChainOps, Recursion, TotalKer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.array_types import AnyArray, ResultT
 
 
 _FEW_STATES = 10  # that are rather combined one by one
@@ -108,7 +108,9 @@ class JaxChainOps(ChainOps):
             total = total + part
         return total
 
-    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    def cond(
+        self, flag: Any, if_true: Callable[[], ResultT], if_false: Callable[[], ResultT]
+    ) -> ResultT:
         """Decide when the compiled program runs."""
         return jax.lax.cond(flag, if_true, if_false)
 

@@ -23,7 +23,7 @@ from estep_xp.execution.jax.while_loop import while_loop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.array_types import AnyArray, ResultT
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
     from estep_xp.execution.chains import ChainKernel
@@ -69,7 +69,7 @@ class LibraryDriver(Driver):
         """Add up a kernel's results; value and derivative take one pass, in blocks."""
         return total(kernel, space, rows, parameters, options), None
 
-    def compute(self, function: Callable[..., Any], space: Space, *arrays: Any) -> Any:
+    def compute(self, function: Callable[..., ResultT], space: Space, *arrays: Any) -> ResultT:
         """Call `function` compiled."""
         del space
         return _compute(function, *arrays)
@@ -92,13 +92,15 @@ class LibraryDriver(Driver):
         del space
         return chain_total(kernel, log_prob, parameters, sequences, weights), None
 
-    def draw(self, function: Callable[..., Any], space: Space, seed: Any, *arrays: Any) -> Any:
+    def draw(
+        self, function: Callable[..., ResultT], space: Space, seed: Any, *arrays: Any
+    ) -> ResultT:
         """Call `function` compiled, with numbers from a key; those of a generator are NumPy's."""
         if isinstance(seed, np.random.Generator):
             return super().draw(function, space, seed, *arrays)
         return _draw(function, space.dtype, key_of(seed), *arrays)
 
-    def map_each_row(self, function: Callable[..., Any], *arrays: AnyArray) -> Any:
+    def map_each_row(self, function: Callable[..., ResultT], *arrays: AnyArray) -> ResultT:
         """Call `function` compiled."""
         (result,) = run_padded(lambda *rows: (_compute(function, *rows),), arrays)
         return result
@@ -115,7 +117,9 @@ class LibraryDriver(Driver):
         """Append rows of weight 0, so that few programs are compiled."""
         return pad_rows(rows)
 
-    def cond(self, flag: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    def cond(
+        self, flag: Any, if_true: Callable[[], ResultT], if_false: Callable[[], ResultT]
+    ) -> ResultT:
         """Decide when the compiled program runs, if the flag is traced."""
         if is_tracer(flag):
             return jax.lax.cond(flag, if_true, if_false)

@@ -16,7 +16,7 @@ from estep_xp.arrays.block import BlockOps, RowCheck, Selected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.array_types import AnyArray, ResultT
 
 # Largest n d k for which components are a batch axis. A loop over components needs less memory, but
 # takes longer to compile.
@@ -54,11 +54,13 @@ class JaxOps(BlockOps):
         is_fast = jnp.all(bounds <= limit)
         return Selected(jax.lax.cond(is_fast, lambda: fast()[0], lambda: exact(x)))
 
-    def cond(self, flag: AnyArray, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    def cond(
+        self, flag: AnyArray, if_true: Callable[[], ResultT], if_false: Callable[[], ResultT]
+    ) -> ResultT:
         """Decide when the compiled program runs."""
         return jax.lax.cond(flag, if_true, if_false)
 
-    def materialize(self, compute: Callable[[], Any], witness: AnyArray) -> Any:
+    def materialize(self, compute: Callable[[], ResultT], witness: AnyArray) -> ResultT:
         """Arrays that `compute` gives, computed once however often they are used."""
         # XLA would recompute the arrays for each use, and removes optimization barriers. It cannot
         # look through a conditional: the other branch, all NaN, is never taken.

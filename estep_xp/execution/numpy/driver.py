@@ -23,7 +23,7 @@ from estep_xp.execution.numpy.threads import in_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from estep_xp.arrays.array_types import AnyArray
+    from estep_xp.arrays.array_types import AnyArray, ResultT
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
     from estep_xp.execution.chains import ChainKernel
@@ -125,7 +125,7 @@ class LibraryDriver(Driver):
         """As many as a chain's arrays of 2 MB hold, ten of which are in use at a time."""
         return max(_LEAST_ROWS, _PART_ELEMENTS // k)
 
-    def call_on_one_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call_on_one_thread(self, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
         """Call `function`, the BLAS held to one thread."""
         limit = OneThread()
         try:
