@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from estep_xp.arrays.record_repr import summarized
+from estep_xp.families.limits import Limit, at_least_zero
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.positive_features import PositiveFeatures, expand_like
 
@@ -107,6 +108,10 @@ class Exponential(PositiveFeatures, _Rates):
 
     def _moments(self, *sums: Array) -> ExponentialStatistics:
         return ExponentialStatistics(*sums)
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        del xp, counts
+        return (at_least_zero("sums", moments.sums),)
 
     def _maximize(
         self,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
+    from estep_xp.families.limits import Limit
 
 
 class Evaluated(NamedTuple):
@@ -206,6 +207,11 @@ class Family(abc.ABC):
             raise TypeError(f"{name} is a {type(moments).__name__}; expected {expected.__name__}")
         for field, array, like in zip(moments._fields, moments, parameters, strict=True):
             check_array(f"{name}.{field}", array, tuple(like.shape))
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        """Say which sums are none of any rows, given counts (k,); by default all may be some."""
+        del xp, counts, moments
+        return ()
 
     @abc.abstractmethod
     def _maximize(
