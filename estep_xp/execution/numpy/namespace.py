@@ -20,6 +20,7 @@ _SMALL = 1024  # elements that are copied in less time than it takes to make a v
 
 _ADD: Any = np.add.reduce
 _MAXIMUM: Any = np.maximum.reduce
+_AND: Any = np.logical_and.reduce
 
 
 class _Linalg:
@@ -54,6 +55,11 @@ class QuickNumpy:
     def max(x: _Array, axis: Any = None, *, keepdims: bool = False) -> Any:
         """The largest entry along some axes, or all."""
         return _MAXIMUM(x, axis=axis, keepdims=keepdims)
+
+    @staticmethod
+    def all(x: _Array, axis: Any = None, *, keepdims: bool = False) -> Any:
+        """Whether all entries along some axes, or all, are true."""
+        return _AND(x, axis, None, None, keepdims)
 
     @staticmethod
     def matrix_transpose(x: _Array) -> _Array:
