@@ -11,12 +11,12 @@ from estep_xp.arrays.namespace import Space, is_tracer, namespace_of, space_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import check_number, check_shape
 from estep_xp.chain.hmm import HMM
+from estep_xp.em.merge import combine_sums
 from estep_xp.em.statistics import (
     Statistics,
     StatisticsT,
     arrays_of,
     check_statistics,
-    combine_sums,
 )
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture, check_mixture
