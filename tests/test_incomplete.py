@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -148,6 +149,33 @@ def test_means_far_apart(backend, name):
     fields = components(name)
     fields[0][1] += 1e5
     check_e_step_and_statistics(backend, name, "float64", "none", x, fields)
+
+
+@pytest.mark.parametrize("d", [8, 9, 17, 66])
+def test_patterns_are_those_of_single_rows(d):
+    """Codes of any number of features; patterns that share holes of their last features or none."""
+    random = np.random.default_rng(d)
+    seen = random.random((40, d)) < 0.6
+    seen[:2] = [[True], [False]]
+    seen[2:20, d // 2 :] = seen[2, d // 2 :]
+    x = np.where(seen[random.integers(0, 40, 200)], random.normal(size=(200, d)), np.nan)
+    units = 10.0 ** random.integers(-3, 4, d)
+    means, factors = components("FullGaussian", d=d, spread=0.1)
+    mixture = ex.Mixture([0.4, 0.6], ex.FullGaussian(means * units, factors / units[:, None]))
+    whole = ex.expected_statistics(x * units, mixture, missing=True)
+    parts = [x[i : i + 50] * units for i in range(0, 200, 50)]  # too few to look for patterns
+    alone = functools.reduce(
+        ex.merge, [ex.expected_statistics(part, mixture, missing=True) for part in parts]
+    )
+    np.testing.assert_allclose(whole.log_likelihood, alone.log_likelihood, rtol=1e-12)
+    np.testing.assert_allclose(whole.counts, alone.counts, rtol=1e-10)
+    both = units[:, None] * units
+    np.testing.assert_allclose(
+        whole.moments.second / both, alone.moments.second / both, rtol=1e-9, atol=1e-9
+    )
+    joint = np.concatenate([ex.log_joint(part, mixture, missing=True) for part in parts])
+    found = ex.log_joint(x * units, mixture, missing=True)
+    np.testing.assert_allclose(found, joint, rtol=1e-13, atol=1e-12)
 
 
 def test_rows_in_blocks_come_back_in_order():

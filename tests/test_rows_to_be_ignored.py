@@ -9,8 +9,7 @@ import pytest
 
 import estep_xp as ex
 from estep_xp.arrays.block import BlockOps
-from estep_xp.families.gaussian.error_bound import size_bound
-from estep_xp.families.gaussian.quadratic import PRODUCTS
+from estep_xp.families.gaussian.error_bound import pattern_bound, size_bound
 from tests.test_incomplete import components
 
 D = 3
@@ -92,11 +91,9 @@ def test_nan_without_missing_is_hinted_at():
 
 def test_parts_of_a_product_share_the_error_that_is_allowed():
     whole = BlockOps(np)
-    limits = [
-        size_bound(ops, PRODUCTS, 4, np.finfo(float).eps, 0.0).limit
-        for ops in (whole, replace(whole, sharing=2))
-    ]
-    assert limits[0] == 2.0 * limits[1]
+    for bound in (size_bound, pattern_bound):
+        limits = [bound(ops, 4).limit for ops in (whole, replace(whole, sharing=2))]
+        assert limits[0] == 2.0 * limits[1]
     part = MIXTURE.components
     product = ex.Product((part, part))
     x = np.concatenate([X, X], axis=1)

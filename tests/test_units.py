@@ -176,7 +176,7 @@ def test_what_single_precision_cannot_square_is_refused(record):
     x = np.float32(blobs(record.univariate) * 1e-21)
     with pytest.raises(ValueError, match="smaller units"):
         ex.initialize(x, 2, record.family, seed=0)
-    start = ex.initialize(x, 2, record.family, seed=0, method="k-means++")
+    start = ex.initialize(x * np.float32(1e3), 2, record.family, seed=0)
     with pytest.raises(ValueError, match="smaller units"):
         ex.fit(x, start)
 
@@ -245,7 +245,7 @@ def test_units_whose_squares_vanish_are_refused(dtype, units):
     """Not taken for a feature that is 0 in all rows."""
     rng = np.random.default_rng(0)
     x = (units * np.r_[rng.normal(0, 1, 40), rng.normal(8, 1, 40)]).astype(dtype)
-    start = ex.initialize(x, 2, ex.UnivariateGaussian, method="k-means++")
+    start = ex.initialize((x / x.max()).astype(dtype), 2, ex.UnivariateGaussian)
     for call in (
         lambda: ex.fit(x, start),
         lambda: ex.initialize(x, 2, ex.UnivariateGaussian),

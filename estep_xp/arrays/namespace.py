@@ -96,6 +96,7 @@ class Space(NamedTuple):
         return quietly(numpy_namespace.astype, array, self.dtype)
 
 
+_PLAIN_TYPES = (np.ndarray, np.float64)
 _PLAIN = Space("numpy", numpy_namespace, np.dtype(np.float64), None, False)
 
 
@@ -110,7 +111,7 @@ def space_of(arguments: Mapping[str, Any]) -> Space:
     TypeError
         If concrete arrays of two libraries are given, or an argument is not made of real numbers.
     """
-    if all(type(a) is np.ndarray and a.dtype == _PLAIN.dtype for a in arguments.values()):
+    if all(type(a) in _PLAIN_TYPES and a.dtype == _PLAIN.dtype for a in arguments.values()):
         return _PLAIN  # the common case: small calls take microseconds
     named = [
         (name, array) for name, value in arguments.items() for array in _arrays_in(name, value)
@@ -202,6 +203,11 @@ def to_host(array: AnyArray) -> np.ndarray[Any, Any]:
         return np.asarray(array)
     except (RuntimeError, TypeError):  # an array of another device
         return np.from_dlpack(array)
+
+
+def to_number(array: AnyArray) -> float:
+    """The value of a concrete array () as a Python number."""
+    return float(array if isinstance(array, np.generic) else to_host(array))
 
 
 def is_on_host(array: Array) -> bool:

@@ -12,7 +12,7 @@ import functools
 import math
 import operator
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -20,9 +20,7 @@ from estep_xp.arrays import linalg
 from estep_xp.arrays.namespace import (
     Space,
     is_concrete,
-    is_on_host,
     is_tracer,
-    is_within_reach,
     namespace_of,
     to_host,
 )
@@ -35,8 +33,11 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Namespace
 
 
-# Up to this many values a Python loop takes less time than NumPy's call overhead.
-_FEW = 16
+# Up to this many values Python's own `sum` and `min` take less time than NumPy's call overhead.
+_FEW = 64
+
+# Smaller positive numbers, which a processor may take for 0, are looked at one by one.
+_LEAST_POSITIVE = sys.float_info.min
 
 
 def shape_text(shape: tuple[Any, ...]) -> str:
@@ -76,18 +77,41 @@ def check_not_empty(name: str, size: int) -> None:
 
 
 def check_values(
-    space: Space, name: str, array: Array, test: Callable[[Namespace, Array], Array], expected: str
+    space: Space,
+    name: str,
+    array: Array,
+    test: Callable[[Namespace, Array], Array],
+    expected: str,
+    least: float | None = None,
 ) -> Array:
-    """`array`, all of whose entries pass `test`; bad ones become NaN where values are lazy."""
+    """`array`, all of whose entries pass `test`; bad ones become NaN where values are lazy.
+
+    All finite numbers from `least` on pass the test, which is how most arrays are accepted.
+    """
     if is_concrete(array):
         host = to_host(array)
-        if host.size <= _FEW and all(map(functools.partial(test, math), host.ravel().tolist())):
+        if least is not None and host.size <= _FEW and _are_at_least(host, least):
             return array
         passed: AnyArray = test(np, host)
         if not passed.all():
             _raise_first(name, host, np.argwhere(~passed), expected)
         return array
     return _set_nan(space.xp, array, ~test(space.xp, array))
+
+
+def _are_at_least(few: np.ndarray[Any, Any], least: float) -> bool:
+    """Whether a few numbers are seen at once to be finite and not below the least; else False."""
+    values = few.ravel().tolist()
+    # A sum is finite only if all of its terms are: then there is no NaN, which has no order.
+    return math.isfinite(sum(values)) and (not values or min(values) >= least)
+
+
+def are_finite(host: np.ndarray[Any, Any]) -> bool:
+    """Whether all numbers of an array are finite."""
+    few = host.size <= _FEW and host.dtype.kind == "f"
+    if few and math.isfinite(sum(host.ravel().tolist())):
+        return True
+    return bool(np.isfinite(host).all())
 
 
 def _set_nan(xp: Namespace, array: Array, bad: Array) -> Array:
@@ -108,7 +132,7 @@ def _raise_first(name: str, host: np.ndarray[Any, Any], bad: Any, expected: str)
 
 def check_finite(space: Space, name: str, array: Array) -> Array:
     """Refuse NaN and infinities."""
-    return check_values(space, name, array, lambda xp, a: xp.isfinite(a), f"{name} must be finite")
+    return check_values(space, name, array, _is_finite, f"{name} must be finite", -math.inf)
 
 
 def check_positive(space: Space, name: str, array: Array) -> Array:
@@ -117,9 +141,25 @@ def check_positive(space: Space, name: str, array: Array) -> Array:
         space,
         name,
         check_not_flushed(space, name, array),
-        lambda xp, a: (a > 0) & (a < math.inf),
+        _is_positive,
         f"{name} must be positive and finite",
+        _LEAST_POSITIVE,
     )
+
+
+def _is_finite(xp: Namespace, array: Array) -> Array:
+    finite: Array = xp.isfinite(array)
+    return finite
+
+
+def _is_positive(xp: Namespace, array: Array) -> AnyArray:
+    del xp
+    return (array > 0) & (array < math.inf)
+
+
+def _is_non_negative(xp: Namespace, array: Array) -> AnyArray:
+    del xp
+    return (array >= 0) & (array < math.inf)
 
 
 def _call_directly(function: Callable[..., Array], array: Array) -> Array:
@@ -170,8 +210,9 @@ def check_non_negative(space: Space, name: str, array: Array) -> Array:
         space,
         name,
         check_not_flushed(space, name, array),
-        lambda xp, a: (a >= 0) & (a < math.inf),
+        _is_non_negative,
         f"{name} must be non-negative and finite",
+        0.0,
     )
 
 
@@ -180,14 +221,19 @@ def check_weights(space: Space, weights: Array) -> Array:
     check_shape("weights", weights, ("k",))
     check_not_empty("weights", weights.shape[0])
     weights = check_non_negative(space, "weights", weights)
-    if is_concrete(weights) and not np.count_nonzero(to_host(weights)):
+    if is_concrete(weights) and not any(to_host(weights).tolist()):
         raise ValueError("weights sum to 0; at least one weight must be positive")
     return weights
 
 
 def has_zeros(array: Array) -> bool:
     """Whether some entry is zero, or may be: the values of a lazy array are not known."""
-    return not is_concrete(array) or bool(np.count_nonzero(to_host(array)) < math.prod(array.shape))
+    if not is_concrete(array):
+        return True
+    host = to_host(array)
+    if host.size <= _FEW:
+        return 0.0 in host.ravel().tolist()
+    return bool(np.count_nonzero(host) < host.size)
 
 
 def check_precision_cholesky(space: Space, factors: Array) -> Array:
@@ -213,8 +259,12 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
         good = good & xp.all(xp.tril(factors, k=-1) == 0, axis=(-2, -1))
         return _set_nan(xp, factors, ~good[..., None, None])
     host = to_host(factors)
-    below, diagonals = _below_diagonal(host.shape[-1]), np.diagonal(host, axis1=-2, axis2=-1)
-    if np.isfinite(host).all() and (diagonals > 0).all() and not host[..., below].any():
+    below, diagonals = _below_diagonal(host.shape[-1]), host.diagonal(0, -2, -1)
+    if diagonals.size and host.size <= _FEW:
+        positive = min(diagonals.ravel().tolist()) > 0  # unless there is NaN
+    else:
+        positive = (diagonals > 0).all()
+    if are_finite(host) and positive and not host[..., below].any():
         return factors
     on_diagonal = np.broadcast_to(np.eye(host.shape[-1], dtype=bool), host.shape)
     bad = np.argwhere(quietly(lambda: ~np.isfinite(host) | (on_diagonal & (host <= 0))))
@@ -330,57 +380,3 @@ def check_number(name: str, value: Any) -> Any:
     if not 0 <= number < math.inf:
         raise ValueError(f"{name} is {number}; {name} must be non-negative and finite")
     return number
-
-
-class Suspects(NamedTuple):
-    """Rows whose result is not finite, with their results, to find the reason."""
-
-    indices: np.ndarray[Any, Any]
-    rows: np.ndarray[Any, Any]
-    results: np.ndarray[Any, Any]
-
-    def check(
-        self,
-        name: str,
-        good: np.ndarray[Any, Any],
-        expected: str,
-        columns: tuple[Any, ...] = (),
-        nan_hint: str = "",
-    ) -> None:
-        """Raise for the first entry of the rows that is not good, whose column may have a name.
-
-        `nan_hint` says what to do where the entry is NaN.
-        """
-        bad = np.argwhere(~good)
-        if len(bad):
-            first = tuple(bad[0].tolist())
-            index = (int(self.indices[first[0]]), *first[1:])
-            where = f" (column {columns[index[1]]!r})" if columns else ""
-            hint = nan_hint if np.isnan(self.rows[first]) else ""
-            raise_bad_value(name, index, self.rows[first], f"{name} {expected}{where}{hint}")
-
-
-def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
-    """Rows of `x` whose results (n,) are not finite; None if there are none, or results are lazy.
-
-    Where all results are finite, `x` is not read.
-    """
-    if space.lazy or not is_within_reach(
-        results
-    ):  # as of numbers that a compiled program closes over
-        return None
-    xp = space.xp
-    if is_on_host(results) and is_on_host(x):  # JAX would compile these calls for each n
-        xp, x, results = np, to_host(x), to_host(results)
-    if _all_finite(xp, results):
-        return None
-    host = to_host(results)
-    indices = np.flatnonzero(~np.isfinite(host))
-    rows = xp.take(x, xp.asarray(indices, device=space.device), axis=0)
-    return Suspects(indices, to_host(rows), host[indices])
-
-
-def _all_finite(xp: Namespace, results: Array) -> bool:
-    # A sum is finite only if all of its terms are, but a sum of finite terms may overflow.
-    total = quietly(xp.sum, results)
-    return math.isfinite(to_host(total)) or bool(xp.all(xp.isfinite(results)))

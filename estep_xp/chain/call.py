@@ -13,7 +13,8 @@ from estep_xp.arrays.caller import warn_caller
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, numpy_namespace, space_of, to_host
 from estep_xp.arrays.quiet import quietly
-from estep_xp.arrays.validation import check_non_negative, check_shape, suspects
+from estep_xp.arrays.suspects import suspects
+from estep_xp.arrays.validation import check_non_negative, check_shape
 from estep_xp.chain.emissions import Emissions
 from estep_xp.chain.hmm import HMM, check_hmm
 from estep_xp.chain.parameters import check_parameters, normalize_rows

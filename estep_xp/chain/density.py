@@ -17,6 +17,7 @@ from estep_xp.chain.call import (
     sum_sequences,
     warn_of_impossible_sequences,
 )
+from estep_xp.chain.chunk_graph import chunks_of
 from estep_xp.chain.kernels import LogLikelihoods
 from estep_xp.chain.parts import parts_of
 from estep_xp.families import contract
@@ -72,7 +73,13 @@ def log_likelihood(
 
 
 def _by_parts(call: Call, block_size: int | None, workers: int | None) -> Array | None:
-    """Log-likelihoods (s,) of so many rows that they are taken in parts, all being possible."""
+    """Log-likelihoods (s,) of rows in chunks, or of so many that they are taken in parts.
+
+    None where they are taken all at once, or where a sequence in parts is impossible.
+    """
+    chunks = chunks_of(call)
+    if chunks is not None:
+        return chunks.messages(evaluate_emissions(call, block_size, workers)).log_likelihood
     parts = parts_of(call, contract.check_options(call.family, block_size, workers))
     if parts is None:
         return None

@@ -15,6 +15,7 @@ from estep_xp.chain.call import (
     prepare_call,
     warn_of_impossible_sequences,
 )
+from estep_xp.chain.chunk_graph import chunks_of
 from estep_xp.chain.hmm import HMM
 from estep_xp.chain.kernels import SmoothedRows
 from estep_xp.families import contract
@@ -181,6 +182,11 @@ def chain_posterior(
 def run(call: Call, block_size: int | None, workers: int | None) -> ChainEStep:
     """Run forward-backward on a call that has been checked."""
     log_prob = evaluate_emissions(call, block_size, workers)
+    chunks = chunks_of(call)
+    if chunks is not None:
+        messages = chunks.messages(log_prob)
+        shares, *counts = chunks.smooth(log_prob, messages)
+        return ChainEStep(shares, messages.log_likelihood, *counts)
     initial, transitions, _ = call.mixture
     sums, norms = execution.driver_for(call.space).run_chain(
         SmoothedRows(call.positive),

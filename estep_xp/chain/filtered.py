@@ -10,11 +10,13 @@ import numpy as np
 from estep_xp import execution
 from estep_xp.arrays.caller import warn_caller
 from estep_xp.arrays.namespace import is_concrete, to_host
+from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.record_repr import sizes, summarized, total
 from estep_xp.arrays.validation import check_shape
 from estep_xp.chain.call import Call, evaluate_emissions, impossible_text, prepare_call
 from estep_xp.chain.filter import FilteredRows
 from estep_xp.chain.hmm import HMM
+from estep_xp.chain.parameters import normalize_rows
 from estep_xp.chain.probabilities import check_probabilities, refuse_records
 
 if TYPE_CHECKING:
@@ -83,8 +85,8 @@ def filtered(
         Length of each sequence, at least 1; they sum to n. One sequence by default.
     start : array, shape (s, k), optional
         Probabilities of the state before each sequence's first row, such as ``last`` of an earlier
-        call: sequences go on from there, and do not begin with the initial probabilities. With no
-        rows at all, and no `lengths`, they are the result's ``last``.
+        call, normalised: sequences go on from there, and do not begin with the initial
+        probabilities. With no rows at all, and no `lengths`, they are the result's ``last``.
     block_size, workers : int, optional
         As for `e_step`.
     missing : bool, optional
@@ -146,7 +148,8 @@ def filtered(
     responsibilities, predicted, norms = driver.run_chain(kernel, space, log_prob, *arrays)
     _warn_of_impossible_rows(call, norms)
     if start is not None and idle:
-        return Filtered(responsibilities, predicted, norms, start)
+        last = quietly(driver.map_each_row, normalize_rows, start)
+        return Filtered(responsibilities, predicted, norms, last)
     last = space.xp.take(responsibilities, where.ends, axis=0)
     return Filtered(responsibilities, predicted, norms, last)
 

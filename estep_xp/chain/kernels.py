@@ -103,17 +103,21 @@ class SmoothedRows(SequenceKernel):
         norms, log_likelihood = smoothed.likelihoods
         possible = smoothed.likelihoods.possible
         r = ops.join(smoothed.responsibilities)
-        r = xp.where(xp.take(possible, index, axis=0)[:, None], r, math.nan)
+        if not (ops.values_visible and bool(xp.all(possible))):
+            r = xp.where(sequences.spread(xp, possible)[:, None], r, math.nan)
         if sequences.valid is not None:
             r = xp.where(sequences.valid, r, math.nan)
         masses = xp.where(possible, weights, 0.0)[:, None]
         possible = possible[:, None]
         at_starts = xp.where(possible, xp.take(r, sequences.starts, axis=0), 0.0)
-        slopes = smoothed.slopes
+        slopes, counts = smoothed.slopes, smoothed.counts
+        if sequences.valid is not None:  # sums over rows that are cut at the wrong places
+            slopes = xp.where(sequences.valid, slopes, math.nan)
+            counts = xp.where(sequences.valid, counts, math.nan)
         sums = Sums(
             r,
             log_likelihood,
-            smoothed.counts,
+            counts,
             xp.sum(at_starts * masses, axis=0),
             slopes if transitions.ndim == 2 else ops.join(slopes),
             xp.sum(xp.where(possible, smoothed.initial_slopes, 0.0) * masses, axis=0),

@@ -62,7 +62,7 @@ def lay_out(
     else:
         transitions = normalize_rows(xp, transitions)
     values = ops.cut(log_prob, 0.0)
-    reachable = values
+    rows: tuple[Array, ...] = (values,)
     if not ops.is_positive(initial):  # a first row's best state may be out of reach
         out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
         reachable = ops.change(
@@ -71,12 +71,14 @@ def lay_out(
             _begins(sequences, edges),
             lambda rows: rows + along(xp, out_of_reach, rows),
         )
+        rows = (values, reachable)
 
-    def shifted(reachable: Array, values: Array) -> tuple[Array, Array]:
-        shift = finite_or_zero(xp, xp.max(reachable, axis=ops.axis))
+    def shifted(values: Array, reachable: Array | None = None) -> tuple[Array, Array]:
+        largest = ops.max_states(values if reachable is None else reachable)
+        shift = finite_or_zero(xp, largest)
         return values - ops.expand(shift), shift
 
-    exponents, shift = ops.map_rows(shifted, reachable, values)
+    exponents, shift = ops.map_rows(shifted, *rows, over=(values,))
     return Chain(initial, transitions, first, last, sequences, shift, exponents, edges)
 
 

@@ -11,13 +11,14 @@ looked for afterwards.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray
 
+_FEWEST_ROWS = 3  # at once
 _MOST_ROWS = 16  # at once; the scales of a part of the blocks may not suit the others for long
 _SHARE = 0.7  # of the exponents of floats that rows may use up
 
@@ -47,11 +48,17 @@ class LogRows(NamedTuple):
         """The same of some blocks, with their evidence (n, k, some)."""
         return self._replace(seen=self.seen[..., blocks], drops=_drops(evidence))
 
-    def room(self, start: int, step: int) -> int:
-        """How many rows from one on, in the direction of travel, may go at once."""
+    def room(self, start: int, step: int, has_reset: list[bool]) -> int:
+        """How many rows from one on, in the direction of travel, may go at once: without a reset.
+
+        0 where there are few, which are rather taken one by one.
+        """
         ahead = self.drops[start::step][:_MOST_ROWS]
         room = -_SHARE * math.log(float(np.finfo(self.drops.dtype).tiny))
-        return int(np.searchsorted(np.cumsum(ahead), room))
+        count = int(np.searchsorted(np.cumsum(ahead), room))
+        resets = has_reset[start::step][:count]
+        count = resets.index(True) if True in resets else count
+        return count if count >= _FEWEST_ROWS else 0
 
     def go_on(
         self,
@@ -59,15 +66,16 @@ class LogRows(NamedTuple):
         rows: slice,
         evidence: AnyArray,
         reference: AnyArray,
-        *,
-        to_end: bool = False,
-    ) -> tuple[AnyArray | None, AnyArray] | None:
-        """Log-messages (rows, k, ...) that enter rows, and the one that leaves the last.
+        resets: Any = None,
+        out: AnyArray | None = None,
+    ) -> AnyArray | None:
+        """Write the log-messages that enter rows, and return the one that leaves the last.
 
         None where something is lost, or not finite. `joint` (k, ...) is the message before the
-        rows; messages leave each row with a largest sum with `reference` of 0. Only the last one
-        if the others are not wanted: `to_end`.
+        rows; messages leave each row with a largest sum with `reference` of 0. Without `out`
+        (rows, k, ...) only the last one is computed. Not one of the rows has a reset.
         """
+        del resets
         few = float(np.finfo(joint.dtype).tiny) ** (0.5 + 0.5 * _SHARE)
         beside = (1,) * (joint.ndim - 1)
         best = _along_paths(self.paths, joint)
@@ -92,17 +100,17 @@ class LogRows(NamedTuple):
             return None
         if not np.isfinite(now).all():
             return None
-        if to_end:
+        if out is None:
             last = np.log(now) + scale
             axes = tuple(range(joint.ndim - 1))
             largest = (last + reference[-1]).max(axis=axes, keepdims=True)
-            return None, last - np.where(largest == -math.inf, 0.0, largest)
-        messages = np.log(entered) + scale
+            return last - np.where(largest == -math.inf, 0.0, largest)
+        messages = np.add(np.log(entered), scale, out=out)
         joints = messages + evidence
         largest = (joints + reference).max(axis=tuple(range(1, joint.ndim)), keepdims=True)
         largest[largest == -math.inf] = 0.0
         messages[1:] -= largest[:-1]
-        return messages, joints[-1] - largest[-1]
+        return joints[-1] - largest[-1]
 
     def _reached(self, joint: AnyArray, left: AnyArray) -> AnyArray:
         """Whether a source of a state has something to give, for each row."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from estep_xp.chain.log_rows import LogRows
+from estep_xp.chain.scaled_rows import ScaledRows
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
@@ -78,7 +79,7 @@ class Recursion(abc.ABC):
         joint = self.multiply(entered, evidence)
         return self.rescale(xp, joint, reference, axes) if rescale else joint, entered
 
-    def prepare_rows(self, matrix: Any, evidence: Any) -> LogRows | None:
+    def prepare_rows(self, matrix: Any, evidence: Any) -> LogRows | ScaledRows | None:
         """What several rows on NumPy need to be taken at once; None where a step a row is best."""
         del matrix, evidence
         return None
@@ -108,6 +109,12 @@ class Scaled(Recursion):
             return matrix @ joint
         flat = xp.reshape(joint, (joint.shape[0], math.prod(joint.shape[1:])))
         return xp.reshape(matrix @ flat, joint.shape)
+
+    def prepare_rows(self, matrix: Any, evidence: Any) -> ScaledRows:
+        """Sums of products, written in place."""
+        del evidence
+        least = float(matrix.min(initial=1.0))
+        return ScaledRows(matrix, self.steps_in_range(least, matrix.dtype))
 
     def steps_in_range(self, least: float, dtype: Any) -> int:
         """Each row's largest evidence is 1, so that a row takes no more than the least transition.

@@ -36,6 +36,12 @@ class Sequences(NamedTuple):
         """Numbers (s,) of rows."""
         return self.ends - self.starts + 1
 
+    def spread(self, xp: Namespace, values: Array) -> Array:
+        """Values (s,) of sequences at each of their rows (n,)."""
+        if self.n_sequences == 1:
+            return xp.broadcast_to(values, self.index.shape)
+        return xp.take(values, self.index, axis=0)
+
 
 class KnownSequences(NamedTuple):
     """Sequences of known lengths, on the host, without arrays of n entries."""

@@ -79,7 +79,7 @@ def run_forward_on(ops: ChainOps, chain: Chain, positive: bool | None) -> tuple[
     """The same, and the log-probabilities (k,) of the last row's state given the rows up to it."""
 
     def scaled() -> tuple[Array, Array]:
-        evidence, forward, norms = _scaled_forward(ops, chain)
+        evidence, forward, norms, _ = _scaled_forward(ops, chain)
         return norms, _scaled_last(ops, chain, forward, evidence)
 
     def in_log_space() -> tuple[Array, Array]:
@@ -112,14 +112,11 @@ def _likelihoods(ops: ChainOps, chain: Chain, norms: Array) -> Likelihoods:
     return Likelihoods(norms, sums)
 
 
-def _row_weights(
-    ops: ChainOps, chain: Chain, weights: Array, likelihoods: Likelihoods
-) -> tuple[Array, Array]:
-    """Whether rows are of possible sequences, and weights of the transitions into rows."""
-    xp, index = ops.xp, chain.sequences.index
-    possible = xp.take(likelihoods.possible, index, axis=0)
-    rows = xp.where(possible & ~chain.sequences.first, xp.take(weights, index, axis=0), 0.0)
-    return ops.cut(possible, 1.0), ops.cut(rows, 0.0)
+def _weigh_entries(ops: ChainOps, chain: Chain, weights: Array, likelihoods: Likelihoods) -> Array:
+    """Weights of the transitions into rows; 0 in impossible sequences."""
+    xp, sequences = ops.xp, chain.sequences
+    rows = sequences.spread(xp, xp.where(likelihoods.possible, weights, 0.0))
+    return ops.cut(xp.where(sequences.first, 0.0, rows), 0.0)
 
 
 def _decide(
@@ -137,11 +134,17 @@ def _decide(
 # --- scaled sums ----------------------------------------------------------------------------------
 
 
-def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array]:
-    """Evidence, messages that enter rows, and the norms of rows."""
-    xp, axis = ops.xp, ops.axis
+def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array, tuple[Array, ...]]:
+    """Evidence, messages that enter rows, norms of rows, and sums of messages before and after.
+
+    The evidence is written over the exponents where the driver's arrays can be.
+    """
+    xp = ops.xp
+    (evidence,) = ops.map_rows(
+        lambda rows: (xp.exp(rows),), chain.exponents, over=(chain.exponents,)
+    )
     evidence = ops.change(
-        xp.exp(chain.exponents),
+        evidence,
         chain.first,
         chain.begins,
         lambda rows: _times_positive(xp, rows, along(xp, chain.initial, rows)),
@@ -151,10 +154,13 @@ def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array]:
 
     def norms(forward: Array, evidence: Array, first: Array, shift: Array) -> tuple[Array, ...]:
         # Messages are scaled as it happens; rows of transitions sum to 1, so a sum is the scale.
-        share = xp.sum(forward * evidence, axis=axis) / _scale(xp, forward, first, axis)
-        return (shift + safe_log(xp, share),)
+        scale = xp.where(first, 1.0, _positive(xp, ops.sum_states(forward)))
+        left = ops.sum_states(forward * evidence)
+        share = left / scale
+        return shift + (xp.log(share) if ops.values_visible else safe_log(xp, share)), scale, left
 
-    return evidence, forward, ops.map_rows(norms, forward, evidence, chain.first, chain.shift)[0]
+    norm, *sums = ops.map_rows(norms, forward, evidence, chain.first, chain.shift)
+    return evidence, forward, norm, tuple(sums)
 
 
 def _scaled_last(ops: ChainOps, chain: Chain, forward: Array, evidence: Array) -> Array:
@@ -164,41 +170,35 @@ def _scaled_last(ops: ChainOps, chain: Chain, forward: Array, evidence: Array) -
     return safe_log(xp, joint / xp.where(largest > 0, largest, 1.0))
 
 
-def _scale(xp: Namespace, forward: Array, first: Array, axis: int) -> Array:
-    """Sums of messages that enter rows, 1 at first rows and in place of 0."""
-    total = xp.sum(forward, axis=axis)
-    return xp.where(first | (total == 0), 1.0, total)
-
-
 def _times_positive(xp: Namespace, values: Array, factors: Array) -> Array:
     """Products, 0 where the factor is 0 even if the value is infinite."""
     return xp.where(factors == 0, 0.0 * factors, values * factors)
 
 
 def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
-    xp, axis = ops.xp, ops.axis
-    evidence, forward, norms = _scaled_forward(ops, chain)
+    xp, starts = ops.xp, chain.sequences.starts
+    seen_at_starts = xp.exp(ops.take(chain.exponents, starts))
+    evidence, forward, norms, sums = _scaled_forward(ops, chain)
     likelihoods = _likelihoods(ops, chain, norms)
-    possible, counted = _row_weights(ops, chain, weights, likelihoods)
     edge = None if chain.edges is None else _scaled_last(ops, chain, forward, evidence)
     backward = _backward(ops, Scaled(), chain, chain.transitions, evidence, evidence)
+    at_starts = ops.take(backward, starts)
 
     def finish(
-        forward: Array, backward: Array, evidence: Array, possible: Array, first: Array, w: Array
+        forward: Array, backward: Array, evidence: Array, weight: Array, scale: Array, left: Array
     ) -> tuple[Array, ...]:
-        seen = evidence * backward  # what this row and the later ones say of its state
-        norm = _safe(xp, xp.sum(forward * seen, axis=axis), possible)
-        responsibilities = (forward * backward / ops.expand(norm)) * evidence
-        joint = forward * evidence
-        filtered = joint / ops.expand(_safe(xp, xp.sum(joint, axis=axis), possible))
-        right = seen * ops.expand(w * _scale(xp, forward, first, axis) / norm)
-        return responsibilities, filtered, right, norm
+        # Norms first: what is divided must not underflow where the quotient does not.
+        left = _positive(xp, left)
+        filtered = ops.multiply_(ops.multiply_(forward, ops.expand(1.0 / left)), evidence)
+        norm = _positive(xp, ops.sum_states(filtered * backward))
+        backward = ops.multiply_(backward, ops.expand(1.0 / norm))
+        right = ops.multiply_(evidence, backward)
+        right = ops.multiply_(right, ops.expand(weight * scale / left))
+        return filtered, ops.multiply_(backward, filtered), right, _positive(xp, norm * left)
 
-    at_starts = ops.take(backward, chain.sequences.starts)
+    weight = _weigh_entries(ops, chain, weights, likelihoods)
     rows = (forward, backward, evidence)
-    responsibilities, filtered, right, norm = ops.map_rows(
-        finish, *rows, possible, chain.first, counted, over=rows
-    )
+    filtered, responsibilities, right, norm = ops.map_rows(finish, *rows, weight, *sums, over=rows)
     if chain.transitions.ndim == 2:
         slopes = ops.sum_pairs(filtered, right)
         counts = chain.transitions * slopes
@@ -206,16 +206,14 @@ def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
         before = xp.expand_dims(ops.previous(filtered), axis=2)
         slopes = before * xp.expand_dims(right, axis=1)
         counts = ops.sum_rows(chain.transitions * slopes)
-    starts = chain.sequences.starts
-    first = at_starts / ops.take(ops.expand(norm), starts)
-    initial_slopes = xp.exp(ops.take(chain.exponents, starts)) * first
+    initial_slopes = seen_at_starts * (at_starts / ops.take(ops.expand(norm), starts))
     at_edges = None if edge is None else AtEdges(edge, safe_log(xp, at_starts[0, :]))
     return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes, at_edges)
 
 
-def _safe(xp: Namespace, norm: Array, possible: Array) -> Array:
-    """Norms to divide by: 1 in impossible sequences."""
-    return xp.where(possible, norm, 1.0)
+def _positive(xp: Namespace, sums: Array) -> Array:
+    """Sums to divide by: hardly more than nothing in place of the 0 of impossible sequences."""
+    return xp.maximum(sums, float(xp.finfo(sums.dtype).smallest_normal))
 
 
 # --- log space ------------------------------------------------------------------------------------
@@ -235,8 +233,8 @@ def _log_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array, Arra
     nothing = xp.zeros_like(evidence)
     entered = ops.messages(Logarithmic(), matrices, evidence, chain.first, nothing)
     joint = entered + evidence
-    largest = finite_or_zero(xp, xp.max(joint, axis=ops.axis))
-    rest = safe_log(xp, xp.sum(xp.exp(joint - ops.expand(largest)), axis=ops.axis))
+    largest = finite_or_zero(xp, ops.max_states(joint))
+    rest = safe_log(xp, ops.sum_states(xp.exp(joint - ops.expand(largest))))
     # Messages leave rows with a largest entry of 1: their sum is that of the row before.
     excess = xp.where(
         chain.first | (rest == -math.inf), 0.0, finite_or_zero(xp, ops.previous(rest))
@@ -253,15 +251,15 @@ def _log_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     xp = ops.xp
     evidence, forward, norms, excess = _log_forward(ops, chain)
     likelihoods = _likelihoods(ops, chain, norms)
-    _, counted = _row_weights(ops, chain, weights, likelihoods)
+    counted = _weigh_entries(ops, chain, weights, likelihoods)
     edge = None if chain.edges is None else _log_last(ops, chain, forward, evidence)
     log_transitions = safe_log(xp, chain.transitions)
     backward = _backward(ops, Logarithmic(), chain, log_transitions, evidence, forward)
     joint = forward + evidence
     log_posterior = joint + backward
-    largest = finite_or_zero(xp, xp.max(log_posterior, axis=ops.axis))
+    largest = finite_or_zero(xp, ops.max_states(log_posterior))
     shares = xp.exp(log_posterior - ops.expand(largest))
-    total = xp.sum(shares, axis=ops.axis)
+    total = ops.sum_states(shares)
     total = xp.where(total == 0, 1.0, total)  # in impossible sequences
     responsibilities = shares / ops.expand(total)
     norm = largest + xp.log(total)
@@ -286,8 +284,8 @@ def _log_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
 def _log_sum(ops: ChainOps, values: Array) -> Array:
     """Log-sum-exp over states; 0 in rows of zero density, so that it may be subtracted."""
     xp = ops.xp
-    largest = finite_or_zero(xp, xp.max(values, axis=ops.axis))
-    total = xp.sum(xp.exp(values - ops.expand(largest)), axis=ops.axis)
+    largest = finite_or_zero(xp, ops.max_states(values))
+    total = ops.sum_states(xp.exp(values - ops.expand(largest)))
     return finite_or_zero(xp, largest + safe_log(xp, total))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from estep_xp import execution
 from estep_xp.arrays.quiet import quiet
 from estep_xp.chain.call import Call, evaluate_emissions, impossible_text, sum_sequences, weigh_rows
+from estep_xp.chain.chunk_graph import Chunks, chunks_of, read_again
 from estep_xp.chain.density import run_log_likelihoods
 from estep_xp.chain.kernels import SmoothedRows
 from estep_xp.chain.parts import Parts, parts_of
@@ -36,6 +37,9 @@ def take_sums(call: Call, options: execution.Options) -> ChainSums:
     parts = parts_of(call, options)
     if parts is not None:
         return _take_sums_by_parts(call, options, parts)
+    chunks = chunks_of(call)
+    if chunks is not None:
+        return _take_sums_by_chunks(call, options, chunks)
     space, weights = call.space, call.weights
     xp, driver = space.xp, execution.driver_for(space)
     log_prob = evaluate_emissions(call, options.block_size, options.workers)
@@ -63,6 +67,22 @@ def _take_sums_by_parts(call: Call, options: execution.Options, parts: Parts) ->
     values, (initial, transitions, counts, *moments) = parts.add_up(of_rows)
     record = contract.estimable(call.mixture.components)._moments(*moments)
     return ChainSums(*_totals(call, values), counts, record, initial, transitions)
+
+
+def _take_sums_by_chunks(call: Call, options: execution.Options, chunks: Chunks) -> ChainSums:
+    """The same, later and chunk by chunk, each of which is read twice."""
+
+    def densities(call: Call) -> Array:
+        return evaluate_emissions(call, options.block_size, options.workers)
+
+    messages, again = chunks.messages(densities(call)), read_again(call)
+    shares, transitions, initial = chunks.smooth(densities(again), messages)
+    if call.weights is None:  # an impossible sequence shows in the log-likelihood
+        shares = call.space.xp.where(call.space.xp.isnan(shares), 0.0, shares)
+    counts, *moments = _sum_rows(again, again.rows[0], shares, options)
+    record = contract.estimable(call.mixture.components)._moments(*moments)
+    totals = _totals(call, messages.log_likelihood)
+    return ChainSums(*totals, counts, record, initial, transitions)
 
 
 def _totals(call: Call, values: Array) -> tuple[Array, Array]:

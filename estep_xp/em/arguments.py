@@ -10,12 +10,12 @@ import numpy as np
 from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.namespace import Space, is_concrete, to_host
 from estep_xp.arrays.nested import map_arrays
+from estep_xp.arrays.suspects import suspects
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import (
     check_non_negative,
     check_shape,
     shape_text,
-    suspects,
 )
 from estep_xp.families import contract
 from estep_xp.families.hints import described, hint_for_family

@@ -35,6 +35,7 @@ from estep_xp.em.starts.rows import Rows, choose_rows, standardize_rows
 from estep_xp.em.starts.settle import settle, start_from_shares
 from estep_xp.em.starts.shared import mixture_from_shares, replace_masked_rows
 from estep_xp.em.starts.short_em import ShortEM
+from estep_xp.em.starts.units import has_good_units, spread_jointly
 from estep_xp.families import contract
 from estep_xp.families.incomplete_rows import check_incomplete, masked_rows
 from estep_xp.mixture.mixture import Mixture
@@ -204,18 +205,28 @@ def _start_anywhere(
     """A start that any library makes by itself, compiled or not; and what shows bad rows."""
     driver = execution.driver_for(space)
     whole = driver.pad_rows(rows) or rows
+    supports = contract.with_support(family)
+    draws: Any = ()
     if method == "random":
         x, shares = _random_shares(space, rows, k, random)
     else:
-        supports = contract.with_support(family)
         draws = space.xp.asarray(random.random(k), dtype=space.dtype, device=space.device)
-        start = SpreadStart(class_of(family), space, options, method or "k-means", supports)
-        found = driver.compute(start, space, whole, draws)
-        if isinstance(found, Mixture):
-            components: Any = found.components
-            return found, components[1]
-        x, shares = found
-    return mixture_from_shares(space, family, x, shares, options), shares
+    start = SpreadStart(class_of(family), space, options, method or "k-means", supports)
+    deviations, found = driver.compute(start, space, whole, draws)
+    if is_concrete(deviations):
+        host = to_host(deviations)
+        if not np.isnan(host).any():  # NaN: of rows, which are named by whoever has the results
+            _check_units(space, family, spread_jointly(np, family, host))
+    if isinstance(found, Mixture):
+        components: Any = found.components
+        mixture, values = found, components[1]
+    else:
+        x, shares = found or (x, shares)
+        mixture, values = mixture_from_shares(space, family, x, shares, options), shares
+    if not is_concrete(deviations):
+        wrong = space.xp.where(has_good_units(space, family, deviations), 0.0, math.nan)
+        mixture = mixture._replace(weights=mixture.weights + wrong)
+    return mixture, values
 
 
 def _random_shares(
@@ -333,7 +344,7 @@ def _check_deviations(space: Space, scale: Any) -> None:
     """Raise if the square of a deviation overflows, or loses digits, in the dtype of results."""
     name = str(space.dtype).rpartition(".")[2]
     limits = np.finfo(name)
-    variances = scale * scale
+    variances = quietly(np.square, np.asarray(scale, dtype=np.float64))
     if not (variances <= float(limits.max)).all():
         raise_too_wide(space)
     if (variances < float(limits.smallest_normal)).any():

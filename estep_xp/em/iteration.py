@@ -75,6 +75,7 @@ class Iteration(NamedTuple):
     floor: Any
     accelerate: bool
     space: Space | None = None  # that of the statistics, where it is the same in all iterations
+    rule: Rule | None = None  # when to stop, in Python's numbers, once these are known
     known_floor: Any = None  # the default floor, once it has been computed from good means
     prior_counts: Any = 0.0  # of a chain
 
@@ -106,18 +107,17 @@ class Iteration(NamedTuple):
         self, call: AnyCall, before: _State | None, statistics: AnyStatistics, compensation: Array
     ) -> _State:
         """Build the state after an E-step; `before` is None at the start."""
-        eps = float(call.space.xp.finfo(call.space.dtype).eps)
-        rule = Rule(self.tol, statistics.n_rows, math.prod(call.rows[0].shape[1:]), eps)
+        rule = self.rule or _rule_of(self.tol, call, statistics)
         objective = Objective(statistics.log_likelihood, compensation)
+        if self.rule is not None:
+            objective = objective.to_numbers()
         if before is None:
-            return _State(
-                call.mixture,
-                statistics,
-                compensation,
-                0,
-                _update_convergence(None, objective, rule),
-            )
-        convergence = _update_convergence(before.convergence, objective, rule)
+            convergence = _update_convergence(None, objective, rule)
+            return _State(call.mixture, statistics, compensation, 0, convergence)
+        if self.rule is not None:
+            convergence = before.convergence.update(_choose, objective, rule)
+        else:
+            convergence = _update_convergence(before.convergence, objective, rule)
         return _State(
             before.statistics.mixture, statistics, compensation, before.n_iter + 1, convergence
         )
@@ -189,7 +189,8 @@ def best_of(
         if eager:
             _check_weight_of_rows(call, first.statistics)
             raise_for_bad_rows_of(call, first.statistics, em.options)
-            em = em._replace(space=space)
+            rule = _rule_of(em.tol, whole, first.statistics).to_numbers()
+            em = em._replace(space=space, rule=rule)
             outcome, stopped = _run_eager(em, call, whole, first, callbacks)
         else:
             outcome = _run_traced(em, whole, first, callbacks)
@@ -290,6 +291,11 @@ def _run_traced(
     return _Outcome(state.result(history), call.mixture, state)
 
 
+def _rule_of(tol: Any, call: AnyCall, statistics: AnyStatistics) -> Rule:
+    eps = float(call.space.xp.finfo(call.space.dtype).eps)
+    return Rule(tol, statistics.n_rows, math.prod(call.rows[0].shape[1:]), eps)
+
+
 def _update_convergence(
     convergence: Convergence | None, objective: Objective, rule: Rule
 ) -> Convergence:
@@ -297,8 +303,7 @@ def _update_convergence(
     one: Any = 1.0
     where: Any = _choose
     if all(map(is_concrete, (*objective, rule.n_rows))) and not is_tracer(rule.tol):
-        objective = Objective(*(float(to_host(part)) for part in objective))
-        rule = rule._replace(n_rows=float(to_host(rule.n_rows)))
+        objective, rule = objective.to_numbers(), rule.to_numbers()
     else:
         xp = space_of({"log_likelihood": objective.value}).xp
         one, where = xp.ones_like(objective.value), xp.where

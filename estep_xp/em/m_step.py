@@ -155,7 +155,7 @@ def run_m_step(
 def _is_usable(components: Any) -> bool:
     """Whether concrete components can be used by an E-step."""
     host = components if type(components[0]) is np.ndarray else map_arrays(to_host, components)
-    return bool(quietly(contract.family_of(host)._is_usable))
+    return contract.family_of(host)._is_usable()
 
 
 def m_step_formula(
@@ -207,6 +207,8 @@ def _weights_and_empty(xp: Namespace, counts: Array) -> tuple[Array, Array, Arra
     # the component would collapse upon.
     least = float(xp.finfo(counts.dtype).eps) ** 2 * total
     empty = counts <= least
+    if isinstance(empty, np.ndarray) and not empty.any():
+        return counts / total, counts, empty
     # A count of exactly 0 stays: it has a derivative by its mixing weight, also of 0.
     weights = xp.where(empty & (counts > 0), 0.0, counts) / total
     # What is computed for an empty component is thrown away; it must be finite all the same, or its

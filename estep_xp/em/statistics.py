@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, 
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, ComponentsT
-from estep_xp.arrays.namespace import is_concrete, is_within_reach, to_host
+from estep_xp.arrays.namespace import is_concrete, is_within_reach, to_host, to_number
 from estep_xp.arrays.nested import named_arrays
 from estep_xp.arrays.record_repr import sizes, summarized
 from estep_xp.arrays.validation import check_array
@@ -28,7 +28,7 @@ from estep_xp.mixture.call import (
     raise_for_impossible_rows,
     run_kernel,
 )
-from estep_xp.mixture.kernels import ExpectedStatistics
+from estep_xp.mixture.kernels import expected_statistics_kernel
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -215,8 +215,7 @@ def accumulate_in_two_parts(call: AnyCall, options: execution.Options) -> tuple[
         total, *sums = take_sums(call, options)
         return ChainStatistics(call.mixture, total, *sums), call.space.xp.zeros_like(total)
     space, mixture = call.space, call.mixture
-    flags = (call.zeros, space.lazy, call.masks)
-    kernel = ExpectedStatistics(call.k, *flags, pads=call.pads)
+    kernel = expected_statistics_kernel(call.k, call.zeros, space.lazy, call.masks, call.pads)
     log_likelihood, left, n_rows, counts, *sums = execution.driver_for(call.space).sum_rows(
         kernel, space, call.seen_rows, call.seen_mixture, options
     )
@@ -229,7 +228,7 @@ def raise_for_bad_rows_of(
 ) -> None:
     """Raise for a bad row, if the sum over all tells that there is one."""
     total = statistics.log_likelihood
-    if not is_concrete(total) or math.isfinite(to_host(total)):
+    if not is_concrete(total) or math.isfinite(to_number(total)):
         return
     model: Any = statistics.mixture
     call = call._replace(mixture=model)

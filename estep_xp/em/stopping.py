@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from estep_xp.arrays.array_types import Array
+from estep_xp.arrays.namespace import to_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,10 @@ class Objective(NamedTuple):
 
     value: Any
     compensation: Any
+
+    def to_numbers(self) -> Objective:
+        """The same in Python's numbers."""
+        return Objective(to_number(self.value), to_number(self.compensation))
 
     def minus(self, other: Objective) -> Any:
         """The difference of two large, close values, rounded only after the subtraction."""
@@ -40,6 +45,10 @@ class Rule(NamedTuple):
     n_rows: Any
     n_features: int  # elements of a row
     eps: float  # of the dtype of log-likelihoods
+
+    def to_numbers(self) -> Rule:
+        """The same rule in Python's numbers."""
+        return self._replace(n_rows=to_number(self.n_rows))
 
     def rounding(self, objective: Objective) -> Array:
         """Rounding error to expect of the log-likelihood per row."""
@@ -81,8 +90,10 @@ class Convergence(NamedTuple):
         gains = objective.minus(self.best) / rule.n_rows > rule.tol
         turned = is_small | ((rise > 0) & (self.rise <= 0))
         turns = where(gains, 0.0 * self.turns, where(turned, self.turns + 1.0, self.turns))
-        pairs = zip(objective, self.best, strict=True)
-        best = Objective(*(where(gains, one, other) for one, other in pairs))
+        best = Objective(
+            where(gains, objective.value, self.best.value),
+            where(gains, objective.compensation, self.best.compensation),
+        )
         rounding = rule.rounding(objective)
         # A tolerance of zero asks for all iterations.
         oscillates = (turns >= _MOST_TURNS) & (rule.tol > 0)

@@ -17,8 +17,13 @@ class Options(NamedTuple):
     workers: int | None
 
 
+_BY_DEFAULT = Options(None, None)
+
+
 def check_options(block_size: Any, workers: Any) -> Options:
     """Checked options; `workers` follows SciPy's convention, where -1 means all processors."""
+    if block_size is None and workers is None:
+        return _BY_DEFAULT
     block = None if block_size is None else _whole("block_size", block_size)
     if block is not None and block < 1:
         raise ValueError(f"block_size is {shown(block)}; block_size must be positive or None")

@@ -137,6 +137,18 @@ class ChainOps:
         del values
         return False
 
+    def sum_states(self, values: Array) -> Array:
+        """Sums over the states of each row."""
+        return self.xp.sum(values, axis=self.axis)
+
+    def max_states(self, values: Array) -> Array:
+        """The largest number of each row."""
+        return self.xp.max(values, axis=self.axis)
+
+    def multiply_(self, values: Array, factors: Array) -> Array:
+        """Products, written over the values where arrays can be written on."""
+        return values * factors
+
     def take(self, values: Array, rows: Any) -> Array:
         """Values of some rows (s, ...) by their numbers (s,)."""
         return self.xp.take(values, rows, axis=0)
@@ -185,7 +197,8 @@ class ChainOps:
     ) -> Any:
         """Call `function(*rows)`, which treats every row alone.
 
-        The first results may be written over the arrays `over`, of the same shapes and dtype.
+        The first results may be written over the arrays `over`, of the same shapes and dtype; and
+        so may anything that the function computes of them.
         """
         del over
         return function(*rows)

@@ -93,15 +93,30 @@ class LibraryDriver(Driver):
 
         leaves = _leaves(like)
         task = dask.delayed(_applied, pure=True, nout=len(leaves))
-        pieces = task(function, space.dtype, arguments)
+        pieces = task(function, space.dtype, _as_tasks(arguments))
         lazy = (
-            da.from_delayed(pieces[i], shape=leaf.shape, dtype=space.dtype)
+            da.from_delayed(pieces[i], shape=leaf.shape, dtype=_dtype_of(leaf, space))
             for i, leaf in enumerate(leaves)
         )
         return _rebuilt(like, lazy)
 
+    def chunks_of_rows(self, rows: AnyArray) -> tuple[int, ...]:
+        """Lengths of the chunks of rows."""
+        import dask.array as da
+
+        if not isinstance(rows, da.Array):
+            return (rows.shape[0],)
+        lengths: tuple[int, ...] = rows.chunks[0]
+        return lengths
+
+    def read_again(self, rows: AnyArray) -> AnyArray:
+        """Rows of tasks of their own: a chunk that is wanted twice would be kept until then."""
+        import dask.array as da
+
+        return _renamed(rows) if isinstance(rows, da.Array) else rows
+
     def run_chain(self, kernel: ChainKernel, space: Space, *arrays: Any) -> Any:
-        """One task with all rows in memory: each row depends on all others of its sequence."""
+        """One task with all rows in memory: each row depends on others of its sequence."""
         import dask
         import dask.array as da
 
@@ -135,6 +150,34 @@ class LibraryDriver(Driver):
             rows = tuple(array[indices] for array in rows)
         computed: tuple[Array, ...] = dask.compute(*rows)
         return computed
+
+
+def _renamed(array: AnyArray) -> AnyArray:
+    """The same tasks under other names, where their graph tells how to do that."""
+    import dask.array as da
+    from dask.base import clone_key
+
+    graph = dict(array.__dask_graph__())
+    names = {key: clone_key(key, "read again") for key in graph}
+    tasks = {}
+    for key, task in graph.items():
+        if hasattr(task, "substitute"):
+            task = task.substitute(names, key=names[key])
+        elif isinstance(task, (tuple, list, dict, str)):  # which may hold keys, before Dask 2024.12
+            return array
+        tasks[names[key]] = task
+    return da.Array(tasks, clone_key(array.name, "read again"), array.chunks, meta=array._meta)
+
+
+def _as_tasks(value: Any) -> Any:
+    """Arrays of one chunk as the task that makes it, which all that need it then share."""
+    import dask.array as da
+
+    if isinstance(value, da.Array) and value.npartitions == 1:
+        return value.to_delayed(optimize_graph=False).item()
+    if isinstance(value, tuple):
+        return _rebuilt(value, map(_as_tasks, _leaves(value)))
+    return [_as_tasks(item) for item in value] if isinstance(value, list) else value
 
 
 def _applied(function: Callable[..., Any], dtype: Any, arguments: tuple[Any, ...]) -> list[Array]:

@@ -148,6 +148,14 @@ class Driver(abc.ABC):
         del like
         return function(space, *arguments)
 
+    def chunks_of_rows(self, rows: Array) -> tuple[int, ...]:
+        """Lengths of the chunks that rows lie in, which are worked on one by one."""
+        return (rows.shape[0],)
+
+    def read_again(self, rows: Array) -> Array:
+        """The same rows, for a second pass: where they are read later, they are so once more."""
+        return rows
+
     def materialize(self, value: ResultT) -> ResultT:
         """Return a record of arrays whose values exist, or will when a compiled program runs."""
         return value

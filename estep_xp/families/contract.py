@@ -104,8 +104,8 @@ def with_marginals(components: Any) -> Family:
 
 def arrays_of(components: Components) -> dict[str, Any]:
     """The named arrays of a family that is a NamedTuple; other objects keep theirs private."""
-    if isinstance(components, Family):
-        return components._parameters()
+    if _is_family(type(components)):
+        return family_of(components)._parameters()
     fields: tuple[str, ...] = getattr(components, "_fields", ())
     values = {name: getattr(components, name) for name in fields}
     return {f"components.{name}": v for name, v in values.items() if library_of(v)}

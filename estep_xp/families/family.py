@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from estep_xp.arrays.namespace import to_host
-from estep_xp.arrays.validation import check_array
+from estep_xp.arrays.validation import are_finite, check_array
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Components, Namespace
@@ -263,8 +263,11 @@ class Family(abc.ABC):
                 )
 
     def _is_usable(self) -> bool:
-        """Whether these concrete NumPy parameters, of an M-step, can be used by an E-step."""
-        return all(np.isfinite(array).all() for array in self._parameters().values())
+        """Whether these concrete NumPy parameters, of an M-step, can be used by an E-step.
+
+        Floating-point warnings are on.
+        """
+        return all(are_finite(np.asarray(array)) for array in self._parameters().values())
 
     def _expected_log_prob(
         self, ops: BlockOps, old: Any, counts: Array, moments: tuple[Array, ...]

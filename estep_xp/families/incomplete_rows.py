@@ -10,7 +10,8 @@ import numpy as np
 from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.namespace import is_concrete, is_on_host, is_tracer, to_host
 from estep_xp.arrays.quiet import quietly
-from estep_xp.arrays.validation import Suspects, check_shape, check_values, shape_text
+from estep_xp.arrays.suspects import Suspects
+from estep_xp.arrays.validation import check_shape, check_values, shape_text
 from estep_xp.execution import driver_for
 from estep_xp.families import contract
 from estep_xp.families.incomplete import Incomplete, Missing, wrapper_for
@@ -129,7 +130,7 @@ def sort_rows(
     if order is None:
         return None
     arrays: tuple[AnyArray, ...] = rows
-    return SortedRows(tuple(array[order] for array in arrays), order)
+    return SortedRows(tuple(np.take(array, order, axis=0) for array in arrays), order)
 
 
 def raise_for_bad_values(
@@ -245,15 +246,19 @@ def _are_usable(noise: np.ndarray[Any, Any], hidden: np.ndarray[Any, Any]) -> An
 
 def _are_covariances(noise: np.ndarray[Any, Any], hidden: np.ndarray[Any, Any]) -> Any:
     """Flags (n,) of matrices that are symmetric and not indefinite, hidden features left out."""
-    noise = np.where(hidden[:, :, None] | hidden[:, None, :], 0.0, noise)
+    if hidden.any():
+        noise = np.where(hidden[:, :, None] | hidden[:, None, :], 0.0, noise)
     variances = np.diagonal(noise, axis1=1, axis2=2)
     good: Any = np.isfinite(noise).all(axis=(1, 2)) & (variances >= 0).all(axis=1)
     tolerance = float(np.sqrt(np.finfo(noise.dtype).eps))
     scale = 1.0 / np.sqrt(np.where(good[:, None] & (variances > 0), variances, 1.0))
-    scaled = np.where(good[:, None, None], noise, 0.0) * scale[:, :, None] * scale[:, None, :]
+    usable = noise if good.all() else np.where(good[:, None, None], noise, 0.0)
+    scaled = usable * scale[:, :, None]
+    scaled *= scale[:, None, :]
     good &= (abs(scaled - scaled.transpose(0, 2, 1)) <= tolerance).all(axis=(1, 2))
     good &= (abs(scaled) <= 1 + tolerance).all(axis=(1, 2))
-    shifted = scaled[good] + max(_LEAST_EIGENVALUE, tolerance) * np.eye(noise.shape[1])
+    shifted = scaled if good.all() else scaled[good]
+    shifted += max(_LEAST_EIGENVALUE, tolerance) * np.eye(noise.shape[1])
     try:
         np.linalg.cholesky(shifted)
     except np.linalg.LinAlgError:

@@ -12,7 +12,7 @@ from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.block import BlockOps
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import space_of
-from estep_xp.arrays.validation import suspects
+from estep_xp.arrays.suspects import suspects
 from estep_xp.execution.kernel import BlockResults
 from estep_xp.families import contract
 from estep_xp.families.family import Family

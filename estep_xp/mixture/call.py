@@ -12,13 +12,12 @@ from estep_xp.arrays.array_types import Array
 from estep_xp.arrays.caller import warn_caller
 from estep_xp.arrays.frames import column_names
 from estep_xp.arrays.namespace import Space, is_concrete, space_of, to_host
+from estep_xp.arrays.suspects import Suspects, suspects
 from estep_xp.arrays.validation import (
-    Suspects,
     check_non_negative,
     check_not_flushed,
     check_shape,
     has_zeros,
-    suspects,
 )
 from estep_xp.execution import Kernel
 from estep_xp.families import contract

@@ -21,7 +21,7 @@ from estep_xp.mixture.call import (
     total_log_likelihood,
     warn_of_impossible_rows,
 )
-from estep_xp.mixture.kernels import LogJoint, Posterior
+from estep_xp.mixture.kernels import LogJoint, posterior_kernel
 from estep_xp.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def e_step(
 ) -> EStep:
     """The E-step of a mixture; `verbs.estep.e_step` says what users need to know."""
     call = prepare_call(x, mixture, missing=missing, noise=noise)
-    kernel = Posterior(call.k, call.zeros, call.space.lazy)
+    kernel = posterior_kernel(call.k, call.zeros, call.space.lazy)
     responsibilities, log_likelihood = run_kernel(call, kernel, block_size, workers)
     warn_of_impossible_rows(call, log_likelihood)
     return EStep(responsibilities, log_likelihood)
@@ -172,7 +172,7 @@ def posterior(
     call = prepare_call(log_prob, Mixture(weights, contract.Given()), name="log_prob")
     check_shape("log_prob", call.rows[0], ("n", call.k), ": one column a weight")
     responsibilities, log_likelihood = run_kernel(
-        call, Posterior(call.k, call.zeros, lazy=False), block_size, workers
+        call, posterior_kernel(call.k, call.zeros, lazy=False), block_size, workers
     )
     warn_of_impossible_rows(call, log_likelihood)
     return EStep(responsibilities, log_likelihood)

@@ -7,6 +7,7 @@ compiled for.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,12 @@ class Posterior(MixtureKernel):
 
         results: tuple[Array, ...] = prepared.call_without_zeros(ops, posterior)
         return results, ()
+
+
+@functools.cache  # to make one takes as long as arithmetic on a few rows
+def posterior_kernel(k: int, zeros: bool, lazy: bool) -> Posterior:
+    """The kernel of an E-step."""
+    return Posterior(k, zeros, lazy)
 
 
 @dataclass(frozen=True)
@@ -156,3 +163,11 @@ class ExpectedStatistics(WeightedKernel):
         counts = xp.sum(responsibilities, axis=1 - ops.axis)
         moments = prepared.family._moments_block(ops, prepared.shared, block, responsibilities)
         return (), (*log_likelihood, n_rows, counts, *moments)
+
+
+@functools.cache
+def expected_statistics_kernel(
+    k: int, zeros: bool, lazy: bool, masks: bool, pads: bool
+) -> ExpectedStatistics:
+    """The kernel of expected statistics, which each iteration of EM takes anew."""
+    return ExpectedStatistics(k, zeros, lazy, masks, pads=pads)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from estep_xp import execution
-from estep_xp.arrays.namespace import Space, to_host
+from estep_xp.arrays.namespace import Space, to_number
 from estep_xp.em.iteration import Iteration
 from estep_xp.em.m_step import run_m_step
 from estep_xp.em.statistics import Statistics, raise_for_bad_rows_of
@@ -69,8 +69,8 @@ def e_step(call: Call, whole: Call, mixture: Mixture[Any]) -> tuple[Statistics[A
     """Statistics of the rows under a mixture, and their log-likelihood per (weighted) row."""
     statistics, lost = _EM.take_statistics(whole, mixture)
     raise_for_bad_rows_of(call, statistics, _EM.options)
-    total = float(to_host(statistics.log_likelihood)) + float(to_host(lost))
-    return statistics, total / float(to_host(statistics.n_rows))
+    total = to_number(statistics.log_likelihood) + to_number(lost)
+    return statistics, total / to_number(statistics.n_rows)
 
 
 def maximize(space: Space | None, statistics: Statistics[Any], floor: float) -> Mixture[Any]:

@@ -10,6 +10,7 @@ from estep_xp import execution
 from estep_xp.arrays.block import expand_components
 from estep_xp.em.m_step import m_step_formula
 from estep_xp.em.starts.shared import replace_masked_rows
+from estep_xp.em.starts.units import units_of
 from estep_xp.em.statistics import accumulate_statistics, prepare_em_call
 from estep_xp.families import DiagonalGaussian, contract
 from estep_xp.mixture.mixture import Mixture
@@ -31,28 +32,43 @@ class SpreadStart:
     family: Any
     space: Space
     options: execution.Options
-    method: str  # "k-means++", "random_rows", or "k-means"
+    method: str  # "k-means++", "random_rows", "k-means", or "random"
     supports: Any  # what knows the support of rows
 
     def __call__(self, xp: Namespace, rows: tuple[Array, ...], draws: Array) -> Any:
-        """Return a mixture, or rows and their shares from which it follows."""
+        """Return deviations of features, and a mixture, or what it follows from: rows and shares.
+
+        For the method "random" the deviations alone.
+        """
         x, weight = rows if len(rows) == 2 else (rows[0], None)
         given, x = x, x[:, None] if x.ndim == 1 else x
+        # In units that are powers of two squares stay within reach, and nothing is rounded.
+        x = xp.astype(x, self.space.dtype, copy=False)
+        units = units_of(xp, x, weight)
+        x = x if units is None else x / units
         variances = self.overall_variances(x, weight)
         # A feature that never varies tells nothing: any scale will do.
-        variances = xp.where(variances == 0, 1.0, variances)
+        varies = variances > 0
+        variances = xp.where(varies, variances, 1.0)
+        scales = xp.ones_like(variances) if units is None else xp.where(varies, units, 1.0)
+        deviations = xp.sqrt(variances) * scales
+        if self.method == "random":
+            return deviations, ()
         centres, share = self.centres(x, weight, variances, draws)
         if self.method == "k-means":
             x = replace_masked_rows(self.space, x, weight)
             centres = self.lloyd(x, weight, variances, centres)
         if self.method == "k-means" or not contract.starts_from_centres(self.family):
-            return replace_masked_rows(self.space, given, weight), self.hard_shares(
-                x, weight, variances, centres
-            )
+            shares = self.hard_shares(x, weight, variances, centres)
+            shares = shares + self.what_is_wrong(given, weight)[:, None]
+            return deviations, (replace_masked_rows(self.space, given, weight), shares)
         # Never so small that a component could not see its neighbours.
         share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
         k = draws.shape[0]
-        return Mixture(xp.ones_like(draws) / k, self.family._spread(xp, centres, variances * share))
+        centres = centres if units is None else centres * units
+        # One factor after the other: the square of a unit may be out of reach.
+        spread = self.family._spread(xp, centres, variances * share * scales * scales)
+        return deviations, Mixture(xp.ones_like(draws) / k, spread)
 
     def hard_shares(
         self, x: Array, weight: Array | None, variances: Array, centres: Array
@@ -71,12 +87,15 @@ class SpreadStart:
         own = xp.stack([xp.where(nearest == j, one, 0.0) for j in range(k)], axis=1)
         # A centre that is nearest to no row begins with an equal share of all rows.
         shares = xp.where(xp.sum(own * mass, axis=0) == 0, 1.0 / k, own)
-        shares = mass * shares / xp.sum(shares, axis=1, keepdims=True)
-        # What is wrong with a row shows in its shares.
+        return mass * shares / xp.sum(shares, axis=1, keepdims=True)
+
+    def what_is_wrong(self, x: Array, weight: Array | None) -> Array:
+        """Zeros (n,), but NaN for rows that no component takes: it shows in their shares."""
+        xp = self.space.xp
+        x = xp.astype(x[:, None] if x.ndim == 1 else x, self.space.dtype, copy=False)
         supported = self.supports._supports(x)
-        wrong = xp.sum(xp.where(supported, 0.0 * x, math.nan), axis=1)
-        wrong = wrong if weight is None else xp.where(weight > 0, wrong, 0.0)
-        return shares + wrong[:, None]
+        wrong: Array = xp.sum(xp.where(supported, 0.0 * x, math.nan), axis=1)
+        return wrong if weight is None else xp.where(weight > 0, wrong, 0.0)
 
     def lloyd(self, x: Array, weight: Array | None, variances: Array, centres: Array) -> Array:
         """Centres (k, d) after a few of Lloyd's iterations."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, ResultT
 
 
+_FEW_STATES = 10  # that are rather combined one by one
+_STRETCH, _STATES_IN_STRETCHES = 256, 32  # rows whose outer products are summed by one product
+
+
 @dataclass(frozen=True)
 class JaxChainOps(ChainOps):
     """The layout of users, and `lax.scan`."""
@@ -45,6 +49,25 @@ class JaxChainOps(ChainOps):
         entered: AnyArray = jax.lax.scan(step, joint, rows, reverse=reverse)[1]
         return entered
 
+    def sum_states(self, values: AnyArray) -> AnyArray:
+        """Sums over the states of each row."""
+        return _reduce_states(jnp.add, jnp.sum, values)
+
+    def max_states(self, values: AnyArray) -> AnyArray:
+        """The largest number of each row."""
+        return _reduce_states(jnp.maximum, jnp.max, values)
+
+    def sum_pairs(self, left: AnyArray, right: AnyArray) -> AnyArray:
+        """Sum over rows of outer products, by stretches of rows where there are few states."""
+        n, k = right.shape
+        if n <= _STRETCH or k > _STATES_IN_STRETCHES:
+            return super().sum_pairs(left, right)
+        # What no row stands before, and what no row is in, is 0.
+        before = jnp.concatenate([jnp.zeros_like(left[:1]), left[:-1]])
+        beyond = ((0, -n % _STRETCH), (0, 0))
+        stretches = (jnp.pad(one, beyond).reshape(-1, _STRETCH, k) for one in (before, right))
+        return jnp.sum(jnp.einsum("sti,stj->sij", *stretches), axis=0)
+
     def scan(
         self,
         step: Callable[[Any, tuple[Any, ...]], tuple[Any, Any]],
@@ -68,17 +91,19 @@ class JaxChainOps(ChainOps):
         A running sum of 1e5 rows would lose a digit or two.
         """
         finite = jnp.isfinite(values)
+        count = starts.shape[0]
         terms = jnp.where(finite, values, 0.0)
         most = jax.lax.stop_gradient(jnp.max(jnp.abs(terms), initial=0.0)) * (values.shape[0] + 2)
         # Numbers so large round to multiples of a unit, of which n add up without rounding.
         unit = 1.5 * jnp.exp2(jnp.ceil(jnp.log2(jnp.where(most > 0, most, 1.0))) + 1.0)
         high = (terms + unit) - unit
         parts = (high, terms - high, jnp.where(finite, 0.0, values))
-        sums = (
-            jax.ops.segment_sum(part, index, starts.shape[0], indices_are_sorted=True)
+        total, *rest = (
+            jnp.sum(part, keepdims=True)
+            if count == 1
+            else jax.ops.segment_sum(part, index, count, indices_are_sorted=True)
             for part in parts
         )
-        total, *rest = sums
         for part in rest:
             total = total + part
         return total
@@ -88,6 +113,14 @@ class JaxChainOps(ChainOps):
     ) -> ResultT:
         """Decide when the compiled program runs."""
         return jax.lax.cond(flag, if_true, if_false)
+
+
+def _reduce_states(pair: Any, reduce: Any, values: AnyArray) -> AnyArray:
+    """Numbers of all states combined; XLA's loops over short rows take several times as long."""
+    k = values.shape[1]
+    if k > _FEW_STATES:
+        return reduce(values, axis=1)
+    return functools.reduce(pair, (values[:, i] for i in range(k)))
 
 
 OPS = JaxChainOps(jnp)

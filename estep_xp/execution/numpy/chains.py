@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 _FEW_ROWS = 256  # that are not worth blocks
 _WARM_UP = 64  # rows from which the start of a block is guessed
 _SWEEPS = 2  # runs over all blocks before the guesses are given up
+_TILE = 64  # rows and blocks whose order is changed at a time
+_ARRAYS = 3  # of all rows, for evidence and the messages of two directions
 _CACHED = 1 << 15  # elements of an array of which several are worked on in the cache
-_FEW_AT_ONCE = 3  # rows that are rather taken one by one
 _MOST_COLUMNS = 20  # states; of more, blocks are rather run one after the other
 _DOUBT = 20.0  # in the logarithms of another guess
 
@@ -56,6 +57,19 @@ class NumpyChainOps(ChainOps):
 
     n: int
     length: int  # rows of a block
+    room: list[AnyArray] = field(default_factory=list, compare=False)  # for arrays of all rows
+
+    def _empty(self, shape: tuple[int, ...], dtype: Any) -> AnyArray:
+        """Room for an array (rows of a block, k, blocks), of which an E-step takes three.
+
+        They are allocated as one: a system hands out large stretches of memory in large pages,
+        and a chain of 1e5 rows took a quarter of its time to be given small ones.
+        """
+        if not self.room:
+            self.room.extend(np.empty((_ARRAYS, *shape), dtype))
+        if self.room[-1].shape == shape and self.room[-1].dtype == dtype:
+            return self.room.pop()
+        return np.empty(shape, dtype)
 
     def by_rows(self) -> ChainOps:
         """The layout of users, and a plain loop."""
@@ -65,7 +79,8 @@ class NumpyChainOps(ChainOps):
         """Rows (n, ...) block beside block; `fill` stands in rows appended to the last."""
         length, n_full = self.length, self.n // self.length
         n_blocks = max(1, -(-self.n // length))
-        blocks = np.empty((min(length, self.n), *rows.shape[1:], n_blocks), rows.dtype)
+        shape = (min(length, self.n), *rows.shape[1:], n_blocks)
+        blocks = self._empty(shape, rows.dtype) if rows.ndim == 2 else np.empty(shape, rows.dtype)
         whole = rows[: n_full * length].reshape(n_full, length, *rows.shape[1:])
         if n_full:
             blocks[..., :n_full] = np.moveaxis(whole, 0, -1)
@@ -77,8 +92,13 @@ class NumpyChainOps(ChainOps):
 
     def join(self, values: AnyArray) -> AnyArray:
         """Rows (n, ...) in their order."""
-        turned = np.moveaxis(values, -1, 0)
-        return turned.reshape(-1, *values.shape[1:-1])[: self.n]
+        length, *states, blocks = values.shape
+        rows = np.empty((blocks, length, *states), values.dtype)
+        for i in range(0, length, _TILE):
+            for b in range(0, blocks, _TILE):
+                tile = values[i : i + _TILE, ..., b : b + _TILE]
+                rows[b : b + _TILE, i : i + _TILE] = np.moveaxis(tile, -1, 0)
+        return rows.reshape(-1, *states)[: self.n]
 
     def previous(self, values: AnyArray) -> AnyArray:
         """Values one row before, the last of the block before for a block's first."""
@@ -99,6 +119,10 @@ class NumpyChainOps(ChainOps):
     def is_positive(self, values: AnyArray) -> bool:
         """Whether all values are."""
         return bool((values > 0).all())
+
+    def multiply_(self, values: AnyArray, factors: AnyArray) -> AnyArray:
+        """Products, written over the values."""
+        return np.multiply(values, factors, out=values)
 
     def take(self, values: AnyArray, rows: AnyArray) -> AnyArray:
         """Values (s, ...) of some rows."""
@@ -132,7 +156,7 @@ class NumpyChainOps(ChainOps):
             resets = resets.copy()
             resets[rest + 1 :, -1] = False
         run = _Run(self.xp, recursion, matrices, evidence, resets, reference, reverse)
-        entered = np.empty_like(evidence)
+        entered = self._empty(evidence.shape, evidence.dtype)
         blocks = evidence.shape[-1]
         starts = np.full(evidence.shape[1:], recursion.one, evidence.dtype)
         if blocks == 1:
@@ -169,12 +193,14 @@ class NumpyChainOps(ChainOps):
         results: list[AnyArray] = []
         for start in range(0, max(n, 1), size):
             piece = slice(start, start + size)
-            values = function(*(array[piece] for array in rows))
+            pieces = [array[piece] for array in rows]
+            values = function(*pieces)
             if not results:
                 fresh = [np.empty((n, *one.shape[1:]), one.dtype) for one in values[len(over) :]]
                 results = [*over, *fresh]
             for result, one in zip(results, values, strict=True):
-                result[piece] = one
+                if not any(one is own for own in pieces):  # else it is where it belongs
+                    result[piece] = one
         return tuple(results)
 
     def sum_pairs(self, left: AnyArray, right: AnyArray) -> AnyArray:
@@ -236,11 +262,9 @@ class _Run:
         i = n - min(last or n, n)
         while i < n:
             row = n - 1 - i if self.reverse else i
-            several = self._go_on(joint, row, has_reset, to_end=entered is None)
+            several = self._go_on(joint, row, has_reset, entered)
             if several is not None:
-                count, rows, messages, joint = several
-                if entered is not None:
-                    entered[rows] = messages
+                count, joint = several
                 i += count
                 continue
             evidence, reference = self.evidence[row], self.reference[row]
@@ -273,25 +297,25 @@ class _Run:
         return self.recursion.prepare_rows(self.matrices, self.evidence)
 
     def _go_on(
-        self, joint: AnyArray, row: int, has_reset: list[bool], *, to_end: bool
-    ) -> tuple[int, slice, AnyArray, AnyArray] | None:
-        """Take several rows at once, without a reset among them, if that is possible."""
+        self, joint: AnyArray, row: int, has_reset: list[bool], entered: AnyArray | None
+    ) -> tuple[int, AnyArray] | None:
+        """Take several rows at once, if that is possible: how many, and what leaves the last."""
         several = self._several
         if several is None:
             return None
         step = -1 if self.reverse else 1
-        count = several.room(row, step)
-        ahead = has_reset[row::step][:count]
-        count = ahead.index(True) if True in ahead else count
-        if count < _FEW_AT_ONCE:
+        count = several.room(row, step, has_reset)
+        if not count:
             return None
         end = row + step * count
         rows = slice(row, end if end >= 0 else None, step)
         evidence, reference = self.evidence[rows], self.reference[rows]
         if joint.ndim == 3:
             evidence, reference = evidence[:, :, None], reference[:, :, None]
-        found = several.go_on(joint, rows, evidence, reference, to_end=to_end)
-        return None if found is None else (count, rows, *found)
+        flags = (self.resets[t] if has_reset[t] else None for t in range(row, end, step))
+        out = None if entered is None else entered[rows]
+        joint = several.go_on(joint, rows, evidence, reference, flags, out)
+        return None if joint is None else (count, joint)
 
     def _steps_in_range(self) -> int:
         least = float(self.matrices.min(initial=1.0))

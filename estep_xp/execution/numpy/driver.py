@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from estep_xp.arrays.namespace import numpy_namespace
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.summation import Sum, values_of_sums
 from estep_xp.execution.call_options import available_threads
@@ -17,6 +16,7 @@ from estep_xp.execution.driver import Driver
 from estep_xp.execution.kernel import Kernel
 from estep_xp.execution.numpy.blas import OneThread, on_one_thread
 from estep_xp.execution.numpy.chains import ops_for
+from estep_xp.execution.numpy.namespace import quick_numpy
 from estep_xp.execution.numpy.ops import NumpyOps, Quotient
 from estep_xp.execution.numpy.threads import in_order
 
@@ -55,7 +55,7 @@ _BUFFER = 1024
 _FEW_COLUMNS = 4
 
 
-_PLAIN = NumpyOps(numpy_namespace)
+_PLAIN = NumpyOps(quick_numpy)
 
 
 class LibraryDriver(Driver):
@@ -109,6 +109,11 @@ class LibraryDriver(Driver):
             sums = quietly(_add_terms, space, sums, terms)
         values = quietly(values_of_sums, space.xp, sums)
         return tuple(value[()] for value in values)  # scalars, as NumPy's own sums are
+
+    def compute(self, function: Callable[..., Any], space: Space, *arrays: Any) -> Any:
+        """Call `function(xp, *arrays)`, floating-point warnings off."""
+        del space
+        return quietly(function, quick_numpy, *arrays)
 
     def run_chain(self, kernel: ChainKernel, space: Space, *arrays: Any) -> Any:
         """Run a kernel over blocks that lie side by side."""
@@ -166,7 +171,7 @@ def _blocks(
     """
     n = rows[0].shape[0]
     single = space.dtype == np.float32
-    ops = NumpyOps(space.xp, many_rows=n >= _MANY_ROWS, single=single)
+    ops = NumpyOps(quick_numpy, many_rows=n >= _MANY_ROWS, single=single)
     own = sum(math.prod(array.shape[1:]) for array in rows)
     width = kernel.width(ops, parameters) + own
     size = options.block_size or _default_block_size(n, max(kernel.breadth, own), width)

@@ -65,7 +65,11 @@ class NumpyOps(BlockOps):
 
     def for_shares(self) -> NumpyOps:
         """The same operations for log-joints that are only normalised."""
-        return _for_shares(self)
+        return self._for_shares
+
+    @functools.cached_property
+    def _for_shares(self) -> NumpyOps:
+        return replace(self, only_shares=True)
 
     def map_components(
         self, function: Callable[..., Any], arrays: tuple[AnyArray, ...], axis: int, x: AnyArray
@@ -98,6 +102,10 @@ class NumpyOps(BlockOps):
         np.exp(np.maximum(x, 0.5 * _ZERO, out=x), out=x)
         x *= positive
         return np.square(x, out=x)
+
+    def cond(self, flag: AnyArray, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+        """Call one of the two functions."""
+        return if_true() if flag else if_false()
 
     def add_(self, x: AnyArray, y: AnyArray) -> AnyArray:
         """Sum x + y, written over x."""
@@ -275,11 +283,6 @@ class NumpyOps(BlockOps):
     def take_rows(self, values: AnyArray, flags: AnyArray) -> AnyArray:
         """The flagged rows of a block."""
         return np.compress(flags, values, axis=-1)
-
-
-@functools.lru_cache(maxsize=16)
-def _for_shares(ops: NumpyOps) -> NumpyOps:
-    return replace(ops, only_shares=True)
 
 
 class Quotient(NamedTuple):

@@ -111,7 +111,7 @@ class DependentGaussian(Gaussian):
 
     def _row_order(self, x: Array) -> AnyArray:
         # Rows with the same holes in the same block.
-        codes: AnyArray = encode_patterns(np, ~np.isnan(np.asarray(x)).T)
+        codes: AnyArray = encode_patterns(~np.isnan(np.asarray(x)).T)
         return codes.argsort(kind="stable")
 
     def _placeholder(self, ops: BlockOps) -> Array:

@@ -32,7 +32,8 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from estep_xp.arrays import linalg
-from estep_xp.arrays.array_types import Array
+from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.families.gaussian.quadratic import PRODUCTS, SQUARES
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
@@ -126,32 +127,91 @@ def error_bound(
 
 
 class SizeBound(NamedTuple):
-    """B as a quadratic function of a = Σ s |z|, where s² are the diagonals of a precision P Pᵀ.
+    """B of independent features, of which some are hidden: factors of sums over the others."""
 
-    |P_i · P_j| is at most s_i s_j. So B holds for all components that have the same s at most:
-    those of some features alone, too.
-    """
-
-    square: float  # by ½ a²
-    product: float  # by a b, where b = Σ s |μ|
-    of_mean: float  # by ½ b²
+    square: float  # of ½ Σ z²/σ²
+    product: float  # of Σ |μ| |z|/σ²
+    of_mean: float  # of ½ Σ μ²/σ²
     limit: float
     slices: list[slice]
 
-    def evaluate(self, sizes: Array, of_means: Array, constants: Array) -> Array:
-        """B of sizes a (k, rows), given b (k, 1) and the sizes of constants (k, 1)."""
-        products = (0.5 * self.square) * sizes + self.product * of_means
-        return products * sizes + (constants + (0.5 * self.of_mean) * of_means * of_means)
 
-
-def size_bound(ops: BlockOps, kind: QuadraticTerms, d: int, eps: float, more: float) -> SizeBound:
-    """Bound the error by sizes alone; `more` is an error of P, in eps² of its own ½ ‖|z| |P|‖²."""
-    sums = _Sums.of(kind, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
-    for_products, for_features = sums.growth_factors(ops, kind, d)
+def size_bound(ops: BlockOps, d: int) -> SizeBound:
+    """Bound the error of d independent features, of which some are hidden."""
+    sums = _Sums.of(SQUARES, d, _QUADRATIC_TERMS, _LINEAR_TERMS)
+    for_products, for_features = sums.growth_factors(ops, SQUARES, d)
     z_error, mean_error, sigma = _shift_errors(ops, d, rotated=False)
-    limit = (_ALLOWED / ops.sharing / eps) * (1.0 - sigma / 16.0)
-    square, of_mean = for_products + z_error + more, 1.0 + mean_error + more
-    return SizeBound(square, for_features, of_mean, limit, sums.slices)
+    limit = _limit(ops, sigma)
+    return SizeBound(for_products + z_error, for_features, 1.0 + mean_error, limit, sums.slices)
+
+
+def _limit(ops: BlockOps, sigma: float) -> float:
+    """The largest B of rows in double precision."""
+    eps = float(ops.xp.finfo(ops.xp.float64).eps)
+    return (_ALLOWED / ops.sharing / eps) * (1.0 - sigma / 16.0)
+
+
+class PatternBound(NamedTuple):
+    """B of components of which features are hidden, for many patterns of holes.
+
+    The largest B of a row's pattern is linear in squares of z, as for complete rows.
+    """
+
+    products: float  # G
+    features: float  # H
+    constants: float
+    z_error: float  # κ²
+    mean_error: float  # λ²
+    smallest: float  # smaller terms may underflow
+    limit: float
+    slices: list[slice]
+
+    def coefficients(
+        self,
+        xp: Namespace,
+        precisions: Array,
+        linear: Array,
+        sizes: Array,
+        means: Array,
+        logs: Array,
+    ) -> tuple[Array, Array]:
+        """Coefficients (k, P, d) of squares, and constants (k, P).
+
+        From precisions (k, P, d, d), their product with means (k, P, d), the roots of the diagonals
+        of P Pᵀ, all 0 for hidden features, and log-joints (k, P) at the means.
+        """
+        d = means.shape[-1]
+        unsigned, linear = xp.abs(precisions), xp.abs(linear)
+        units = xp.where(sizes > 0, 1.0 / xp.where(sizes > 0, sizes, 1.0), 0.0)
+        # As in `quadratic.py`: row sums are near the weights that give the smallest squares.
+        weights = xp.matmul(unsigned, units[..., None])[..., 0] * units * units
+        squares = xp.matmul(unsigned, weights[..., None])[..., 0]
+        squares = squares / xp.where(weights > 0, weights, 1.0)
+        size = xp.max(xp.abs(means), axis=(0, 1)) + xp.max(units, axis=(0, 1))
+        size = xp.where(size > 0, size, 1.0)
+        coefficients = (0.5 * self.products) * squares + (0.5 * self.features) * (linear / size)
+        coefficients = coefficients + (0.5 * self.z_error * d) * sizes * sizes
+        of_means = xp.sum(sizes * xp.abs(means), axis=-1)
+        rest = (0.5 * self.features) * xp.sum(linear * size, axis=-1) + xp.abs(logs)
+        rest = rest + (0.5 * self.constants) * xp.sum(linear * xp.abs(means), axis=-1)
+        rest = rest + (0.5 * self.mean_error) * of_means * of_means
+        terms = xp.sum(unsigned, axis=(-1, -2)) + xp.sum(linear, axis=-1)
+        return coefficients, rest + self.smallest * terms
+
+
+def pattern_bound(ops: BlockOps, d: int) -> PatternBound:
+    """Bound the error of components of which features are hidden."""
+    sums = _Sums.of(PRODUCTS, d, _MOST_TERMS, _MOST_TERMS)
+    products, features = sums.growth_factors(ops, PRODUCTS, d)
+    # Linear coefficients and norms of means are sums that round, as where there is no wider dtype.
+    alone = d / 8.0
+    if ops.has_extended:
+        features += alone
+    limits = ops.xp.finfo(ops.xp.float64)
+    smallest = float(limits.smallest_normal) / float(limits.eps)
+    return PatternBound(
+        products, features, 1.0 + alone, 0.25, 0.25, smallest, _limit(ops, 3.0), sums.slices
+    )
 
 
 class _Sums(NamedTuple):

@@ -208,11 +208,19 @@ class EstimatedGaussian(Family):
 
     def _restore_empty(self, xp: Namespace, old: Any, empty: Array) -> Self:
         """Return these components, but the old parameters of empty ones."""
+        if isinstance(empty, np.ndarray) and not empty.any():
+            return self
         before: Any = old
         after: Any = self
         pairs = zip(before, after, strict=True)
         kept: Self = after._make(xp.where(per_component(empty, a), a, b) for a, b in pairs)
         return kept
+
+
+@functools.cache
+def smallest_normal(dtype: np.dtype[Any]) -> float:
+    """The least variance that is not subnormal."""
+    return float(np.finfo(dtype).smallest_normal)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space, space_of, to_host
+from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.validation import (
     check_finite,
@@ -264,7 +265,7 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
 
     def _is_usable(self) -> bool:
         noise: Any = self.noise_variances
-        good = (noise > 0) & (1.0 / noise < np.inf)
+        good = (noise > 0) & (quietly(np.reciprocal, noise) < np.inf)
         return bool(good.all()) and super()._is_usable()
 
     def _raise_if_degenerate(

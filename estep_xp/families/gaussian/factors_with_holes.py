@@ -176,7 +176,7 @@ def _find_patterns(ops: BlockOps, rows: ObservedRows) -> _Patterns:
     _, seen, errors = rows_first(ops, rows)
     if errors is not None or not ops.values_visible:
         return _Patterns(seen, None, seen.shape[0])
-    codes = encode_patterns(np, np.asarray(seen).T)
+    codes = encode_patterns(np.asarray(seen).T)
     _, first, which = np.unique(codes, return_index=True, return_inverse=True)
     return _Patterns(seen[first, :], which.reshape(-1), len(first))
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from estep_xp.families.gaussian.error_bound import size_bound
 from estep_xp.families.gaussian.product_form import moments_are_exact
-from estep_xp.families.gaussian.quadratic import SQUARES
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray
@@ -59,7 +58,7 @@ def evaluate_features(
     linear = shifts / variances
     constants = -0.5 * (xp.log(variances) + _LOG_2PI + shifts * linear)
     theta = xp.concat([-0.5 / variances, linear, constants], axis=1)
-    bound = size_bound(ops, SQUARES, d, float(xp.finfo(z.dtype).eps), 0.0)
+    bound = size_bound(ops, d)
     slices = [*bound.slices, *([slice(2 * d + 1, 3 * d)] if d > 1 else [])]
     joint = ops.multiply_slices(theta, values, slices)
     logs = 0.0 if form.log_weights is None else ops.widen(form.log_weights)[:, None]

@@ -24,6 +24,11 @@ from estep_xp.families.gaussian.features_with_holes import (
     evaluate_features,
     moments_of_features,
 )
+from estep_xp.families.gaussian.noisy_features import (
+    NoisyTerms,
+    evaluate_noisy_features,
+    moments_of_noisy_features,
+)
 from estep_xp.families.gaussian.noisy_rows import Chunks, evaluate_noisy, moments_noisy
 from estep_xp.families.gaussian.patterns import (
     LEAST_ROWS,
@@ -249,11 +254,13 @@ class _Features(NamedTuple):
 
 def evaluate_independent(
     ops: BlockOps, form: IndependentForm, rows: ObservedRows
-) -> tuple[Array, Terms | None]:
+) -> tuple[Array, Terms | NoisyTerms | None]:
     """Log-joints of a block, in its layout, and what is kept for moments."""
     many = ops.values_visible and rows.x.shape[-1] >= LEAST_ROWS
-    if rows.noise is not None or not many:
+    if not many:
         return log_joint_independent(ops, form, rows), None
+    if rows.noise is not None:
+        return evaluate_noisy_features(ops, form, rows)
     joint, kept = evaluate_features(ops, form, rows)
     if kept.exact is not None:
         x: AnyArray = rows.x
@@ -282,11 +289,13 @@ def moments_independent(
     ops: BlockOps,
     form: IndependentForm,
     rows: ObservedRows,
-    kept: Terms | None,
+    kept: Terms | NoisyTerms | None,
     responsibilities: Array,
 ) -> tuple[Array, Array]:
     """Expected first and second moments (k, d) of v − μ, feature by feature."""
     xp = ops.xp
+    if isinstance(kept, NoisyTerms):
+        return moments_of_noisy_features(ops, form, kept, responsibilities)
     sums = None if kept is None else moments_of_features(ops, form, kept, responsibilities)
     if sums is not None:
         return sums

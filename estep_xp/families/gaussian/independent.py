@@ -10,7 +10,9 @@ from estep_xp.arrays.array_types import Array, Namespace
 from estep_xp.arrays.block import expand_components
 from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_bad_value
+from estep_xp.families.family import Family
 from estep_xp.families.gaussian.base import Gaussian
+from estep_xp.families.gaussian.estimation import smallest_normal
 from estep_xp.families.gaussian.features_with_holes import IndependentForm
 from estep_xp.families.gaussian.incomplete import (
     as_dependent,
@@ -202,6 +204,11 @@ class IndependentGaussian(Gaussian):
 
     def _parameter_units(self, xp: Namespace) -> tuple[Array, ...]:
         return 1.0 / self._inverse_deviations(xp), self.variances
+
+    def _is_usable(self) -> bool:
+        variances: Any = self.variances
+        least = smallest_normal(variances.dtype)
+        return bool(variances.min() >= least) and Family._is_usable(self)
 
     def _scales(self, xp: Namespace) -> Array:
         return per_component(1.0 / xp.sqrt(self.variances), self.means)

@@ -11,10 +11,14 @@ features stay as they are: the error of one feature would swallow all digits of 
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp.arrays.linalg import inverse_lower
+import numpy as np
+
+from estep_xp.arrays import linalg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +34,30 @@ _WHITENED = 1e3  # largest trace of errors in units of components
 
 
 class _Solved(NamedTuple):
-    """Rows of a chunk: the lower Cholesky factor of T, and L⁻¹ z; rows last, components before."""
+    """Rows of a chunk: the lower Cholesky factor of T, and L⁻¹ z; components first, rows last.
 
-    factors: AnyArray  # (d, d, k, m), the diagonal being reciprocals
-    w: AnyArray  # (d, k, m)
+    Triangles are packed: their entries along one axis, of d (d + 1) / 2, column after column.
+    """
+
+    factors: AnyArray  # (k, triangle, m), the diagonal being reciprocals
+    w: AnyArray  # (k, d, m)
     log_pivots: AnyArray  # (k, m)
     base: AnyArray  # (k, d, d): v − μ = u times it
     hidden: AnyArray | None  # (d, m), 1 where nothing was observed
+
+
+class _Triangle(NamedTuple):
+    """Where a packed lower triangle has its entries."""
+
+    rows: AnyArray
+    columns: AnyArray
+    begins: list[int]  # of columns, which begin with the diagonal, and the end
+
+
+@functools.cache
+def _triangle(d: int) -> _Triangle:
+    columns, rows = np.triu_indices(d)
+    return _Triangle(rows, columns, [0, *itertools.accumulate(range(d, 0, -1))])
 
 
 Chunks = list[tuple[slice, _Solved]]
@@ -53,7 +74,7 @@ def evaluate_noisy(
     chunks = []
     for some, solved in _solve(ops, form, rows):
         chunks.append((some, solved))
-        squares = xp.sum(solved.w * solved.w, axis=0) + solved.log_pivots
+        squares = xp.sum(solved.w * solved.w, axis=1) + solved.log_pivots
         squares += _LOG_2PI * n_seen[some]
         joint[:, some] = form.constants[:, None] - 0.5 * squares
     return joint, chunks
@@ -69,12 +90,7 @@ def moments_noisy(
     first, second = (xp.zeros(shape, dtype=form.means.dtype) for shape in ((k, d), (k, d, d)))
     for some, solved in chunks:
         r = ops.widen(responsibilities[:, some])
-        inverse = _invert(xp, solved.factors)  # (k, feature, row of L⁻¹, m)
-        w = xp.permute_dims(solved.w, (1, 0, 2))
-        u = xp.stack([xp.sum(inverse[:, j, j:] * w[:, j:], axis=1) for j in range(d)], axis=1)
-        inverse *= xp.sqrt(r)[:, None, None, :]
-        flat = xp.reshape(inverse, (k, d, -1))
-        products = xp.matmul(flat, xp.matrix_transpose(flat))
+        u, products = _invert(xp, solved, xp.sqrt(r))
         middle = xp.matmul(u * r[:, None, :], xp.matrix_transpose(u)) - products
         if solved.hidden is not None:  # T is 1 there
             unseen = xp.matmul(r, solved.hidden.T)
@@ -97,87 +113,92 @@ def _solve(
     xp, x, noise = ops.xp, rows.x, rows.noise
     k, d = form.means.shape
     assert noise is not None
-    covariances = form.covariances
-    whole = bool(xp.all(rows.seen))
-    sizes = xp.sum(form.factors * form.factors, axis=2)  # trace of Pᵀ S P, if S is diagonal
+    triangle = _triangle(d)
     dtype = form.means.dtype
+    sizes = xp.sum(form.factors * form.factors, axis=2)  # trace of Pᵀ S P, if S is diagonal
     variances = noise if noise.ndim == 2 else xp.stack([noise[j, j] for j in range(d)])
+    whole = bool(xp.all(rows.seen))
     whitens = whole and bool(xp.all(xp.matmul(sizes, variances) <= _WHITENED))
-    base = covariances
-    pairs: Any = None
-    if whitens:
-        p = form.factors
-        base = xp.matrix_transpose(inverse_lower(xp, xp.matrix_transpose(p)))
-        pairs = p[:, :, :, None] * p[:, :, None, :]  # (k, feature, d, d)
-        if noise.ndim == 3:
-            pairs = p[:, :, None, :, None] * p[:, None, :, None, :]
-        pairs = xp.matrix_transpose(xp.reshape(pairs, (k, -1, d * d)))
-    eye = xp.eye(d, dtype=dtype)
-    size = max(1, _CHUNK_NUMBERS // (k * d * d))
+    base, logs = form.covariances, 2.0 * xp.sum(xp.log(xp.linalg.diagonal(form.factors)), axis=1)
+    if whitens:  # log |P| is one of the constants already
+        base, logs = _inverse(xp, form.factors), xp.zeros_like(logs)
+        mix = _mixing(form.factors, triangle, diagonal=noise.ndim == 2)
+    size = max(1, _CHUNK_NUMBERS // (k * len(triangle.rows)))
     for start in range(0, x.shape[1], size):
         some = slice(start, start + size)
-        own = ops.widen(noise[..., some])
-        m = own.shape[-1]
-        z = x[:, some] - form.means[:, :, None]  # (k, d, m)
+        errors = noise[..., some] if noise.ndim == 2 else noise[*triangle[:2], some]
+        errors = ops.widen(errors)
+        z = x[:, some] - form.means[:, :, None]
         hidden = None
         if whitens:
             z = xp.matmul(xp.matrix_transpose(form.factors), z)
-            mixed = xp.matmul(pairs, xp.reshape(own, (-1, m)))  # (k, d d, m)
-            t = xp.permute_dims(xp.reshape(mixed, (k, d, d, m)), (1, 2, 0, 3))
-            t = xp.ascontiguousarray(t)
+            t = xp.matmul(mix, errors)
+            t[:, triangle.begins[:-1]] += 1.0
         else:
-            t = xp.empty((d, d, k, m), dtype=dtype)
-            t[...] = xp.permute_dims(covariances, (1, 2, 0))[..., None]
-            if own.ndim == 3:
-                t += own[:, :, None, :]
-        for j in range(d):
-            if whitens:
-                t[j, j] += 1.0
-            elif own.ndim == 2:
-                t[j, j] += own[j]
+            t = xp.empty((k, len(triangle.rows), z.shape[-1]), dtype=dtype)
+            t[...] = form.covariances[:, *triangle[:2]][..., None]
+            t[:, triangle.begins[:-1] if noise.ndim == 2 else slice(None)] += errors
         if not whole:
             flags = xp.astype(rows.seen[:, some], dtype)
             hidden = 1.0 - flags
             z *= flags
-            t *= (flags[:, None] * flags[None, :])[:, :, None, :]
-            t += (eye[:, :, None] * hidden)[:, :, None, :]
-        z = xp.ascontiguousarray(xp.permute_dims(z, (1, 0, 2)))
-        log_pivots = _factorize(xp, t, z)
-        if whitens:  # log |P| is one of the constants already
-            yield some, _Solved(t, z, log_pivots, base, hidden)
-        else:
-            logs = 2.0 * xp.sum(xp.log(xp.linalg.diagonal(form.factors)), axis=1)
-            yield some, _Solved(t, z, log_pivots + logs[:, None], base, hidden)
+            t *= flags[triangle.rows] * flags[triangle.columns]
+            t[:, triangle.begins[:-1]] += hidden
+        yield some, _Solved(t, z, _factorize(xp, t, z) + logs[:, None], base, hidden)
+
+
+def _inverse(xp: Any, factors: AnyArray) -> AnyArray:
+    inverse: AnyArray = linalg.inverse_lower(xp, xp.matrix_transpose(factors))
+    return xp.matrix_transpose(inverse)
+
+
+def _mixing(factors: AnyArray, triangle: _Triangle, *, diagonal: bool) -> AnyArray:
+    """The matrices (k, triangle, d or triangle) that make Pᵀ S P of S."""
+    i, j, _ = triangle
+    if diagonal:
+        return (factors[:, :, i] * factors[:, :, j]).swapaxes(1, 2)
+    one, other = factors[:, i], factors[:, j]  # of an entry of S, and the same of its mirror image
+    mixed = one[:, :, i] * other[:, :, j]
+    mixed += np.where(i == j, 0.0, 1.0)[:, None] * (other[:, :, i] * one[:, :, j])
+    return mixed.swapaxes(1, 2)
 
 
 def _factorize(xp: Any, t: AnyArray, z: AnyArray) -> AnyArray:
-    """Overwrite the lower triangles of t (d, d, ...) by factors, z (d, ...) by L⁻¹ z."""
-    d = len(t)
+    """Overwrite triangles t (k, triangle, m) by factors, z (k, d, m) by L⁻¹ z."""
+    d = z.shape[1]
+    begins = _triangle(d).begins
     pivots = xp.empty_like(z)
     for j in range(d):
-        pivots[j] = t[j, j]
-        scale = 1.0 / xp.sqrt(t[j, j])
-        t[j, j] = scale
-        z[j] *= scale
-        if j + 1 == d:
-            break
-        column = t[j + 1 :, j]
-        column *= scale
-        z[j + 1 :] -= column * z[j]
+        begin, end = begins[j], begins[j + 1]
+        pivots[:, j] = t[:, begin]
+        scale = 1.0 / xp.sqrt(t[:, begin])
+        t[:, begin] = scale
+        z[:, j] *= scale
+        column = t[:, begin + 1 : end]
+        column *= scale[:, None]
+        z[:, j + 1 :] -= column * z[:, j, None]
         for i in range(j + 1, d):
-            t[i, j + 1 : i + 1] -= column[i - j - 1] * column[: i - j]
-    logs: AnyArray = xp.sum(xp.log(pivots), axis=0)
+            t[:, begins[i] : begins[i + 1]] -= column[:, i - j - 1 :] * column[:, i - j - 1, None]
+    logs: AnyArray = xp.sum(xp.log(pivots), axis=1)
     return logs
 
 
-def _invert(xp: Any, factors: AnyArray) -> AnyArray:
-    """L⁻ᵀ (k, d, d, m) of lower factors (d, d, k, m), whose diagonals are reciprocals."""
-    d, _, k, m = factors.shape
-    inverse = xp.zeros((k, d, d, m), dtype=factors.dtype)
-    rows = xp.permute_dims(inverse, (2, 1, 0, 3))  # a view
+def _invert(xp: Any, solved: _Solved, roots: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """T⁻¹ z (k, d, m), and sums (k, d, d) of T⁻¹ over rows, given roots (k, m) of their shares."""
+    factors, w = solved.factors, solved.w
+    k, d, m = w.shape
+    begins = _triangle(d).begins
+    u = xp.zeros_like(w)
+    products = xp.zeros((k, d, d), dtype=w.dtype)
+    inverse: list[AnyArray] = []  # row by row
     for i in range(d):
-        rows[i, i] = factors[i, i]
-        for j in range(i):
-            total = xp.sum(factors[i, j:i] * rows[j:i, j], axis=0)
-            xp.multiply(total, -factors[i, i], out=rows[i, j])
-    return inverse
+        row = xp.zeros((k, i + 1, m), dtype=w.dtype)
+        row[:, i] = 1.0
+        for j, above in enumerate(inverse):
+            row[:, : j + 1] -= above * factors[:, begins[j] + i - j, None]
+        row *= factors[:, begins[i], None]
+        inverse.append(row)
+        u[:, : i + 1] += row * w[:, i, None]
+        scaled = row * roots[:, None]
+        products[:, : i + 1, : i + 1] += xp.matmul(scaled, xp.matrix_transpose(scaled))
+    return u, products
