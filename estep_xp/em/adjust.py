@@ -127,7 +127,7 @@ def recenter(
     new = check_parameters(space, new)
     _check_shapes(old, new)
     moments = execution.driver_for(space).call_lazily(
-        _recenter,
+        _run_recenter,
         space,
         (old.components, statistics.counts, statistics.moments, new.components),
         statistics.moments,
@@ -145,9 +145,11 @@ def _check_shapes(old: Mixture, new: Mixture) -> None:
         check_shape(name, array, expected, ", as in the statistics' own mixture")
 
 
-def _recenter(space: Space, components: Any, counts: Array, moments: Any, new: Any) -> Any:
-    return execution.driver_for(space).compute(_recentered, space, components, counts, moments, new)
+def _run_recenter(space: Space, components: Any, counts: Array, moments: Any, new: Any) -> Any:
+    return execution.driver_for(space).compute(
+        _recenter_formula, space, components, counts, moments, new
+    )
 
 
-def _recentered(xp: Namespace, components: Any, counts: Array, moments: Any, new: Any) -> Any:
+def _recenter_formula(xp: Namespace, components: Any, counts: Array, moments: Any, new: Any) -> Any:
     return contract.family_of(components)._recentered(xp, counts, moments, new)

@@ -187,7 +187,7 @@ def prepare_em_call(
     noise: Any = None,
     lengths: Any = None,
 ) -> AnyCall:
-    """Pose the arguments of a call whose components can be estimated."""
+    """Check the arguments of a call, whose components must have an M-step."""
     call: AnyCall
     seen: Any = {"missing": missing, "noise": noise}
     if isinstance(mixture, HMM):

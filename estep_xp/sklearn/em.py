@@ -74,7 +74,7 @@ def e_step(call: Call, whole: Call, mixture: Mixture[Any]) -> tuple[Statistics[A
 
 
 def maximize(space: Space | None, statistics: Statistics[Any], floor: float) -> Mixture[Any]:
-    """Run the M-step; a covariance that is not positive definite is told in familiar words."""
+    """Run the M-step; a covariance that is not positive definite raises in scikit-learn's words."""
     with ill_defined():
         return run_m_step(space or _EM.space_of(statistics), statistics, floor)
 
