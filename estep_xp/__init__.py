@@ -41,9 +41,10 @@ from estep_xp.em.fit import fit
 from estep_xp.em.fit_warnings import CollapseWarning, ConvergenceWarning
 from estep_xp.em.initialize import initialize
 from estep_xp.em.m_step import m_step
+from estep_xp.em.merge import merge
 from estep_xp.em.result import EMResult
 from estep_xp.em.select import Selection, select
-from estep_xp.em.statistics import Statistics, expected_statistics, merge
+from estep_xp.em.statistics import Statistics, expected_statistics
 from estep_xp.families import (
     Bernoulli,
     Categorical,

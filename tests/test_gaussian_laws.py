@@ -147,3 +147,13 @@ def test_variances_are_their_own_covariances(backend, record, data):
     covariances = backend.to_numpy(mixture.components.covariances)
     np.testing.assert_array_equal(covariances, problem.params["variances"])
     assert covariances.dtype == problem.dtype
+
+
+def test_rows_drawn_together_vary_as_all_do():
+    """Components that vary alike already, in the mean of their rows, are left as they are."""
+    counts, variances = np.asarray([10.0, 30.0]), np.asarray([2.0, 5.0])
+    components = ex.DiagonalGaussian(np.zeros((2, 2)), np.ones((2, 2)))
+    moments = components._moments(np.zeros((2, 2)), counts[:, None] * variances)
+    more, drawn = components._draw_together(np, counts, moments, 7.0)
+    np.testing.assert_allclose(more, counts + 7.0)
+    np.testing.assert_allclose(drawn.second / more[:, None], [variances, variances], rtol=1e-14)

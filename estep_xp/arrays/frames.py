@@ -1,7 +1,7 @@
 """Data frames and series as NumPy arrays: of pandas, polars, pyarrow, of which none is imported.
 
 A frame is a list of columns, each a series that knows how to become a NumPy array. Where that is an
-array of objects (nullable columns, columns of mixed numbers) the objects are looked at.
+array of objects (nullable columns, columns of mixed numbers) the objects are inspected.
 """
 
 from __future__ import annotations

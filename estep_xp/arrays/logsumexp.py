@@ -122,7 +122,7 @@ def normalize(
     if not least > -math.inf:
         empty = shift == -math.inf
         if ops.differentiable:
-            # What comes back to such a row, zero times infinity perhaps, ends here.
+            # The derivative that reaches such a row, perhaps zero times infinity, ends here.
             joint = ops.mask_without_derivative(joint, expand_rows(empty, axis), -math.inf)
         if masked is not None:
             joint = xp.where(expand_rows(masked & empty, axis), 0.0, joint)

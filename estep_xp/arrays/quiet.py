@@ -19,7 +19,7 @@ _P = ParamSpec("_P")
 def quietly(function: Callable[..., _T], *arguments: Any) -> _T:
     """Call `function` with floating-point warnings off: results are checked instead.
 
-    A copy of the context keeps what NumPy is told there, and ends with the call, in C. The two
+    A copy of the context holds NumPy's setting, and ends with the call, in C. The two
     methods of `np.errstate` are Python: a KeyboardInterrupt within one leaves its setting behind.
     """
     return contextvars.copy_context().run(_call_with_warnings_off, function, arguments)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # Up to this many values Python's own `sum` and `min` take less time than NumPy's call overhead.
 _FEW = 64
 
-# Smaller positive numbers, which a processor may take for 0, are looked at one by one.
+# Smaller positive numbers, which a processor may flush to 0, are checked one by one.
 _LEAST_POSITIVE = sys.float_info.min
 
 

@@ -12,7 +12,7 @@ import estep_xp as ex
 from estep_xp.calculator.fields import Fields, format_list
 from estep_xp.cli.read.inputs import Inputs
 from estep_xp.cli.text.numbers import format_count
-from estep_xp.em.fit import Options, fitted
+from estep_xp.em.fit import Options, run_fit
 from estep_xp.em.fit_warnings import Collapse
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _run_em(
 ) -> EMProgress:
     start = ex.Mixture(inputs.weights, ex.UnivariateGaussian(inputs.means, inputs.variances))
     before = float(ex.log_likelihood(inputs.x, start))
-    result, diagnosis = fitted(inputs.x, start, None, options)
+    result, diagnosis = run_fit(inputs.x, start, None, options)
     log_likelihoods = [before, *result.history.tolist()]
     components: Any = result.mixture.components
     parameters = (components.means, components.variances, result.mixture.weights)

@@ -11,12 +11,12 @@ from estep_xp.arrays.namespace import Space, is_tracer, namespace_of, space_of
 from estep_xp.arrays.quiet import quiet
 from estep_xp.arrays.validation import check_number, check_shape
 from estep_xp.chain.hmm import HMM
+from estep_xp.em.merge import combine_sums
 from estep_xp.em.statistics import (
     Statistics,
     StatisticsT,
     arrays_of,
     check_statistics,
-    combine_sums,
 )
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture, check_mixture
@@ -127,7 +127,7 @@ def recenter(
     new = check_parameters(space, new)
     _check_shapes(old, new)
     moments = execution.driver_for(space).call_lazily(
-        _recenter,
+        _run_recenter,
         space,
         (old.components, statistics.counts, statistics.moments, new.components),
         statistics.moments,
@@ -145,9 +145,11 @@ def _check_shapes(old: Mixture, new: Mixture) -> None:
         check_shape(name, array, expected, ", as in the statistics' own mixture")
 
 
-def _recenter(space: Space, components: Any, counts: Array, moments: Any, new: Any) -> Any:
-    return execution.driver_for(space).compute(_recentered, space, components, counts, moments, new)
+def _run_recenter(space: Space, components: Any, counts: Array, moments: Any, new: Any) -> Any:
+    return execution.driver_for(space).compute(
+        _recenter_formula, space, components, counts, moments, new
+    )
 
 
-def _recentered(xp: Namespace, components: Any, counts: Array, moments: Any, new: Any) -> Any:
+def _recenter_formula(xp: Namespace, components: Any, counts: Array, moments: Any, new: Any) -> Any:
     return contract.family_of(components)._recentered(xp, counts, moments, new)

@@ -150,7 +150,7 @@ def fit(
         lengths,
         prior_counts,
     )
-    result, diagnosis = fitted(x, mixture, sample_weight, options)
+    result, diagnosis = run_fit(x, mixture, sample_weight, options)
     if diagnosis.warning is not None:
         warnings.warn(diagnosis.warning, stacklevel=2)
     return result
@@ -176,7 +176,7 @@ class Options(NamedTuple):
     method: str | None = None  # of the other starts
 
 
-def fitted(
+def run_fit(
     x: Any, mixture: Any, sample_weight: Any, options: Options
 ) -> tuple[EMResult[Any], Diagnosis]:
     """What `fit` returns, and what it warns of."""

@@ -43,7 +43,7 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from estep_xp.arrays.shapes import LikeN, LikeNoise, RowsLike
 
-_SAMPLE = 1 << 16  # rows that are looked at of data that lie in pieces elsewhere
+_SAMPLE = 1 << 16  # rows sampled from data that are not in memory
 _METHODS = ("k-means", "k-means++", "random", "random_rows")
 _FLOOR = 1e-6  # of variances, the mean of which is 1
 _BLOCK = 1 << 16  # rows that are checked in one go
@@ -216,7 +216,7 @@ def _start_anywhere(
     deviations, found = driver.compute(start, space, whole, draws)
     if is_concrete(deviations):
         host = to_host(deviations)
-        if not np.isnan(host).any():  # NaN: of rows, which are named by whoever has the results
+        if not np.isnan(host).any():  # NaN comes of bad rows, which the caller names
             _check_units(space, family, spread_jointly(np, family, host))
     if isinstance(found, Mixture):
         components: Any = found.components

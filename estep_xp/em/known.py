@@ -89,7 +89,7 @@ class _KnownStatistics:
         return self.k
 
     def width(self, ops: BlockOps, parameters: Any) -> int:
-        """Numbers that a row needs meanwhile, beyond itself."""
+        """Scratch elements per row, beyond the row itself."""
         return self.k + contract.family_of(parameters)._width(ops)
 
     def prepare(self, ops: BlockOps, parameters: Any) -> tuple[Any, Any]:
@@ -101,7 +101,7 @@ class _KnownStatistics:
         """Sum over a block of rows (x, shares) or (x, shares, sample_weight)."""
         x, shares, *weight = rows
         xp, (family, shared) = ops.xp, prepared
-        if not self.good:  # those that could not be looked at before
+        if not self.good:  # values that could not be checked before
             shares = xp.where((shares >= 0) & (shares < math.inf), shares, math.nan)
         if weight:
             mass = expand_rows(weight[0], ops.axis)

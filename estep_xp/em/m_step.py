@@ -220,7 +220,7 @@ def _weights_and_empty(xp: Namespace, counts: Array) -> tuple[Array, Array, Arra
         return counts / total, counts, empty
     # A count of exactly 0 stays: it has a derivative by its mixing weight, also of 0.
     weights = xp.where(empty & (counts > 0), 0.0, counts) / total
-    # What is computed for an empty component is thrown away; it must be finite all the same, or its
+    # What is computed for an empty component is discarded; it must be finite all the same, or its
     # derivatives would poison the others'.
     positive = xp.where(empty, xp.where(total > 0, least, 1.0), counts)
     return weights, positive, empty

@@ -14,7 +14,7 @@ from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_whole
 from estep_xp.chain.hmm import HMM
 from estep_xp.em.criteria import criteria_of, n_parameters
-from estep_xp.em.fit import Options, fitted
+from estep_xp.em.fit import Options, run_fit
 from estep_xp.em.fit_warnings import Diagnosis
 from estep_xp.em.initialize import check_method, initialize
 from estep_xp.em.result import EMResult
@@ -224,7 +224,7 @@ def fit_candidate(
     )
     if options.lengths is not None:
         start = HMM.from_mixture(start)
-    result, diagnosis = fitted(x, start, sample_weight, options)
+    result, diagnosis = run_fit(x, start, sample_weight, options)
     criteria = criteria_of(
         x, result.mixture, result.statistics, sample_weight=sample_weight, **seen
     )

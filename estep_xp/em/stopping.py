@@ -60,7 +60,7 @@ class Convergence(NamedTuple):
     """The log-likelihoods of a fit so far, as far as the rule needs them.
 
     Its numbers are arrays inside compiled programs and Python's own elsewhere: they are few, and
-    looked at in each iteration.
+    each iteration reads them.
     """
 
     objective: Objective

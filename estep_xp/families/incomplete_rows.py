@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, Array, Components
     from estep_xp.arrays.namespace import Space
 
-_BLOCK = 1 << 16  # rows that are looked at in one go
+_BLOCK = 1 << 16  # rows that are checked at a time
 _MISSING_HINT = "; where NaN means that nothing was observed, give missing=True"
 _SORTED = 2000  # rows of which an order is not worth its time
 _LEAST_EIGENVALUE = 1e-6  # of a correlation matrix of errors that rounding may have made negative

@@ -148,7 +148,7 @@ class OpenFamily(RowFamily):
     ) -> Components:
         del floor
         # A living component's statistics stand in for those of an empty one, which may be any
-        # numbers; what comes of them is thrown away.
+        # numbers; their result is discarded.
         living = xp.reshape(xp.argmax(xp.where(empty, -1.0, counts)), (1,))
 
         def replaced(array: Array) -> Array:

@@ -123,7 +123,7 @@ def group_features(
 
 
 def given_parts(parts: Any) -> tuple[Any, ...]:
-    """What stands in the field, which nobody has checked yet."""
+    """The field as it was given, not yet checked."""
     return tuple(parts) if isinstance(parts, (list, tuple)) else (parts,)
 
 

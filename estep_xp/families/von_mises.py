@@ -280,7 +280,7 @@ def _resultant(
 
 
 def _turned(xp: Namespace, angles: Array) -> Array:
-    """Angles from −π to π; those that are there already stay as they are."""
+    """Angles from −π to π; angles inside that range stay as they are."""
     turns = xp.round(angles / (2.0 * math.pi))
     return angles - turns * (2.0 * math.pi)
 

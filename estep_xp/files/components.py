@@ -80,7 +80,7 @@ def are_parts(value: Any) -> bool:
 def sizes_of(record: JsonObject) -> tuple[int, int] | None:
     """Return how many components and features Gaussian components have; None for others.
 
-    No number is looked at.
+    Only the keys are read, no numbers.
     """
     layout = _GAUSSIANS.get(record.choice("family", FAMILIES))
     if layout is None:

@@ -189,7 +189,7 @@ def fit(
     rows = pad_call(call).rows
     result: ImplicitFit[ComponentsT] = _fit(settings, rows, call.mixture, tol, floor)
     if is_concrete(result.log_likelihood) and not math.isfinite(result.log_likelihood):
-        _explain(call, tol, settings, floor)
+        _raise_for_failed_fit(call, tol, settings, floor)
     return result
 
 
@@ -224,9 +224,9 @@ def _fit(
         return change
 
     guess = jax.tree.map(jnp.divide, found.mixture, scales)
-    root = jax.lax.custom_root(step, guess, lambda _, guess: guess, _solved)
+    root = jax.lax.custom_root(step, guess, lambda _, guess: guess, _solve_linear)
     mixture: Mixture = jax.tree.map(jnp.multiply, root, scales)
-    residual, regular = jax.lax.stop_gradient(_looked_at(step, guess))
+    residual, regular = jax.lax.stop_gradient(_diagnose(step, guess))
     return ImplicitFit(
         mixture,
         log_likelihood(x, mixture, sample_weight=weight),
@@ -247,7 +247,7 @@ def _parameter_units(mixture: Mixture) -> Mixture:
     )
 
 
-def _solved(linear: Callable[[Any], Any], right: Any) -> Any:
+def _solve_linear(linear: Callable[[Any], Any], right: Any) -> Any:
     """The solution of linear equations, which is linear in their right side."""
     # As one vector: JAX 0.5 cannot transpose a solution of which a part is not used.
     vector, unravel = ravel_pytree(right)
@@ -256,17 +256,18 @@ def _solved(linear: Callable[[Any], Any], right: Any) -> Any:
         return ravel_pytree(linear(unravel(vector)))[0]
 
     return unravel(
-        jax.lax.custom_linear_solve(of_vector, vector, _solution, transpose_solve=_solution)
+        jax.lax.custom_linear_solve(of_vector, vector, _solve_or_nan, transpose_solve=_solve_or_nan)
     )
 
 
-def _solution(linear: Callable[[Any], Any], right: Any) -> Any:
+def _solve_or_nan(linear: Callable[[Any], Any], right: Any) -> Any:
     """The solution of linear equations; NaN where there is none, or many."""
-    solution, solved = _solve(linear, right)
+    solution, solved = _solve_and_check(linear, right)
     return jax.tree.map(lambda a: jnp.where(solved, a, math.nan), solution)
 
 
-def _solve(linear: Callable[[Any], Any], right: Any) -> tuple[Any, AnyArray]:
+def _solve_and_check(linear: Callable[[Any], Any], right: Any) -> tuple[Any, AnyArray]:
+    """A solution by GMRES, and whether it is one, and not too large to depend on `right`."""
     vector, _ = ravel_pytree(right)
     eps = eps_of(vector)
     exact = eps**0.75
@@ -284,17 +285,17 @@ def _norm(tree: Any) -> AnyArray:
     return jnp.linalg.norm(ravel_pytree(tree)[0])
 
 
-def _looked_at(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[AnyArray, AnyArray]:
+def _diagnose(step: Callable[[Mixture], Mixture], scaled: Mixture) -> tuple[AnyArray, AnyArray]:
     """How far a step goes from there, and whether equations with its derivative can be solved."""
     change, linear = jax.linearize(step, scaled)
     vector, unravel = ravel_pytree(change)
     probe = np.random.default_rng(0).standard_normal(vector.size)
-    _, regular = _solve(linear, unravel(jnp.asarray(probe, vector.dtype)))
+    _, regular = _solve_and_check(linear, unravel(jnp.asarray(probe, vector.dtype)))
     return jnp.max(jnp.abs(vector)), regular
 
 
-def _explain(call: Call, tol: Any, settings: _Settings, floor: Any) -> None:
-    """Raise for what made a fit fail, which is named where iterations are looked at one by one."""
+def _raise_for_failed_fit(call: Call, tol: Any, settings: _Settings, floor: Any) -> None:
+    """Run a failed fit again, each iteration checked, so that it raises and names the reason."""
     x, *weight = call.rows
     options = em_fit.Options(
         tol=tol,
@@ -302,4 +303,4 @@ def _explain(call: Call, tol: Any, settings: _Settings, floor: Any) -> None:
         max_iter=settings.max_iter,
         accelerate=settings.accelerate,
     )
-    em_fit.fitted(x, call.mixture, weight[0] if weight else None, options)
+    em_fit.run_fit(x, call.mixture, weight[0] if weight else None, options)

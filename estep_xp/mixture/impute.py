@@ -137,7 +137,7 @@ class ConditionalMoments(MixtureKernel):
         mean = xp.where(seen, means[:, 0, :], mean)
         spread = covariances + outer(means - mean[:, None, :])
         covariance = xp.sum(shares[:, :, None, None] * spread, axis=1)
-        # A row of no density, or a bad one that nobody could check before, knows nothing.
+        # A row of zero density, or a bad one that could not be checked under jit, has no posterior.
         good = xp.isfinite(log_likelihood)
         mean = xp.where(good[:, None], mean, math.nan)
         covariance = xp.where(good[:, None, None], covariance, math.nan)

@@ -51,7 +51,7 @@ class WeightedKernel(MixtureKernel):
 
 
 class MaskedRows(NamedTuple):
-    """Rows (x,) or (x, sample_weight) of a block, and flags (rows,) of those that take no part."""
+    """Rows (x,) or (x, sample_weight) of a block, and flags (rows,) of masked rows."""
 
     rows: tuple[Array, ...]
     zero: Array | None = None  # rows of weight zero

@@ -74,7 +74,7 @@ def e_step(call: Call, whole: Call, mixture: Mixture[Any]) -> tuple[Statistics[A
 
 
 def maximize(space: Space | None, statistics: Statistics[Any], floor: float) -> Mixture[Any]:
-    """Run the M-step; a covariance that is not positive definite is told in familiar words."""
+    """Run the M-step; a covariance that is not positive definite raises in scikit-learn's words."""
     mixture: Mixture[Any]
     try:  # not `ill_defined`, which takes as long as the arithmetic
         mixture = run_m_step(space or _EM.space_of(statistics), statistics, floor)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from estep_xp.arrays.namespace import namespace_of, to_host
 from estep_xp.arrays.validation import check_number
 from estep_xp.em.adjust import recenter, scale
-from estep_xp.em.statistics import Statistics, merge
+from estep_xp.em.merge import merge
+from estep_xp.em.statistics import Statistics
 from estep_xp.mixture.call import pad_call, prepare_call
 from estep_xp.mixture.mixture import Mixture
 from estep_xp.sklearn.em import e_step, maximize

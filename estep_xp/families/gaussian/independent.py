@@ -102,7 +102,7 @@ class IndependentGaussian(Gaussian):
     ) -> Self:
         del known
         new = self._marginal(xp, others)
-        # Values that are NaN, which nobody could check under jit, must show.
+        # NaN, which cannot be checked under jit, must show.
         return self._with(new.means + 0.0 * xp.sum(values), new.variances)
 
     def _width_incomplete(self, ops: BlockOps) -> int:
