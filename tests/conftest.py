@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -119,6 +120,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the garbage collector leave alone what stays, and look less often at the rest.
+
+    It would go through all tests and modules again and again: about 4 % of the time.
+    """
+    del session
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 MAPS = Path("/proc/self/maps")

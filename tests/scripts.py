@@ -13,7 +13,10 @@ from types import ModuleType
 
 import pytest
 
+from tests.quick_xla import quick_environment
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
+SETTINGS = {"PYTHONPATH": str(EXAMPLES.parent), "JAX_PLATFORMS": "cpu"}
 
 
 def needs(module: str) -> pytest.MarkDecorator:
@@ -29,7 +32,7 @@ def run(script: str, folder: Path, *arguments: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / script), *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "JAX_PLATFORMS": "cpu"},
+        env=os.environ | quick_environment() | SETTINGS,
         capture_output=True,
         text=True,
         timeout=300,

@@ -24,6 +24,7 @@ import pytest
 
 import estep_xp as ex
 from tests.backends import BACKENDS, Backend
+from tests.quick_xla import quick_environment
 from tests.records import DIAGONAL, FULL, TIED, UNIVARIATE, Record, normalised, problem
 
 pytestmark = pytest.mark.skipif(
@@ -72,9 +73,8 @@ def start(function: Callable[..., None], *arguments: Any, devices: int) -> subpr
     settings = {
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": "1",
-        # And for quick compilation: who exchanges what with whom is settled before it optimises.
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"
-        " --xla_backend_optimization_level=0",
+        # Compiled quickly: who exchanges what with whom is settled before it optimises.
+        **quick_environment(f"--xla_force_host_platform_device_count={devices}"),
     }
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", call],

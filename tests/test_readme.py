@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
+from tests.quick_xla import quick_environment
 
 ROOT = Path(__file__).parent.parent
+SETTINGS = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "COLUMNS": "80"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The pages that the README lists. Each can be pasted alone: it imports and makes what it uses.
 PAGES = [ROOT / page for page in dict.fromkeys(re.findall(r"\]\((docs/\w+\.md)\)", README))]
@@ -65,7 +67,7 @@ def run(command: list[str], folder: Path, text_in: str = "") -> subprocess.Compl
     return subprocess.run(
         command,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "COLUMNS": "80"},
+        env=os.environ | quick_environment() | SETTINGS,
         input=text_in,
         capture_output=True,
         text=True,
