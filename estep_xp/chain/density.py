@@ -90,12 +90,11 @@ def _by_parts(call: Call, block_size: int | None, workers: int | None) -> Array 
 def run_log_likelihoods(call: Call, log_prob: Array) -> tuple[Array, Array]:
     """Log-likelihoods (s,) of sequences, and the norms (n,) of rows."""
     initial, transitions, _ = call.mixture
-    values, norms = execution.driver_for(call.space).run_chain(
+    values, norms = execution.driver_for(call.space).run_forward(
         LogLikelihoods(call.positive),
         call.space,
         log_prob,
-        initial,
-        transitions,
+        (initial, transitions),
         call.space_sequences(),
         call.weights,
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Rows(NamedTuple):
     """What is known of rows before any recursion."""
 
-    evidence: Array  # (n, k) log-densities less the shift; in first rows with log-initials
+    evidence: Array  # (n, k) densities or their logs, less the shift; in first rows with initials
     shift: Array  # (n,)
     entering: Array  # (n, k) probabilities of states that a first row is entered with
     first: Array  # (n,) flags of first rows
@@ -59,7 +59,7 @@ class FilteredRows:
         rows = _prepare(xp, log_prob, xp.take(entering, sequences.index, axis=0), sequences.first)
 
         def scaled() -> tuple[Array, Array, Array]:
-            return _run_scaled(ops, rows, transitions)
+            return _run_scaled(ops, rows._replace(evidence=xp.exp(rows.evidence)), transitions)
 
         def in_log_space() -> tuple[Array, Array, Array]:
             return _run_in_log_space(ops, rows, transitions)
@@ -74,16 +74,83 @@ class FilteredRows:
             filtered, predicted, norms = filtered + mark, predicted + mark, norms + mark
         return filtered, predicted, norms
 
+    def normalize_all(
+        self, xp: Namespace, parameters: tuple[Array, ...], sequences: Sequences
+    ) -> tuple[Array, ...]:
+        """Parameters made to sum to 1: initial probabilities, transitions, and `start`."""
+        return normalize_parameters(xp, parameters, sequences)
+
+    def run_linearly(
+        self,
+        ops: ChainOps,
+        log_prob: Array,
+        parameters: tuple[Array, ...],
+        known: tuple[Array, ...],
+        sequences: Sequences,
+    ) -> tuple[Array, Array, Array]:
+        """The same without logarithms of what is 0; `run` itself knows first rows' predictions."""
+        xp, transitions = ops.xp, parameters[1]
+        rows = lay_out_linearly(xp, log_prob, parameters, known, sequences)
+        filtered, predicted, norms = _run_scaled(ops, rows, transitions)
+        return filtered, xp.where(rows.first[:, None], 0.0, predicted), norms
+
+
+def lay_out_linearly(
+    xp: Namespace,
+    log_prob: Array,
+    parameters: tuple[Array, ...],
+    known: tuple[Array, ...],
+    sequences: Sequences,
+) -> Rows:
+    """Rows of normalised probabilities, in which only densities have been logarithms.
+
+    What first rows are entered with is that of `known`, the same numbers, where it is not 0.
+    """
+
+    def enter(initial: Array, transitions: Array, start: Any = None) -> Array:
+        return _entering(xp, initial, transitions, sequences, start, normalize=False)
+
+    entering, certain = enter(*parameters), enter(*known)
+    entering = xp.take(xp.where(certain == 0, entering, certain), sequences.index, axis=0)
+    shift = finite_or_zero(xp, xp.max(log_prob, axis=1))
+    densities = xp.exp(log_prob - shift[:, None])
+    evidence = xp.where(sequences.first[:, None], densities * entering, densities)
+    return Rows(evidence, shift, entering, sequences.first)
+
+
+def linear_norms(ops: ChainOps, rows: Rows, transitions: Array) -> Array:
+    """Norms (n,) of rows, for transitions that may sum to other numbers than 1."""
+    xp = ops.xp
+    entered = _messages(ops, Scaled(), rows, xp.matrix_transpose(transitions), rows.evidence)
+    return rows.shift + safe_log(xp, xp.sum(entered * rows.evidence, axis=1))
+
+
+def normalize_parameters(
+    xp: Namespace, parameters: tuple[Array, ...], sequences: Sequences
+) -> tuple[Array, ...]:
+    """Initial probabilities, transitions, and what sequences start from, made to sum to 1."""
+    initial, transitions, *start = parameters
+    if transitions.ndim == 3 and not start:  # those at first rows are not read
+        transitions = xp.where(sequences.first[:, None, None], 1.0, transitions)
+    return tuple(normalize_rows(xp, one) for one in (initial, transitions, *start))
+
 
 def _entering(
-    xp: Namespace, initial: Array, transitions: Array, sequences: Sequences, start: Any
+    xp: Namespace,
+    initial: Array,
+    transitions: Array,
+    sequences: Sequences,
+    start: Any,
+    *,
+    normalize: bool = True,
 ) -> Array:
     """Probabilities (s, k) of states that first rows are entered with."""
     if start is None:
         each = (sequences.starts.shape[0], initial.shape[0])
-        shared: Array = xp.broadcast_to(normalize_rows(xp, initial)[None, :], each)
+        initial = normalize_rows(xp, initial) if normalize else initial
+        shared: Array = xp.broadcast_to(initial[None, :], each)
         return shared
-    before = normalize_rows(xp, start)
+    before = normalize_rows(xp, start) if normalize else start
     if transitions.ndim == 2:
         return before @ transitions
     own = xp.take(transitions, sequences.starts, axis=0)
@@ -116,8 +183,7 @@ def _messages(
 
 
 def _run_scaled(ops: ChainOps, rows: Rows, transitions: Array) -> tuple[Array, Array, Array]:
-    xp, begins = ops.xp, rows.first[:, None]
-    evidence = xp.exp(rows.evidence)
+    xp, begins, evidence = ops.xp, rows.first[:, None], rows.evidence
     matrix = xp.matrix_transpose(transitions)
     entered = _messages(ops, Scaled(), rows, matrix, evidence)
     mass = xp.where(rows.first, 1.0, xp.sum(entered, axis=1))

@@ -134,18 +134,20 @@ def filtered(
     space, initial, transitions = call.space, call.mixture.initial, call.mixture.transitions
     where = call.space_sequences()
     idle = call.rows[0].shape[0] == 0 and lengths is None  # no new row of any sequence
-    arrays: tuple[Any, ...] = (initial, transitions, where)
+    parameters: tuple[Any, ...] = (initial, transitions)
     if start is not None:
         start = check_probabilities(space, "start", start)
         shape: tuple[Any, ...] = (call.sequences.n_sequences, call.k)
         if idle:
             shape = ("s", call.k)
         check_shape("start", start, shape, ": the last probabilities of each sequence")
-        arrays = (*arrays, start)
+        parameters = (*parameters, start)
     log_prob = evaluate_emissions(call, block_size, workers, by_row=True)
     driver = execution.driver_for(space)
     kernel = FilteredRows(call.positive)
-    responsibilities, predicted, norms = driver.run_chain(kernel, space, log_prob, *arrays)
+    responsibilities, predicted, norms = driver.run_forward(
+        kernel, space, log_prob, parameters, where
+    )
     _warn_of_impossible_rows(call, norms)
     if start is not None and idle:
         last = quietly(driver.map_each_row, normalize_rows, start)

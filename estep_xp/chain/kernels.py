@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from estep_xp.chain.filter import lay_out_linearly, linear_norms, normalize_parameters
 from estep_xp.chain.layout import lay_out
 from estep_xp.chain.parameters import normalize_rows
 from estep_xp.chain.smoother import run_forward, smooth
@@ -59,6 +60,27 @@ class LogLikelihoods(SequenceKernel):
         chain = lay_out(ops, log_prob, initial, transitions, sequences)
         likelihoods = run_forward(ops, chain, self.positive)
         return likelihoods.log_likelihood, likelihoods.norms
+
+    def normalize_all(
+        self, xp: Namespace, parameters: tuple[Array, ...], sequences: Sequences
+    ) -> tuple[Array, ...]:
+        """Parameters made to sum to 1."""
+        return normalize_parameters(xp, parameters, sequences)
+
+    def run_linearly(
+        self,
+        ops: ChainOps,
+        log_prob: Array,
+        parameters: tuple[Array, ...],
+        known: tuple[Array, ...],
+        sequences: Sequences,
+        weights: Any = None,
+    ) -> tuple[Array, Array]:
+        """The same without logarithms of what is 0."""
+        log_prob = self._masked(ops.xp, log_prob, weights, sequences.index)
+        rows = lay_out_linearly(ops.xp, log_prob, parameters, known, sequences)
+        norms = linear_norms(ops, rows, parameters[1])
+        return ops.sum_sequences(norms, sequences.starts, sequences.index), norms
 
     def results_like(self, *arrays: Any) -> Any:
         """Stand-ins of the results."""

@@ -73,6 +73,27 @@ class ChainKernel(Protocol):
         ...
 
 
+class ForwardKernel(ChainKernel, Protocol):
+    """A kernel whose formulas have no derivatives by probabilities of 0, and another one that has.
+
+    Its arrays are log-densities, initial probabilities and transitions, where sequences are, others
+    and, if there are any, probabilities to start from. The last and the first two are parameters.
+    """
+
+    def normalize_all(self, xp: Namespace, parameters: Any, sequences: Any) -> tuple[Any, ...]:
+        """Parameters made to sum to 1; their derivatives go through this."""
+        ...
+
+    def run_linearly(
+        self, ops: ChainOps, log_prob: Any, parameters: Any, known: Any, *others: Any
+    ) -> Any:
+        """Compute something of normalised parameters whose derivatives by those of 0 are wanted.
+
+        `known` are the same parameters, by which there are no derivatives.
+        """
+        ...
+
+
 class TotalKernel(ChainKernel, Protocol):
     """Values of sequences (s,), whose weighted total has derivatives by another kernel's sums."""
 

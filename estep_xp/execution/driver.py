@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, ResultT
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.chains import ChainKernel
+    from estep_xp.execution.chains import ChainKernel, ForwardKernel
     from estep_xp.execution.chains import TotalKernel as ChainTotalKernel
     from estep_xp.execution.kernel import Kernel, TotalKernel
 
@@ -97,6 +97,19 @@ class Driver(abc.ABC):
     def run_chain(self, kernel: ChainKernel, space: Space, *arrays: Any) -> Any:
         """Run a kernel over all rows of sequences, one row after the other."""
         return quietly(kernel.run, ChainOps(space.xp), *arrays)
+
+    def run_forward(
+        self,
+        kernel: ForwardKernel,
+        space: Space,
+        log_prob: Array,
+        parameters: tuple[Array, ...],
+        *others: Any,
+    ) -> Any:
+        """Run a kernel that has derivatives by probabilities of 0, too."""
+        (initial, transitions, *start), (sequences, *rest) = parameters, others
+        arrays = (log_prob, initial, transitions, sequences, *rest, *start)
+        return self.run_chain(kernel, space, *arrays)
 
     def rows_of_part(self, k: int) -> int | None:
         """How many rows of chains of k states to work on at once; None where all are."""

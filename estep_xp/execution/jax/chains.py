@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from estep_xp.execution.chains import ChainKernel, ChainOps, Recursion, TotalKernel
+from estep_xp.execution.chains import (
+    ChainKernel,
+    ChainOps,
+    ForwardKernel,
+    Recursion,
+    TotalKernel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +137,52 @@ def run_chain(kernel: ChainKernel, *arrays: Any) -> Any:
     """Run a kernel compiled."""
     with jax.default_matmul_precision("highest"):
         return kernel.run(OPS, *arrays)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run_forward(
+    kernel: ForwardKernel, log_prob: AnyArray, parameters: tuple[AnyArray, ...], *others: Any
+) -> Any:
+    """Run a kernel compiled, with one-sided derivatives by probabilities of 0."""
+    with jax.default_matmul_precision("highest"):
+        parameters = kernel.normalize_all(jnp, parameters, others[0])
+        return _run_forward(kernel, log_prob, parameters, others)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _run_forward(
+    kernel: ForwardKernel, log_prob: AnyArray, parameters: tuple[AnyArray, ...], others: Any
+) -> Any:
+    return _in_order(kernel, log_prob, parameters, others)
+
+
+@_run_forward.defjvp
+def _run_forward_jvp(
+    kernel: ForwardKernel, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> Any:
+    log_prob, parameters, others = primals
+    # Logarithms know nothing of what a probability of 0 would change, and linear forms lose states
+    # whose probability is too small. Of each those derivatives that it is right for.
+    values, slopes = jax.jvp(functools.partial(_in_order, kernel), primals, tangents)
+    by_zeros = tuple(
+        jnp.where(one == 0, tangent, 0.0)
+        for one, tangent in zip(parameters, tangents[1], strict=True)
+    )
+    _, more = jax.jvp(
+        lambda *probabilities: kernel.run_linearly(
+            OPS, log_prob, probabilities, parameters, *others
+        ),
+        parameters,
+        by_zeros,
+    )
+    return values, jax.tree.map(jnp.add, slopes, more)
+
+
+def _in_order(
+    kernel: ForwardKernel, log_prob: AnyArray, parameters: tuple[AnyArray, ...], others: Any
+) -> Any:
+    (initial, transitions, *start), (sequences, *rest) = parameters, others
+    return kernel.run(OPS, log_prob, initial, transitions, sequences, *rest, *start)
 
 
 def total(

@@ -13,7 +13,7 @@ from estep_xp.arrays.namespace import is_tracer
 from estep_xp.execution.driver import Driver
 from estep_xp.execution.jax.blocks import sum_rows
 from estep_xp.execution.jax.chain_blocks import sum_chain
-from estep_xp.execution.jax.chains import run_chain
+from estep_xp.execution.jax.chains import run_chain, run_forward
 from estep_xp.execution.jax.chains import total as chain_total
 from estep_xp.execution.jax.gradient import total
 from estep_xp.execution.jax.random import KeyRandom, key_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, ResultT
     from estep_xp.arrays.namespace import Space
     from estep_xp.execution.call_options import Options
-    from estep_xp.execution.chains import ChainKernel
+    from estep_xp.execution.chains import ChainKernel, ForwardKernel
     from estep_xp.execution.chains import TotalKernel as ChainTotalKernel
     from estep_xp.execution.kernel import Kernel, TotalKernel
 
@@ -79,6 +79,18 @@ class LibraryDriver(Driver):
         """Run a kernel compiled; rows are scanned."""
         del space
         return run_chain(kernel, *arrays)
+
+    def run_forward(
+        self,
+        kernel: ForwardKernel,
+        space: Space,
+        log_prob: AnyArray,
+        parameters: tuple[AnyArray, ...],
+        *others: Any,
+    ) -> Any:
+        """Run a kernel compiled; the derivative has terms of its own for probabilities of 0."""
+        del space
+        return run_forward(kernel, log_prob, parameters, *others)
 
     def sum_chain(
         self, kernel: Any, x: AnyArray, parameters: Any, model: Any, block_size: int | None
