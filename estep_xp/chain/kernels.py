@@ -125,8 +125,6 @@ class SmoothedRows(SequenceKernel):
         norms, log_likelihood = smoothed.likelihoods
         possible = smoothed.likelihoods.possible
         r = ops.join(smoothed.responsibilities)
-        if not (ops.values_visible and bool(xp.all(possible))):
-            r = xp.where(sequences.spread(xp, possible)[:, None], r, math.nan)
         if sequences.valid is not None:
             r = xp.where(sequences.valid, r, math.nan)
         masses = xp.where(possible, weights, 0.0)[:, None]

@@ -31,14 +31,18 @@ class Chain(NamedTuple):
     begin: Array  # flags of rows at which sequences begin, with initial probabilities
     goes_on: Array  # a flag of the last row, if a message enters it
     sequences: Sequences
-    shift: Array  # of each row's log-densities
-    exponents: Array  # log-densities less the shift; no initial probability is in them
+    log_prob: Array  # log-densities; no initial probability is in them
+    shift: Array  # the largest of each row, by which it is to be shifted
     edges: Edges | None
 
     @property
     def begins(self) -> Array:
         """Numbers of the rows at which sequences begin."""
         return _begins(self.sequences, self.edges)
+
+    def exponents_at(self, ops: ChainOps, rows: Array) -> Array:
+        """Shifted log-densities (s, k) of some rows."""
+        return ops.take(self.log_prob, rows) - ops.take(ops.expand(self.shift), rows)
 
 
 def lay_out(
@@ -49,7 +53,7 @@ def lay_out(
     sequences: Sequences,
     edges: Edges | None = None,
 ) -> Chain:
-    """Bring rows and a chain into the layout, and shift log-densities row by row.
+    """Bring rows and a chain into the layout, and find by how much rows are to be shifted.
 
     A carried first row has what the rows up to it say in place of log-densities.
     """
@@ -71,7 +75,7 @@ def lay_out(
     else:
         transitions = normalize_rows(xp, transitions)
     values = ops.cut(log_prob, 0.0)
-    rows: tuple[Array, ...] = (values,)
+    reachable = values
     if not ops.is_positive(initial):  # a first row's best state may be out of reach
         out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
         reachable = ops.change(
@@ -80,16 +84,13 @@ def lay_out(
             _begins(sequences, edges),
             lambda rows: rows + along(xp, out_of_reach, rows),
         )
-        rows = (values, reachable)
 
-    def shifted(values: Array, reachable: Array | None = None) -> tuple[Array, Array]:
-        largest = ops.max_states(values if reachable is None else reachable)
-        shift = finite_or_zero(xp, largest)
-        return values - ops.expand(shift), shift
+    def largest(reachable: Array) -> tuple[Array]:
+        return (finite_or_zero(xp, ops.max_states(reachable)),)
 
-    exponents, shift = ops.map_rows(shifted, *rows, over=(values,))
+    (shift,) = ops.map_rows(largest, reachable)
     flags = (first, last, begin, goes_on)
-    return Chain(initial, transitions, *flags, sequences, shift, exponents, edges)
+    return Chain(initial, transitions, *flags, sequences, values, shift, edges)
 
 
 def _begins(sequences: Sequences, edges: Edges | None) -> Array:

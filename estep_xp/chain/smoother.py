@@ -43,7 +43,7 @@ class AtEdges(NamedTuple):
 class Smoothed(NamedTuple):
     """What forward-backward says of rows, in the driver's layout."""
 
-    responsibilities: Array  # 0 or NaN in impossible sequences
+    responsibilities: Array  # NaN in impossible sequences
     likelihoods: Likelihoods
     slopes: Array  # of the log-likelihood by transitions: (k, k), or for each row
     counts: Array  # (k, k) expected transitions
@@ -131,18 +131,32 @@ def _decide(
     return scaled() if positive else log()
 
 
+def _mark_impossible(
+    ops: ChainOps, chain: Chain, responsibilities: Array, likelihoods: Likelihoods
+) -> Array:
+    """Responsibilities, NaN in impossible sequences."""
+    xp, possible = ops.xp, likelihoods.possible
+    if ops.values_visible and bool(xp.all(possible)):
+        return responsibilities
+    rows = ops.cut(chain.sequences.spread(xp, possible), 1.0)
+    return xp.where(ops.expand(rows), responsibilities, math.nan)
+
+
 # --- scaled sums ----------------------------------------------------------------------------------
 
 
 def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array, tuple[Array, ...]]:
     """Evidence, messages that enter rows, norms of rows, and sums of messages before and after.
 
-    The evidence is written over the exponents where the driver's arrays can be.
+    The evidence is written over the log-densities where the driver's arrays can be.
     """
     xp = ops.xp
-    (evidence,) = ops.map_rows(
-        lambda rows: (xp.exp(rows),), chain.exponents, over=(chain.exponents,)
-    )
+
+    def exponentiate(log_prob: Array, shift: Array) -> tuple[Array]:
+        return (xp.exp(log_prob - ops.expand(shift)),)
+
+    log_prob = chain.log_prob
+    (evidence,) = ops.map_rows(exponentiate, log_prob, chain.shift, over=(log_prob,))
     evidence = ops.change(
         evidence,
         chain.begin,
@@ -177,7 +191,7 @@ def _times_positive(xp: Namespace, values: Array, factors: Array) -> Array:
 
 def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     xp, starts = ops.xp, chain.sequences.starts
-    seen_at_starts = xp.exp(ops.take(chain.exponents, starts))
+    seen_at_starts = xp.exp(chain.exponents_at(ops, starts))
     evidence, forward, norms, sums = _scaled_forward(ops, chain)
     likelihoods = _likelihoods(ops, chain, norms)
     edge = None if chain.edges is None else _scaled_last(ops, chain, forward, evidence)
@@ -199,6 +213,7 @@ def _scaled_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     weight = _weigh_entries(ops, chain, weights, likelihoods)
     rows = (forward, backward, evidence)
     filtered, responsibilities, right, norm = ops.map_rows(finish, *rows, weight, *sums, over=rows)
+    responsibilities = _mark_impossible(ops, chain, responsibilities, likelihoods)
     if chain.transitions.ndim == 2:
         slopes = ops.sum_pairs(filtered, right)
         counts = chain.transitions * slopes
@@ -224,7 +239,7 @@ def _log_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array, Arra
     xp = ops.xp
     log_initial = safe_log(xp, chain.initial)
     evidence = ops.change(
-        chain.exponents + 0.0,
+        chain.log_prob - ops.expand(chain.shift),
         chain.begin,
         chain.begins,
         lambda rows: _plus_finite(xp, rows, along(xp, log_initial, rows)),
@@ -262,6 +277,7 @@ def _log_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     total = ops.sum_states(shares)
     total = xp.where(total == 0, 1.0, total)  # in impossible sequences
     responsibilities = shares / ops.expand(total)
+    responsibilities = _mark_impossible(ops, chain, responsibilities, likelihoods)
     norm = largest + xp.log(total)
     filtered = joint - ops.expand(_log_sum(ops, joint))
     right = evidence + backward + ops.expand(excess - norm)
@@ -276,7 +292,7 @@ def _log_smooth(ops: ChainOps, chain: Chain, weights: Array) -> Smoothed:
     starts = chain.sequences.starts
     at_starts = ops.take(backward, starts)
     first = at_starts - ops.take(ops.expand(norm), starts)
-    initial_slopes = xp.exp(ops.take(chain.exponents, starts) + first)
+    initial_slopes = xp.exp(chain.exponents_at(ops, starts) + first)
     at_edges = None if edge is None else AtEdges(edge, at_starts[0, :])
     return Smoothed(responsibilities, likelihoods, slopes, counts, initial_slopes, at_edges)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import AnyArray, ResultT
 
 
+_MANY_ROWS = 32  # for each that is changed
 _FEW_STATES = 10  # that are rather combined one by one
 _STRETCH, _STATES_IN_STRETCHES = 256, 32  # rows whose outer products are summed by one product
 
@@ -54,6 +55,22 @@ class JaxChainOps(ChainOps):
         joint = jnp.zeros(evidence.shape[1:], evidence.dtype)
         entered: AnyArray = jax.lax.scan(step, joint, rows, reverse=reverse)[1]
         return entered
+
+    def change(
+        self,
+        values: AnyArray,
+        flags: AnyArray,
+        rows: AnyArray,
+        function: Callable[[AnyArray], AnyArray],
+    ) -> AnyArray:
+        """Overwrite the flagged rows, alone if they are few.
+
+        A choice for each row is fused with what computes the values: exponentials take three times
+        as long in such a loop.
+        """
+        if _MANY_ROWS * rows.shape[0] > values.shape[0]:
+            return super().change(values, flags, rows, function)
+        return values.at[rows].set(function(values[rows]))
 
     def sum_states(self, values: AnyArray) -> AnyArray:
         """Sums over the states of each row."""
