@@ -337,3 +337,17 @@ def test_features_that_were_never_observed_do_not_start_as_one(family):
     scales = scales.reshape(4, 4)
     deviations = np.sqrt(np.diagonal(scales))
     assert abs(scales[2, 3]) < 0.3 * deviations[2] * deviations[3]
+
+
+@pytest.mark.backends("jax_jit")
+def test_nor_do_they_under_jit(backend):
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    x[:, 2:] = np.nan
+
+    def start(x):
+        return ex.initialize(x, 1, ex.FullGaussian, method="random", missing=True)
+
+    components = backend.call(start, backend.data(x)).components
+    covariance = backend.to_numpy(components.covariances)[0]
+    np.testing.assert_allclose(np.diagonal(covariance)[2:], 1.0, atol=0.1)
+    assert abs(covariance[2, 3]) < 0.3

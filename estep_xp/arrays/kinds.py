@@ -32,9 +32,10 @@ def check_host_kind(name: str, array: np.ndarray[Any, Any], argument: str = "") 
     """Raise unless a NumPy array, of an argument of that name, holds real numbers."""
     argument = argument or name
     if isinstance(array, np.ma.MaskedArray):
+        features = ", or give x.filled(numpy.nan) with missing=True" if name == "x" else ""
         raise TypeError(
             f"{name} is a masked array, whose mask would be lost; drop the masked rows, or fill "
-            "them and give them sample_weight 0"
+            f"them and give them sample_weight 0{features}"
         )
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         _refuse_long(name, array.dtype, argument)

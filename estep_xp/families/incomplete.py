@@ -147,6 +147,8 @@ class Incomplete(Family, _Components):
         seen = ~ops.xp.isnan(values)
         if not self.allows_missing:
             return ObservedRows(values, seen | ~seen, noise)
+        if ops.values_visible and bool(ops.xp.all(seen)):
+            return ObservedRows(values, seen, noise)
         values = ops.xp.where(seen, values, self.components._placeholder(ops))
         if noise is not None:
             noise = _where_seen(ops, noise, seen)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 256  # rows whose distances from all others are at hand
 _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)  # whose multiples fill the circle evenly
+_STEPS = (0.2, 0.8)  # others, which pass round it often, too
 _QUIET = 0.25  # share of a feature's values, those of least noise, by which noise is judged
 
 
@@ -44,7 +45,7 @@ def complete_rows(
     """
     x, weight = rows if len(rows) == 2 else (rows[0], None)
     if space.lazy:
-        return _fill_with_means(space, x, weight), *rows[1:]
+        return _fill_with_means(space, x, weight, random), *rows[1:]
     mass = None if weight is None else to_host(weight)
     chosen = choose_rows(x.shape[0], mass, k, random)
     host = to_host(x).astype(np.float64)
@@ -103,7 +104,9 @@ def _find_noisy(x: Floats, noise: Floats) -> Flags:
     return noisy
 
 
-def _fill_with_means(space: Space, x: Array, weight: Array | None) -> Array:
+def _fill_with_means(
+    space: Space, x: Array, weight: Array | None, random: np.random.Generator
+) -> Array:
     """Rows with means in their holes, where no value can be looked at yet."""
     xp = space.xp
     seen = ~xp.isnan(x)
@@ -113,8 +116,11 @@ def _fill_with_means(space: Space, x: Array, weight: Array | None) -> Array:
     n_seen = xp.sum(xp.astype(counted, space.dtype), axis=0)
     means = xp.sum(xp.where(counted, x, 0.0), axis=0) / xp.where(n_seen > 0, n_seen, 1.0)
     filled = xp.where(seen, x, means)
-    unit = _unit_values(xp, xp.ones_like(x if x.ndim == 1 else x[:, 0]))
-    return xp.where(n_seen > 0, filled, unit if x.ndim == 1 else unit[:, None])
+    if x.ndim == 1:
+        return xp.where(n_seen > 0, filled, _unit_values(xp, xp.ones_like(x), _GOLDEN))
+    # Each feature in an order of its own: what is the same in all rows, EM would never part.
+    steps = space.parameter("x", random.uniform(*_STEPS, x.shape[1]))
+    return xp.where(n_seen > 0, filled, _unit_values(xp, xp.ones_like(x[:, :1]), steps))
 
 
 def _invent(
@@ -137,7 +143,7 @@ def _invent(
     return mixed
 
 
-def _unit_values(xp: Any, ones: Any) -> Any:
-    """Values (n,) of mean 0 and variance 1, in no order and no groups."""
-    places = xp.cumulative_sum(ones, axis=0) * _GOLDEN
+def _unit_values(xp: Any, ones: Any, steps: Any) -> Any:
+    """Values (n,) or (n, d) of mean 0 and variance 1, multiples of steps on a circle."""
+    places = xp.cumulative_sum(ones, axis=0) * steps
     return math.sqrt(12.0) * (places - xp.floor(places) - 0.5)

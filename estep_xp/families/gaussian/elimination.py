@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from estep_xp.arrays.array_types import AnyArray
 
-_CHUNK_NUMBERS = 1 << 17  # of an array over patterns that stays in the cache
+_CHUNK_NUMBERS = 1 << 18  # of an array of a chunk of patterns; half as many take longer
 
 
 class _Level(NamedTuple):
