@@ -63,6 +63,7 @@ class Bernoulli(IndependentFeatures, _Probabilities):
     __slots__ = ()
 
     _has_full_support = False
+    _has_zero_factors = True
     _is_unconstrainable = True
     _is_recenterable = True
     _has_marginals = True
@@ -138,6 +139,11 @@ class Bernoulli(IndependentFeatures, _Probabilities):
         # NaN of 0 / 0 where x is neither: XLA makes any number of exp of a NaN that is a constant.
         neither = (x - x) / xp.where((x == 0) | (x == 1), xp.ones_like(x), 0.0)
         return xp.where(x == 1, logs, rest) + neither
+
+    def _zero_factors(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
+        p = self.probabilities[None, ...]
+        factors = xp.where(x[:, None, :] == 1, p, 1.0 - p)
+        return factors, xp.astype(factors == 0, p.dtype)
 
     def _means_of_features(self) -> Array:
         return self.probabilities

@@ -64,6 +64,7 @@ class Poisson(IndependentFeatures, _Rates):
 
     _n_axes = None
     _has_full_support = False
+    _has_zero_factors = True
     _is_unconstrainable = True
     _is_recenterable = True
     _has_marginals = True
@@ -129,6 +130,12 @@ class Poisson(IndependentFeatures, _Rates):
         less, factorials = _factorials(xp, x)
         terms = x_log_y(xp, x, rates, less) - rates - factorials
         return xp.where(is_count, terms, xp.nan)
+
+    def _zero_factors(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
+        rates, x = self.rates[None, ...], x[:, None, ...]
+        # Rates to the power of counts.
+        powers = xp.where((rates == 0) & (x > 0), xp.where(x > 1, 2.0 + 0.0 * x, x), 0.0 * x)
+        return rates + 0.0 * powers, powers
 
     def _means_of_features(self) -> Array:
         return self.rates
