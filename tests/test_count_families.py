@@ -165,3 +165,14 @@ def test_sums_of_another_shape_or_kind_are_refused(record):
         ex.m_step(statistics._replace(moments=short))
     with pytest.raises(TypeError, match=r"statistics.moments is a tuple; expected \w+Statistics"):
         ex.m_step(statistics._replace(moments=(1.0, 2.0)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_factorials_from_a_table_are_those_of_single_counts(dtype):
+    """Of many counts, with none that is large, and of few."""
+    x = np.r_[np.arange(40.0), np.zeros(400)].astype(dtype)
+    poisson = ex.Poisson(np.asarray([0.5, 7.0], dtype))
+    alone = np.concatenate([poisson.log_prob(x[i : i + 1]) for i in range(len(x))])
+    found = poisson.log_prob(x)
+    assert found.dtype == alone.dtype == dtype
+    np.testing.assert_array_equal(found, alone)

@@ -132,15 +132,19 @@ def normalize(
         shares = ops.exp_(exponents, least=least - most)
         kept = None if shares is exponents else exponents
         return LogNormalized(shares, ops.sum_components(shares), shift, exponents=kept)
-    # Zero times infinity is NaN: what zero multiplies is kept finite.
-    ceiling = _ceiling(xp, exponents.dtype)
-    ratios = ops.exp_(xp.where(exponents > ceiling, ceiling, exponents))
+    ratios = finite_exp_(ops, exponents)
     shares = ratios * expand_components(weights.gain, axis)
     total = ops.sum_components(shares)
     if ops.differentiable:  # or what comes back would go on to the gain of all rows
         empty = total == 0
         shares, total = xp.where(expand_rows(empty, axis), 0.0, shares), xp.where(empty, 0.0, total)
     return LogNormalized(shares, total, shift, ratios)
+
+
+def finite_exp_(ops: BlockOps, exponents: Array) -> Array:
+    """Exponentials that zero may multiply: zero times infinity is NaN, so they are kept finite."""
+    ceiling = _ceiling(ops.xp, exponents.dtype)
+    return ops.exp_(ops.xp.where(exponents > ceiling, ceiling, exponents))
 
 
 def _unshifted(ops: BlockOps, joint: Array, least: float, mark: Array | None) -> LogNormalized:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.validation import (
     check_not_empty,
@@ -64,6 +65,7 @@ class Bernoulli(IndependentFeatures, _Probabilities):
 
     _record = BernoulliStatistics
     _has_full_support = False
+    _has_zero_factors = True
     _is_unconstrainable = True
     _is_recenterable = True
     _has_marginals = True
@@ -137,8 +139,16 @@ class Bernoulli(IndependentFeatures, _Probabilities):
         logs = xp.where(some, xp.log(xp.where(some, p, 1.0)), bad - xp.inf)
         rest = xp.where(others, xp.log1p(-xp.where(others, p, 0.0)), bad - xp.inf)
         # NaN of 0 / 0 where x is neither: XLA makes any number of exp of a NaN that is a constant.
-        neither = (x - x) / xp.where((x == 0) | (x == 1), xp.ones_like(x), 0.0)
-        return xp.where(x == 1, logs, rest) + neither
+        binary = (x == 0) | (x == 1)
+        terms: Array = xp.where(x == 1, logs, rest)
+        if is_concrete(binary) and bool(xp.all(binary)):
+            return terms
+        return terms + (x - x) / xp.where(binary, xp.ones_like(x), 0.0)
+
+    def _zero_factors(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
+        p = self.probabilities[None, ...]
+        factors = xp.where(x[:, None, :] == 1, p, 1.0 - p)
+        return factors, xp.astype(factors == 0, p.dtype)
 
     def _means_of_features(self) -> Array:
         return self.probabilities

@@ -87,6 +87,7 @@ class Categorical(IndependentFeatures, _Probabilities):
     _record = CategoricalStatistics
     _n_axes = 1
     _has_full_support = False
+    _has_zero_factors = True
     _is_unconstrainable = True
     _is_recenterable = True
     _needs_template = True
@@ -174,6 +175,12 @@ class Categorical(IndependentFeatures, _Probabilities):
         kinds = xp.astype(xp.where(good, x, 0.0), xp.int32)
         by_kind = xp.permute_dims(self._log_table(xp), (1, 0))
         return xp.take(by_kind, kinds, axis=0) + bad[:, None]
+
+    def _zero_factors(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
+        kinds = xp.astype(xp.where(self._static_support()._supports(x), x, 0.0), xp.int32)
+        by_kind = xp.permute_dims(_normalized(xp, self.probabilities), (1, 0))
+        factors = xp.take(by_kind, kinds, axis=0)
+        return factors, xp.astype(factors == 0, factors.dtype)
 
     def _means_of_features(self) -> Array:
         return _mean_and_variance(self.probabilities)[0]

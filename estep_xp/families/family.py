@@ -65,6 +65,8 @@ class Family(abc.ABC):
     _has_full_support: ClassVar[bool] = True
     # The density has a second form, which is faster and may be off by a small absolute error.
     _has_two_forms: ClassVar[bool] = False
+    # Parameters of 0 make factors of a density vanish, which have derivatives (`_split_zeros`).
+    _has_zero_factors: ClassVar[bool] = False
     # Sums over rows give the derivatives of the log-likelihood (`_expected_log_prob`).
     _has_expected_log_prob: ClassVar[bool] = False
     # Parameters have a form that may take any value (`_to_unconstrained`).
@@ -137,6 +139,16 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def _evaluate(self, ops: BlockOps, prepared: Any, x: Array) -> Evaluated:
         """Evaluate the log-joint of a block in the layout of `ops`."""
+
+    def _split_zeros(self, ops: BlockOps, prepared: Any, x: Array) -> tuple[Array, Array, Array]:
+        """Split densities of a block, log-weights included, into what is 0 and the rest.
+
+        Log-joints without the factors that are 0; how many these are, two for one that is squared;
+        and their sum, which is 0 and has their derivatives. Each as the log-joint.
+        """
+        joint = self._evaluate(ops, prepared, x).log_joint
+        nothing = ops.xp.zeros_like(joint)
+        return joint, nothing, nothing
 
     # --- a block of incomplete rows --------------------------------------------------------------
 

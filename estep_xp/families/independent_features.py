@@ -42,6 +42,28 @@ class IndependentFeatures(RowFamily):
     def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
         return _sum_features(xp, self._log_prob_of_features(xp, x))
 
+    def _zero_factors(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
+        """Of the densities (n, k, d) or (n, k) of features, a factor that may be 0, and its power.
+
+        The power is 0 where the factor is not 0; any number from 2 on counts as 2.
+        """
+        raise NotImplementedError
+
+    def _split_zeros(
+        self, ops: BlockOps, prepared: Array | None, x: Array
+    ) -> tuple[Array, Array, Array]:
+        if not self._has_zero_factors:
+            return super()._split_zeros(ops, prepared, x)
+        xp, x = ops.xp, rows_first(ops, x)
+        factors, powers = self._zero_factors(xp, x)
+        rest = _sum_features(xp, xp.where(powers > 0, 0.0, self._log_prob_of_features(xp, x)))
+        zeros = _sum_features(xp, powers)
+        gain = _sum_features(xp, xp.where(powers == 1.0, factors, 0.0))
+        rest, zeros, gain = (to_layout(ops, one) for one in (rest, zeros, gain))
+        if prepared is not None:
+            rest = rest + expand_components(prepared, ops.axis)
+        return rest, zeros, gain
+
     def _width_incomplete(self, ops: BlockOps) -> int:
         del ops
         return 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
 
 from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.namespace import is_concrete, namespace_of
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
     from estep_xp.arrays.shapes import FloatKd, FloatNK, RealKd, RowsLike
+
+_MANY, _ROWS_PER_ENTRY = 200, 4  # counts from which on a table of factorials is faster
 
 
 @summarized
@@ -66,6 +71,7 @@ class Poisson(IndependentFeatures, _Rates):
     _record = PoissonStatistics
     _n_axes = None
     _has_full_support = False
+    _has_zero_factors = True
     _is_unconstrainable = True
     _is_recenterable = True
     _has_marginals = True
@@ -129,8 +135,21 @@ class Poisson(IndependentFeatures, _Rates):
         is_count = self._supports(x)
         x = xp.where(is_count, x, 0.0)
         less, factorials = _factorials(xp, x)
-        terms = x_log_y(xp, x, rates, less) - rates - factorials
+        # Less work where values can be looked at and there is no 0 log 0.
+        plain = isinstance(less, float) and is_concrete(rates) and bool(xp.all(rates > 0))
+        if plain:
+            terms = x * xp.log(rates) - rates - factorials
+        else:
+            terms = x_log_y(xp, x, rates, less) - rates - factorials
+        if is_concrete(is_count) and bool(xp.all(is_count)):
+            return terms
         return xp.where(is_count, terms, xp.nan)
+
+    def _zero_factors(self, xp: Namespace, x: Array) -> tuple[Array, Array]:
+        rates, x = self.rates[None, ...], x[:, None, ...]
+        # Rates to the power of counts.
+        powers = xp.where((rates == 0) & (x > 0), xp.where(x > 1, 2.0 + 0.0 * x, x), 0.0 * x)
+        return rates + 0.0 * powers, powers
 
     def _means_of_features(self) -> Array:
         return self.rates
@@ -193,11 +212,24 @@ class Poisson(IndependentFeatures, _Rates):
         return type(self)(xp.exp(free[0]))
 
 
+def _log_factorials(xp: Namespace, x: Array) -> Array:
+    """Log x! of concrete counts: of many that are small from a table."""
+    n = math.prod(x.shape)
+    if n < _MANY or not isinstance(x, np.ndarray):  # others may want a derivative
+        return log_gamma(xp, x + 1.0)
+    most = int(xp.max(x))
+    if most * _ROWS_PER_ENTRY > n:
+        return log_gamma(xp, x + 1.0)
+    table = log_gamma(xp, xp.arange(1.0, most + 2.0, dtype=x.dtype))
+    values: Array = table[xp.astype(x, xp.int64)]
+    return values
+
+
 def _factorials(xp: Namespace, x: Array) -> tuple[Array | float, Array]:
     """Logarithms of factorials as x · less + rest, since those of the largest counts overflow."""
     large = x > 1e-3 * float(xp.finfo(x.dtype).max)
     if is_concrete(large) and not bool(xp.any(large)):
-        return 0.0, log_gamma(xp, x + 1.0)
+        return 0.0, _log_factorials(xp, x)
     # It is x (log x − 1) there, but for what rounding takes.
     less = xp.where(large, xp.log(xp.where(large, x, 1.0)) - 1.0, 0.0)
     return less, log_gamma(xp, xp.where(large, 1.0, x) + 1.0)

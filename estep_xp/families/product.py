@@ -127,6 +127,7 @@ class Product(PartsWithHoles, OtherUsesOfParts, _Parts):
     _is_unconstrainable = property(lambda self: self._all("_is_unconstrainable"))
     _is_recenterable = property(lambda self: self._all("_is_recenterable"))
     _takes_missing = property(lambda self: self._all("_takes_missing"))
+    _has_zero_factors = property(lambda self: any(f._has_zero_factors for f in self._families()))
     _takes_prior_counts = property(
         lambda self: any(f._takes_prior_counts for f in self._families())
     )
@@ -211,6 +212,19 @@ class Product(PartsWithHoles, OtherUsesOfParts, _Parts):
         )
         joint = add_pairwise([one.log_joint for one in form], operator.add)
         return Evaluated(x, joint, sum(one.bound for one in form), form)
+
+    def _split_zeros(
+        self, ops: BlockOps, prepared: tuple[Any, ...], x: Array
+    ) -> tuple[Array, Array, Array]:
+        inner = self._for_parts(ops)
+        splits = [
+            family._split_zeros(inner, own, columns.take(ops, x))
+            for family, columns, own in self._each(prepared)
+        ]
+        rest, zeros, gain = (
+            add_pairwise(list(one), operator.add) for one in zip(*splits, strict=True)
+        )
+        return rest, zeros, gain
 
     def _missing_method(self) -> str | None:
         for i, family in enumerate(self._families()):

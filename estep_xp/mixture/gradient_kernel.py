@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from estep_xp.arrays.logsumexp import mixing_weights
+from estep_xp.arrays.block import expand_components, expand_rows
+from estep_xp.arrays.logsumexp import LogNormalized, finite_exp_, mixing_weights
 from estep_xp.families.contract import family_of
 from estep_xp.families.family import Evaluated
-from estep_xp.mixture.masking import WeightedKernel
+from estep_xp.mixture.masking import MaskedRows, WeightedKernel
 from estep_xp.mixture.prepared import Prepared, row_log_likelihoods
 
 if TYPE_CHECKING:
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
     from estep_xp.execution.kernel import BlockResults
     from estep_xp.mixture.mixture import Mixture
+
+
+class _Rows(NamedTuple):
+    """A block of rows, evaluated and normalised; and flags (rows,) of those of zero density."""
+
+    masked: MaskedRows
+    block: Evaluated
+    normalized: LogNormalized
+    empty: Array
 
 
 @dataclass(frozen=True)
@@ -47,10 +58,18 @@ class LogLikelihoodGradient(WeightedKernel):
         log_likelihood = ops.sum_rows(masked.contributions(ops, normalized))
         by_sample_weight = row_log_likelihoods(ops, normalized) if self.by_sample_weight else None
         # A row of zero density belongs to no component: derivatives through it are 0.
-        total = xp.where(normalized.total == 0, 1.0, normalized.total)
+        empty = normalized.total == 0
+        total = xp.where(empty, 1.0, normalized.total)
         normalized = normalized._replace(total=total)
         responsibilities = masked.responsibilities(ops, normalized)
         by_components = () if pull is None else pull(responsibilities)
+        if prepared.family._has_zero_factors and not prepared.family._has_expected_log_prob:
+            last = len(by_components) - self.by_x
+            fields, others = by_components[:last], by_components[last:]
+            rows_found = _Rows(masked, block, normalized, empty)
+            more = self._by_zero_factors(ops, prepared, rows_found, fields)
+            fields = tuple(one + other for one, other in zip(fields, more, strict=True))
+            by_components = (*fields, *others)
         by_rows: list[Array] = []
         if self.by_x:
             by_rows.append(masked.zero_replaced(ops, by_components[-1]))
@@ -67,6 +86,38 @@ class LogLikelihoodGradient(WeightedKernel):
             ratios = masked.weight_shares(ops, normalized.ratios, normalized.total)
             counts.append(xp.sum(ratios, axis=rows_axis))
         return tuple(by_rows), (*log_likelihood, *counts, *by_components)
+
+    def _by_zero_factors(
+        self, ops: BlockOps, prepared: Prepared, rows: _Rows, fields: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        """Derivatives by parameters that are 0, through densities that are 0 for one of them.
+
+        No responsibility leads there: of a density f θ, 0 at θ = 0, the derivative is f / p.
+        """
+        xp, family, (masked, block, normalized, empty) = ops.xp, prepared.family, rows
+
+        def gain(components: Any) -> Array:
+            split: Array = family_of(components)._split_zeros(ops, prepared.shared, block.x)[2]
+            return split
+
+        def derivatives() -> tuple[Array, ...]:
+            _, pull = ops.pullback(gain, prepared.components)
+            rest, zeros, _ = family._split_zeros(ops, prepared.shared, block.x)
+            if normalized.shift is not None:
+                rest = rest - expand_rows(normalized.shift, ops.axis)
+            single = (zeros == 1.0) & ~expand_rows(empty, ops.axis)
+            shares = xp.where(single, finite_exp_(ops, rest), 0.0)
+            if prepared.weights.gain is not None:
+                shares = shares * expand_components(prepared.weights.gain, ops.axis)
+            return pull(masked.weight_shares(ops, shares, normalized.total))
+
+        def nothing() -> tuple[Array, ...]:
+            return tuple(map(xp.zeros_like, fields))
+
+        slopes: tuple[Array, ...] = ops.cond(
+            xp.all(block.log_joint > -math.inf), nothing, derivatives
+        )
+        return slopes
 
     def _pull_back(
         self, ops: BlockOps, prepared: Prepared, x: Array
