@@ -108,14 +108,15 @@ def initialize(
 
     Notes
     -----
-    The default looks at 2000 rows, or 50 for each component if these are more, with features
+    The default looks at 2000 rows, or 200 for each component if these are more, with features
     divided by their standard deviations (by one for all if components are spherical). It takes ten
     EM steps from k-means, then moves components as long as that gains: two become one, and a third
     becomes two, wherever the bound that EM raises says that the log-likelihood grows (after Ueda et
-    al. 2000). It ends when two starts lead to the same log-likelihood. A family without covariances
-    gets the best of up to four starts by k-means after ten EM steps. Under ``jit`` the default is
-    k-means: a compiled program cannot take such decisions. From a Dask array a sample of the rows
-    is computed and used.
+    al. 2000). Each start is then climbed to its optimum, unless it falls behind. It ends when
+    three starts lead to the same log-likelihood. A family without covariances gets the best of
+    up to four starts by k-means after ten EM steps. Under ``jit`` the default is k-means: a
+    compiled program cannot take such decisions. From a Dask array a sample of the rows is
+    computed and used.
 
     Examples
     --------

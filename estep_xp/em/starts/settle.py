@@ -16,8 +16,11 @@ from estep_xp.mixture.mixture import Mixture
 if TYPE_CHECKING:
     from estep_xp.em.starts.rows import Floats, Rows
 
-# Few clusters repeat themselves from seed to seed; wide components differ most.
+# Few clusters repeat themselves from seed to seed, and wide components differ most; many clusters
+# differ by themselves, and wide components miss more of them.
 _STARTS = ("clusters", "wide", "whitened", "wide", "clusters", "wide", "clusters", "wide")
+_STARTS_OF_MANY = ("clusters", "wide", "whitened", *5 * ("clusters",))
+_MANY = 11  # components
 _AGREEING = 3  # starts that lead to the same log-likelihood, after which no more are made
 _STEPS = 10  # of EM before and after moves
 _MOST_STEPS = 100  # of EM when no move is left
@@ -33,7 +36,8 @@ def settle(family: Any, rows: Rows, em: ShortEM, k: int, random: np.random.Gener
     search = _Search(family, rows, Summed.of(rows.z), em, k)
     found: list[Fitted] = []
     begun: list[Floats] = []
-    for kind in _STARTS[: None if k > 1 else 1]:
+    starts = _STARTS_OF_MANY if k >= _MANY else _STARTS
+    for kind in starts[: None if k > 1 else 1]:
         shares = _begin(kind, rows, search.summed, k, random)
         if any(_are_alike(shares, other) for other in begun):
             shares = _begin("wide", rows, search.summed, k, random)
