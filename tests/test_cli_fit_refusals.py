@@ -46,27 +46,27 @@ BAD_FITS = {
     "counts": (
         {"DATA": "half.csv", "--family": "poisson"},
         2,
-        "half.csv row 1, counted from 0: value 2 is 0.5; must be a count: a whole number, not neg",
+        "half.csv line 3: value 2 is 0.5; must be a count: a whole number, not neg",
     ),
     "kinds": (
         {"DATA": "half.csv", "--family": "categorical", "--columns": "b"},
         2,
-        "half.csv row 1, counted from 0: value 2 is 0.5; must be a kind: a whole number from 0 to",
+        "half.csv line 3: value 2 is 0.5; must be a kind: a whole number from 0 to",
     ),
     "numbers, no kinds": (
         {"DATA": "far.csv", "--family": "categorical", "--columns": "0"},
         2,
-        "far.csv row 1, counted from 0: value 1 is 1e+200; must be a kind: a whole number from 0 ",
+        "far.csv line 2: value 1 is 1e+200; must be a kind: a whole number from 0 ",
     ),
     "yes and no": (
         {"DATA": "half.csv", "--family": "bernoulli"},
         2,
-        "half.csv row 1, counted from 0: value 2 is 0.5; must be 0 or 1",
+        "half.csv line 3: value 2 is 0.5; must be 0 or 1",
     ),
     "positive": (
         {"DATA": "half.csv", "--family": "gamma"},
         2,
-        "half.csv row 0, counted from 0: value 1 is 0; must be positive",
+        "half.csv line 2: value 1 is 0; must be positive",
     ),
     "text of kinds": (
         {"DATA": "words.csv", "--family": "categorical", "--columns": "kind"},
@@ -213,7 +213,7 @@ PARTS = {
     "poisson: a; gaussian: a": "--parts: value 2 is a; is there twice",
     "poisson: a; gaussian: c": "--parts: value 2 is c; must be a, b or a number from 0 to 1",
     'poisson: a; gaussian: "b': "--parts: is ",
-    "gaussian: a; poisson: b": "half.csv row 1, counted from 0: value 2 is 0.5; must be a count",
+    "gaussian: a; poisson: b": "half.csv line 3: value 2 is 0.5; must be a count",
 }
 
 

@@ -121,7 +121,7 @@ REFUSED = {
     "support beside holes": (
         "a,b\n1,\n,0.5\n3,\n",
         ("--missing", "marginalize", "--family", "poisson"),
-        "x.csv row 1, counted from 0: value 2 is 0.5; must be a count",
+        "x.csv line 3: value 2 is 0.5; must be a count",
     ),
 }
 

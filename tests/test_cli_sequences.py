@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import estep_xp as ex
+from estep_xp.cli.read.lines import Lines
 from tests.commands import FAITHFUL, assert_refused, run, succeed
 from tests.fit_commands import GEYSER
 
@@ -78,6 +79,8 @@ def test_run(folder, decode):
     np.testing.assert_array_equal(rows["label"], labels)
     total = float(ex.log_likelihood(x, model, lengths=LENGTHS))
     assert json.loads(text)["log_likelihood"] == pytest.approx(total, rel=1e-12)
+    text = succeed(*arguments, "--force", *options, folder=folder)
+    assert "\nStates                      2\nRows per state " in text
 
 
 def test_columns_are_kept_beside_the_label(folder):
@@ -145,16 +148,32 @@ def test_a_label_that_comes_back(folder, command):
         "fit": ("--model", "hmm", "--states", "2", "--output", "new.json"),
         "run": ("--model", "m.json", "--output", "new.csv"),
     }[command]
-    message = "bad.csv row 100, counted from 0: column who is no. 1 again, after c; rows of one "
+    message = "bad.csv line 102: column who is no. 1 again, after c; rows of one "
     outcome = run(command, "bad.csv", *options, "--sequence", "who", folder=folder)
     assert_refused(outcome, 2, message)
 
 
 def test_rows_without_a_label(folder):
-    (folder / "bad.csv").write_text("a,who,b\n1,x,2\n2,,3\n3,x,3\n")
+    """The line is named, past a blank one."""
+    (folder / "bad.csv").write_text("a,who,b\n1,x,2\n\n2,,3\n3,x,3\n")
     options = ("--model", "hmm", "--states", "1", "--output", "new.json", "--sequence", "who")
-    message = "bad.csv row 1, counted from 0: column who is empty; must name the row's sequence"
+    message = "bad.csv line 4: column who is empty; must name the row's sequence"
     assert_refused(run("fit", "bad.csv", *options, folder=folder), 2, message)
+
+
+def test_lines_of_rows():
+    """Rows of two lines, blank lines, and values in quotes that hold a line's end."""
+    lines = Lines()
+    for line, count in ((2, 3), (5, 1), (7, 1), (8, 2), (20, 1)):
+        lines.add(line, count)
+    assert [lines.line_of(row) for row in range(8)] == [2, 3, 4, 5, 7, 8, 9, 20]
+
+
+def test_a_value_that_a_family_cannot_have_is_named_by_its_line(folder):
+    (folder / "counts.csv").write_text('a,who\n1,"x\ny"\n\n2.5,z\n')
+    options = ("--family", "poisson", "--components", "1", "--output", "new.json")
+    outcome = run("fit", "counts.csv", "--columns", "a", *options, folder=folder)
+    assert_refused(outcome, 2, "counts.csv line 5: value 1 is 2.5; must be a count")
 
 
 @pytest.mark.parametrize("option", [("--decode",), ("--sequence", "eruptions")])

@@ -396,5 +396,5 @@ def test_run_applies_what_save_has_written(tmp_path, family):
     np.testing.assert_allclose(found["responsibilities"], step.responsibilities, rtol=1e-15)
     data.write_text("b,a\n0,1\n0,0.5\n")
     outcome = run("run", str(data), "--model", str(model), "--output", str(out), "--force")
-    place = f"{data} row 1, counted from 0: value 2 is 0.5; {MODELS[family]._support}\n"
+    place = f"{data} line 3: value 2 is 0.5; {MODELS[family]._support}\n"
     assert outcome == (2, "", place)

@@ -90,7 +90,7 @@ def ratio(x, a):
     return special.log_gamma_ratio(namespace_of(x), x, a)
 
 
-PAIRS = [(x, a) for x in (1e-20, 0.005, 0.5, 3.2, 12.99, 13.0, 500.0, 1e7, 5e11, 1e20)
+PAIRS = [(x, a) for x in (2e-38, 1e-20, 0.005, 0.5, 3.2, 12.99, 13.0, 500.0, 1e7, 5e11, 1e20)
          for a in (0.0, 0.5, 1.0, 6.5, 512.0)]  # fmt: skip
 
 

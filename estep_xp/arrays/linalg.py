@@ -6,6 +6,7 @@ precision = P Pᵀ, so that (x − μ) P is standardised.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -114,9 +115,15 @@ def _inverse_by_lapack(lower: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def diagonal_matrix(xp: Namespace, diagonals: Array) -> Array:
     """Matrices (..., d, d) with these diagonals (..., d), and zeros elsewhere."""
     if isinstance(diagonals, np.ndarray):
-        return np.where(np.eye(diagonals.shape[-1], dtype=bool), diagonals[..., None], 0.0)
+        return np.where(_on_diagonal(diagonals.shape[-1]), diagonals[..., None], 0.0)
     shape = (*diagonals.shape, diagonals.shape[-1])
     return xp.tril(xp.triu(xp.broadcast_to(diagonals[..., None], shape)))
+
+
+@functools.lru_cache(maxsize=8)
+def _on_diagonal(d: int) -> np.ndarray[Any, Any]:
+    """Flags (d, d) of the entries on the diagonal; cached, so never written to."""
+    return np.eye(d, dtype=bool)
 
 
 def outer(vectors: Array) -> Array:

@@ -51,9 +51,10 @@ def suspects(space: Space, x: Array, results: Array) -> Suspects | None:
 
     Where all results are finite, `x` is not read.
     """
-    if space.lazy or not is_within_reach(
-        results
-    ):  # as of numbers that a compiled program closes over
+    # Numbers that a compiled program closes over are lazy, too.
+    if space.lazy or not is_within_reach(results):
+        return None
+    if type(results) is np.ndarray and all_finite(np, results):
         return None
     xp = space.xp
     if is_on_host(results) and is_on_host(x):  # JAX would compile these calls for each n

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 import operator
 import sys
@@ -259,12 +260,10 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
         good = good & xp.all(xp.tril(factors, k=-1) == 0, axis=(-2, -1))
         return _set_nan(xp, factors, ~good[..., None, None])
     host = to_host(factors)
+    if 0 < host.size <= _FEW and _are_triangular(host):
+        return factors
     below, diagonals = _below_diagonal(host.shape[-1]), host.diagonal(0, -2, -1)
-    if diagonals.size and host.size <= _FEW:
-        positive = min(diagonals.ravel().tolist()) > 0  # unless there is NaN
-    else:
-        positive = (diagonals > 0).all()
-    if are_finite(host) and positive and not host[..., below].any():
+    if np.isfinite(host).all() and (diagonals > 0).all() and not host[..., below].any():
         return factors
     on_diagonal = np.broadcast_to(np.eye(host.shape[-1], dtype=bool), host.shape)
     bad = np.argwhere(quietly(lambda: ~np.isfinite(host) | (on_diagonal & (host <= 0))))
@@ -277,6 +276,24 @@ def check_precision_cholesky(space: Space, factors: Array) -> Array:
         f"matrix, call {maker}"
     )
     _raise_first(name, host, np.argwhere((host != 0) & below), expected)
+
+
+def _are_triangular(few: np.ndarray[Any, Any]) -> bool:
+    """Whether a few numbers are seen at once to be good factors; else False."""
+    values, (on, below) = few.ravel().tolist(), _places(few.shape)
+    return (
+        math.isfinite(sum(values))
+        and min(itertools.compress(values, on)) > 0
+        and not any(itertools.compress(values, below))
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _places(shape: tuple[int, ...]) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    """Flags of the entries on and below the diagonals, in the order of memory."""
+    both = np.eye(shape[-1], dtype=bool), _below_diagonal(shape[-1])
+    on, below = (tuple(np.broadcast_to(one, shape).ravel().tolist()) for one in both)
+    return on, below
 
 
 @functools.lru_cache(maxsize=8)

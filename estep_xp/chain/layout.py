@@ -28,6 +28,8 @@ class Chain(NamedTuple):
     transitions: Array  # (k, k), or for each row in the layout
     first: Array  # flags of rows
     last: Array
+    begin: Array  # flags of rows at which sequences begin, with initial probabilities
+    goes_on: Array  # a flag of the last row, if a message enters it
     sequences: Sequences
     shift: Array  # of each row's log-densities
     exponents: Array  # log-densities less the shift; no initial probability is in them
@@ -35,7 +37,7 @@ class Chain(NamedTuple):
 
     @property
     def begins(self) -> Array:
-        """Rows at which sequences begin, with initial probabilities."""
+        """Numbers of the rows at which sequences begin."""
         return _begins(self.sequences, self.edges)
 
 
@@ -53,6 +55,13 @@ def lay_out(
     """
     xp = ops.xp
     first, last = ops.cut(sequences.first, 1.0), ops.cut(sequences.last, 1.0)
+    begin, goes_on = first, last
+    if edges is not None:
+        one, rest = sequences.first[:1], sequences.first[1:]
+        if edges.carried:
+            begin = ops.cut(xp.concat([~(one | ~one), rest]), 1.0)
+        nowhere = rest & ~rest
+        goes_on = ops.cut(xp.concat([nowhere, one | ~one]), 1.0)
     initial = normalize_rows(xp, initial)
     if transitions.ndim == 3:
         # Matrices at first rows are not read, whatever they hold.
@@ -67,7 +76,7 @@ def lay_out(
         out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
         reachable = ops.change(
             values + 0.0,
-            first,
+            begin,
             _begins(sequences, edges),
             lambda rows: rows + along(xp, out_of_reach, rows),
         )
@@ -79,7 +88,8 @@ def lay_out(
         return values - ops.expand(shift), shift
 
     exponents, shift = ops.map_rows(shifted, *rows, over=(values,))
-    return Chain(initial, transitions, first, last, sequences, shift, exponents, edges)
+    flags = (first, last, begin, goes_on)
+    return Chain(initial, transitions, *flags, sequences, shift, exponents, edges)
 
 
 def _begins(sequences: Sequences, edges: Edges | None) -> Array:

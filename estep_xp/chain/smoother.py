@@ -145,7 +145,7 @@ def _scaled_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array, t
     )
     evidence = ops.change(
         evidence,
-        chain.first,
+        chain.begin,
         chain.begins,
         lambda rows: _times_positive(xp, rows, along(xp, chain.initial, rows)),
     )
@@ -225,7 +225,7 @@ def _log_forward(ops: ChainOps, chain: Chain) -> tuple[Array, Array, Array, Arra
     log_initial = safe_log(xp, chain.initial)
     evidence = ops.change(
         chain.exponents + 0.0,
-        chain.first,
+        chain.begin,
         chain.begins,
         lambda rows: _plus_finite(xp, rows, along(xp, log_initial, rows)),
     )
@@ -314,7 +314,7 @@ def _backward(
         message = after if isinstance(recursion, Logarithmic) else xp.exp(after - xp.max(after))
         return ops.change(
             values,
-            chain.last,
+            chain.goes_on,
             chain.sequences.ends[-1:],
             lambda rows: recursion.multiply(rows, along(xp, message, rows)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,8 +11,11 @@ from estep_xp.arrays.quiet import quiet
 from estep_xp.chain.call import Call, evaluate_emissions, impossible_text, sum_sequences, weigh_rows
 from estep_xp.chain.chunk_graph import Chunks, chunks_of, read_again
 from estep_xp.chain.density import run_log_likelihoods
+from estep_xp.chain.emissions import Emissions
 from estep_xp.chain.kernels import SmoothedRows
 from estep_xp.chain.parts import Parts, parts_of
+from estep_xp.chain.scanned import Model, SumsOfBlocks
+from estep_xp.chain.sequences import Sequences
 from estep_xp.families import contract
 
 if TYPE_CHECKING:
@@ -40,6 +44,9 @@ def take_sums(call: Call, options: execution.Options) -> ChainSums:
     chunks = chunks_of(call)
     if chunks is not None:
         return _take_sums_by_chunks(call, options, chunks)
+    found = _take_sums_in_a_loop(call, options)
+    if found is not None:
+        return found
     space, weights = call.space, call.weights
     xp, driver = space.xp, execution.driver_for(space)
     log_prob = evaluate_emissions(call, options.block_size, options.workers)
@@ -85,6 +92,31 @@ def _take_sums_by_chunks(call: Call, options: execution.Options, chunks: Chunks)
     return ChainSums(*totals, counts, record, initial, transitions)
 
 
+def _take_sums_in_a_loop(call: Call, options: execution.Options) -> ChainSums | None:
+    """The same in a compiled loop over blocks of rows, where these are many."""
+    space, (initial, transitions, _), sequences = call.space, call.mixture, call.sequences
+    xp = space.xp
+    kernel = SumsOfBlocks(call.positive, Emissions(call.k, lazy=True), _moments_of(call))
+    starts, ends = (
+        xp.asarray(at, device=space.device) for at in (sequences.starts, sequences.ends)
+    )
+    weights = call.weights
+    if weights is None:
+        weights = xp.ones(starts.shape, dtype=space.dtype, device=space.device)
+    model = Model(initial, transitions, starts, ends, weights)
+    parameters = (call.seen_components, 0.0 * initial)
+    driver = execution.driver_for(space)
+    found = driver.sum_chain(kernel, call.rows[0], parameters, model, options.block_size)
+    if found is None:
+        return None
+    sums = [found[0], *found[1]]
+    if isinstance(sequences, Sequences):  # sums over rows that are cut at the wrong places
+        sums = [xp.where(sequences.valid, one, math.nan) for one in sums]
+    values, first, steps, counts, *moments = sums
+    record = contract.estimable(call.mixture.components)._moments(*moments)
+    return ChainSums(*_totals(call, values), counts, record, first, steps)
+
+
 def _totals(call: Call, values: Array) -> tuple[Array, Array]:
     """Log-likelihood and number of rows, each by the weight of its sequence, arrays ()."""
     total = sum_sequences(call, values)
@@ -95,11 +127,15 @@ def _totals(call: Call, values: Array) -> tuple[Array, Array]:
 
 def _sum_rows(call: Call, x: Array, shares: Array, options: execution.Options) -> list[Array]:
     """Counts (k,), and the moments of the components."""
-    kernel = Moments(call.k, evaluates=call.wrapper is not None)
+    kernel = _moments_of(call)
     parameters = (call.seen_components, 0.0 * call.mixture.initial)
     driver = execution.driver_for(call.space)
     _, _, *sums = driver.sum_rows(kernel, call.space, (x, shares), parameters, options)
     return sums
+
+
+def _moments_of(call: Call) -> Moments:
+    return Moments(call.k, evaluates=call.wrapper is not None)
 
 
 def raise_for_impossible_sequences(call: Call) -> None:

@@ -200,10 +200,32 @@ def icl(
     """
     check_mixture(model, x, name="model")
     call = prepare_call(x, model, sample_weight=sample_weight, missing=missing, noise=noise)
+    return _bic_of(call) + 2.0 * _entropy_of(call)
+
+
+@quiet
+def criteria_of(
+    x: Any, fitted: Any, statistics: Any, *, sample_weight: Any = None, **seen: Any
+) -> dict[str, Any]:
+    """All criteria of a model on the rows that it was fitted to; the ICL of a mixture alone.
+
+    The fit's `statistics` have the total and the number of rows, so that the ICL takes the only
+    pass over the rows.
+    """
+    total = statistics.log_likelihood
+    bic = _bic(fitted, total, statistics.n_rows)
+    found = {"aic": 2.0 * n_parameters(fitted) - 2.0 * total, "bic": bic, "icl": math.nan}
+    if not isinstance(fitted, HMM):
+        call = prepare_call(x, fitted, sample_weight=sample_weight, **seen)
+        found["icl"] = bic + 2.0 * _entropy_of(call)
+    return found
+
+
+def _entropy_of(call: Call) -> Array:
+    """The entropy of all rows' responsibilities, an array ()."""
     kernel = Entropy(call.k, call.zeros, call.space.lazy, call.masks)
     (entropies,) = run_kernel(call, kernel, None, None)
-    total = execution.driver_for(call.space).sum_values(entropies)
-    return _bic_of(call) + 2.0 * total
+    return execution.driver_for(call.space).sum_values(entropies)
 
 
 def _bic_of(call: Call) -> Array:

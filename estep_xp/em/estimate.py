@@ -131,6 +131,19 @@ def estimate(
     return _run(known, family, floor, x)
 
 
+def estimate_at_means(x: Array, shares: Array, components: Any, floor: float) -> Mixture:
+    """The M-step of `estimate`, about components whose means are those of their rows already.
+
+    All is concrete and good: `x` is finite, `shares` (n, k) are responsibilities, and no component
+    is without rows. What variances the components have makes no difference.
+    """
+    space = space_of({"x": x})
+    known = _known(space, (x, shares), components)
+    statistics = known.take_statistics(components, again=True)
+    _check_counts(known, components, statistics, ())
+    return run_m_step(space, statistics, floor)
+
+
 def _known(space: Space, arrays: tuple[Array, ...], family: Any) -> Known:
     return Known(space, arrays, contract.with_support(family), execution.Options(None, None))
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 1 << 16  # rows sampled from data that are not in memory
 _METHODS = ("k-means", "k-means++", "random", "random_rows")
+_FLOOR = 1e-6  # of variances, the mean of which is 1
 _BLOCK = 1 << 16  # rows that are checked in one go
 
 
@@ -323,7 +324,7 @@ def _start_gaussians(
         mixture = start_from_shares(family, rows, shares)
     else:
         given = (z,) if rows.equal else (z, rows.weight)
-        em = ShortEM(inner, given, execution.Options(None, 1))
+        em = ShortEM(inner, given, execution.Options(None, 1), floor=_FLOOR)
         mixture = settle(family, rows, em, k, random).mixture
     components: Any = mixture.components
     return cast_mixture(

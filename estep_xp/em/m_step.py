@@ -15,6 +15,7 @@ from estep_xp.arrays.validation import check_not_flushed, check_number, raise_ba
 from estep_xp.chain.hmm import HMM
 from estep_xp.chain.statistics import maximize_probabilities
 from estep_xp.em.chain_statistics import ChainStatistics
+from estep_xp.em.impossible import mark_impossible, raise_for_impossible
 from estep_xp.em.statistics import AnyStatistics, Statistics, arrays_of, check_statistics
 from estep_xp.families import contract
 from estep_xp.mixture.mixture import Mixture
@@ -92,9 +93,17 @@ def m_step(
     if not space.lazy:
         _check_sums(space, statistics)
     mixture: Mixture[Any] | HMM[Any] = execution.driver_for(space).call_lazily(
-        run_m_step, space, (statistics, floor, None, prior), statistics.mixture
+        _run_and_mark, space, (statistics, floor, prior, space.lazy), statistics.mixture
     )
     return mixture
+
+
+def _run_and_mark(
+    space: Space, statistics: AnyStatistics, floor: Any, prior_counts: Any, unseen: bool
+) -> Any:
+    """Run the M-step, also of statistics that no one could look at."""
+    new = run_m_step(space, statistics, floor, None, prior_counts)
+    return quietly(mark_impossible, space, statistics, new) if unseen else new
 
 
 def check_floor(variance_floor: Any) -> Any:
@@ -241,11 +250,6 @@ def _check_sums(space: Space, statistics: AnyStatistics) -> None:
             index = tuple(bad[0].tolist())
             raise_bad_value(name, index, host[index], f"{name} must be finite")
         check_not_flushed(space, name, array)
-    counts = to_host(statistics.counts)
-    negative = np.argwhere(counts < 0)
-    if len(negative):
-        index = tuple(negative[0].tolist())
-        expected = "statistics.counts must not be negative"
-        raise_bad_value("statistics.counts", index, counts[index], expected)
     if not float(to_host(statistics.n_rows)) > 0:
         raise ValueError("statistics.n_rows is 0; an M-step needs at least one row")
+    raise_for_impossible(statistics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +13,7 @@ from estep_xp.arrays.record_repr import summarized
 from estep_xp.arrays.text import shown
 from estep_xp.arrays.validation import check_whole
 from estep_xp.chain.hmm import HMM
-from estep_xp.em.criteria import aic, bic, icl, n_parameters
+from estep_xp.em.criteria import criteria_of, n_parameters
 from estep_xp.em.fit import Options, run_fit
 from estep_xp.em.fit_warnings import Diagnosis
 from estep_xp.em.initialize import check_method, initialize
@@ -223,17 +222,12 @@ def fit_candidate(
         workers=options.workers,
         **seen,
     )
-    as_chain = options.lengths is not None
-    if as_chain:
-        seen["lengths"] = options.lengths
+    if options.lengths is not None:
         start = HMM.from_mixture(start)
     result, diagnosis = run_fit(x, start, sample_weight, options)
-    seen["sample_weight"] = sample_weight
-    criteria = {
-        "aic": aic(x, result.mixture, **seen),
-        "bic": bic(x, result.mixture, **seen),
-        "icl": math.nan if as_chain else icl(x, result.mixture, **seen),
-    }
+    criteria = criteria_of(
+        x, result.mixture, result.statistics, sample_weight=sample_weight, **seen
+    )
     row = Candidate(
         family=_name(family),
         n_components=k,

@@ -262,8 +262,9 @@ def check_statistics(name: str, value: Any) -> None:
             f"{name}.mixture is a {type(mixture).__name__}; expected an estep_xp.{kind.__name__}"
         )
     family = contract.estimable(mixture.components)
-    family._check_moments(f"{name}.moments", value.moments)
     k = family._n_components() or int(mixture[0].shape[0])
+    family = contract.family_of(mixture.components, k)
+    family._check_moments(f"{name}.moments", value.moments)
     expected: dict[str, Any] = {"log_likelihood": (), "n_rows": (), "counts": (k,)}
     if isinstance(mixture, HMM):
         expected |= {"initial": (k,), "transitions": (k, k), "mixture.initial": (k,)}

@@ -103,6 +103,16 @@ class Driver(abc.ABC):
         del k
         return None
 
+    def sum_chain(
+        self, kernel: Any, x: Array, parameters: Any, model: Any, block_size: int | None
+    ) -> tuple[Array, tuple[Array, ...]] | None:
+        """Values (s,) and sums of a kernel over blocks of rows of sequences, in a compiled loop.
+
+        None where rows are not worked on in that way.
+        """
+        del kernel, x, parameters, model, block_size
+        return None
+
     def chain_total(
         self,
         kernel: ChainTotalKernel,

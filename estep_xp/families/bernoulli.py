@@ -12,6 +12,7 @@ from estep_xp.arrays.validation import (
     check_values,
 )
 from estep_xp.families.independent_features import IndependentFeatures
+from estep_xp.families.limits import Limit, slack
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
@@ -149,6 +150,11 @@ class Bernoulli(IndependentFeatures, _Probabilities):
         self, xp: Namespace, x: Array, responsibilities: Array
     ) -> BernoulliStatistics:
         return BernoulliStatistics(xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x))
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        ones = moments.ones
+        most = (1.0 + slack(xp, ones)) * counts[:, None]
+        return (Limit("ones", (ones >= 0) & (ones <= most), "must be from 0 to its count"),)
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: BernoulliStatistics, floor: Any

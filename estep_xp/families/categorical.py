@@ -11,6 +11,7 @@ from estep_xp.arrays.record_repr import parameters, sizes, summarized
 from estep_xp.arrays.summation import sum_pairwise
 from estep_xp.arrays.validation import check_non_negative, check_not_empty, check_shape
 from estep_xp.families.independent_features import IndependentFeatures
+from estep_xp.families.limits import Limit, at_least_zero, slack
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.row_family import rows_first, to_layout
 
@@ -200,6 +201,13 @@ class Categorical(IndependentFeatures, _Probabilities):
     def _indicators(self, xp: Namespace, x: Array) -> Array:
         """1 where row i is of kind j, shape (n, m)."""
         return xp.astype(x[:, None] == _numbers(xp, self.probabilities), x.dtype)
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        kinds = moments.kinds
+        alike = xp.abs(xp.sum(kinds, axis=1) - counts) <= slack(xp, kinds) * counts
+        alike = xp.broadcast_to(alike[:, None], kinds.shape)
+        words = "the kinds of a component must sum to its count"
+        return at_least_zero("kinds", kinds), Limit("kinds", alike, words)
 
     def _maximize(
         self,

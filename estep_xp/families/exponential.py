@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.record_repr import summarized
+from estep_xp.families.limits import Limit, at_least_zero
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.positive_features import PositiveFeatures
 
@@ -106,6 +107,10 @@ class Exponential(PositiveFeatures, _Rates):
         self, xp: Namespace, x: Array, responsibilities: Array
     ) -> ExponentialStatistics:
         return ExponentialStatistics(xp.matmul(xp.permute_dims(responsibilities, (1, 0)), x))
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        del xp, counts
+        return (at_least_zero("sums", moments.sums),)
 
     def _maximize(
         self,

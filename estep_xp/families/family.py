@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
+    from estep_xp.families.limits import Limit
 
 
 class Evaluated(NamedTuple):
@@ -216,6 +217,11 @@ class Family(abc.ABC):
         shapes = self._shapes_of_sums()
         for (field, array), shape in zip(moments._asdict().items(), shapes, strict=True):
             check_array(f"{name}.{field}", array, shape)
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        """Say which sums are none of any rows, given counts (k,); by default all may be some."""
+        del xp, counts, moments
+        return ()
 
     @abc.abstractmethod
     def _maximize(

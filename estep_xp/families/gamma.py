@@ -13,6 +13,7 @@ from estep_xp.arrays.special import (
     log_minus_digamma,
     solve_log_minus_digamma,
 )
+from estep_xp.families.limits import Limit, at_least_about_zero, slack
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.positive_features import (
     PositiveFeatures,
@@ -199,6 +200,25 @@ class Gamma(PositiveFeatures, _ShapesRates):
 
     def _shapes_of_sums(self) -> tuple[tuple[int, ...], ...]:
         return (tuple(self.shapes.shape),) * 3
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        counts = expand_like(counts, moments.sums)
+        sums, logs, excess = moments
+        size = sums / self._means_of_features() + counts + xp.abs(logs)
+        # Far away a row's share of the excess is cut off.
+        far = ~(size < _largest_share(xp, sums))
+        gap = sums / self._means_of_features() - counts - logs - excess
+        alike = far | (xp.abs(gap) <= slack(xp, sums) * size)
+        n = xp.where(counts > 0, counts, 1.0)
+        good = xp.where(sums > 0, sums, 1.0)
+        most = n * _log_ratio(xp, good / n, self._means_of_features())
+        jensen = (counts <= 0) | (logs <= most + slack(xp, sums) * (n + xp.abs(most)))
+        return (
+            Limit("sums", (sums > 0) | ((counts <= 0) & (sums == 0)), "sums must be positive"),
+            Limit("logs", jensen, "the mean of logarithms must be at most the log of the mean"),
+            at_least_about_zero(xp, "excess", excess, size),
+            Limit("excess", alike, "must be sums / means − counts − logs"),
+        )
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: GammaStatistics, floor: Any

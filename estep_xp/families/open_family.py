@@ -134,6 +134,14 @@ class OpenFamily(RowFamily):
     def _check_moments(self, name: str, moments: Any) -> None:
         if not (isinstance(moments, tuple) and hasattr(moments, "_fields")):
             raise TypeError(f"{name} is a {_name(moments)}; expected a NamedTuple of sums")
+        for field, array in zip(moments._fields, moments, strict=True):
+            shape = getattr(array, "shape", None)
+            if shape is None or (self.k is not None and tuple(shape[:1]) != (self.k,)):
+                got = _name(array) if shape is None else f"shape {shape_text(tuple(shape))}"
+                raise ValueError(
+                    f"{name}.{field} is of {got}; expected a leading axis of {self.k}, one entry a "
+                    "component"
+                )
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any

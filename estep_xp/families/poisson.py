@@ -10,6 +10,7 @@ from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.special import log_gamma, x_log_y
 from estep_xp.arrays.validation import check_non_negative, check_not_empty
 from estep_xp.families.independent_features import IndependentFeatures
+from estep_xp.families.limits import Limit, at_least_zero
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
@@ -142,6 +143,10 @@ class Poisson(IndependentFeatures, _Rates):
     ) -> PoissonStatistics:
         by_component = xp.permute_dims(responsibilities, (1, 0))
         return PoissonStatistics(xp.matmul(by_component, x))
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        del xp, counts
+        return (at_least_zero("sums", moments.sums),)
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: PoissonStatistics, floor: Any

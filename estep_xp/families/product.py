@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.shapes import FloatNK, RowsLike
+    from estep_xp.families.limits import Limit
 
 
 class _Parts(NamedTuple):
@@ -245,6 +246,14 @@ class Product(PartsWithHoles, OtherUsesOfParts, _Parts):
             )
         for i, (family, own) in enumerate(zip(self._families(), moments.parts, strict=True)):
             family._check_moments(f"{name}.parts[{i}]", own)
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        pairs = enumerate(zip(self._families(), moments.parts, strict=True))
+        return tuple(
+            limit._replace(field=f"parts[{i}].{limit.field}")
+            for i, (family, own) in pairs
+            for limit in family._limits(xp, counts, own)
+        )
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: ProductStatistics, floor: Any

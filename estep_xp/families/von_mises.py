@@ -17,6 +17,7 @@ from estep_xp.arrays.validation import (
     check_shape,
 )
 from estep_xp.families.independent_features import IndependentFeatures
+from estep_xp.families.limits import Limit, at_least_about_zero, circle_limit, slack
 from estep_xp.families.log_prob import log_prob
 from estep_xp.families.positive_features import sum_by_component
 from estep_xp.families.row_family import rows_first, to_layout
@@ -184,6 +185,15 @@ class VonMises(IndependentFeatures, _LocationsConcentrations):
         # An angle that was not observed has no sine in the mean, and 1 − I₁ / I₀ for 1 − cos.
         unseen = xp.sum(xp.where(seen, 0.0, shares), axis=0)
         return sines, versines + unseen * bessel_ratio(xp, self.concentrations)[1]
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        sines, versines = moments
+        most = 2.0 * (1.0 + slack(xp, versines)) * counts
+        return (
+            at_least_about_zero(xp, "versines", versines, counts),
+            Limit("versines", versines <= most, "must be at most twice its count"),
+            circle_limit(xp, "sines", sines, versines, counts),
+        )
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: VonMisesStatistics, floor: Any

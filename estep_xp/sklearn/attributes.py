@@ -36,10 +36,11 @@ def set_attributes(estimator: Any, kind: CovarianceType, mixture: Mixture[Any]) 
         components.covariances,
         components.precisions,
     )
+    values = {}
     for name, array in zip(NAMES, arrays, strict=True):
         # A copy: a user may change it in place.
         setattr(estimator, name, namespace_of(array).asarray(array, copy=True))
-    values = {name: np.array(to_host(getattr(estimator, name))) for name in NAMES}
+        values[name] = np.array(to_host(array))
     return Kept(mixture, values)
 
 

@@ -75,8 +75,12 @@ def e_step(call: Call, whole: Call, mixture: Mixture[Any]) -> tuple[Statistics[A
 
 def maximize(space: Space | None, statistics: Statistics[Any], floor: float) -> Mixture[Any]:
     """Run the M-step; a covariance that is not positive definite raises in scikit-learn's words."""
-    with ill_defined():
-        return run_m_step(space or _EM.space_of(statistics), statistics, floor)
+    mixture: Mixture[Any]
+    try:  # not `ill_defined`, which takes as long as the arithmetic
+        mixture = run_m_step(space or _EM.space_of(statistics), statistics, floor)
+    except ValueError as error:
+        raise _told(error) from error
+    return mixture
 
 
 @contextlib.contextmanager
@@ -87,4 +91,8 @@ def ill_defined(doubt: Callable[[], bool] = lambda: True) -> Iterator[None]:
     except ValueError as error:
         if not doubt():
             raise
-        raise ValueError(f"{_ILL_DEFINED} ({error})") from error
+        raise _told(error) from error
+
+
+def _told(error: ValueError) -> ValueError:
+    return ValueError(f"{_ILL_DEFINED} ({error})")

@@ -145,8 +145,13 @@ NUMPY = (
     problem("full", 10_000, 128, 20, 1.8),
 )
 NUMPY_FLOAT32 = problem("univariate", 10**6, 1, 10, 1.15, "float32")
-# Of the textbook's time we may need three times as much, for a call with all its checks.
-SMALL = (problem("univariate", 100, 1, 3, 1 / 3), problem("full", 100, 2, 3))
+# Of the textbook's time we may need 2.5 times as much, for a call with all its checks.
+SMALL = (
+    problem("univariate", 100, 1, 3, 0.4),
+    problem("diagonal", 100, 2, 3, 0.4),
+    problem("tied", 100, 2, 3, 0.4),
+    problem("full", 100, 2, 3, 0.4),
+)
 
 
 def _both(family: str, n: int, d: int, k: int, *goals: float) -> tuple[Problem, Problem]:

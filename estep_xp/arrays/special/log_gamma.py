@@ -37,6 +37,7 @@ _STIRLING = (
 )
 _FROM = 13.0  # Stirling's series holds from here on
 _HALF_LOG_2PI = 0.91893853320467274178
+_NEGLIGIBLE = 1e-25  # beside 1, in any dtype
 
 
 def log_gamma(xp: Namespace, x: Array) -> Array:
@@ -85,8 +86,7 @@ def log_gamma_ratio(xp: Namespace, x: Array, a: Array) -> Array:
     """The difference log Γ(x + a) − log Γ(x) − a log x for x > 0 and a >= 0, differentiable.
 
     The error is a few eps of 1 + a log(1 + 13 / x), of 1 + a at large x: no logarithm of Γ is
-    formed, which would be off by eps of x log x. The value tends to 0 as x grows. The quotient
-    a / x must be finite.
+    formed, which would be off by eps of x log x. The value tends to 0 as x grows.
 
     Examples
     --------
@@ -110,9 +110,17 @@ def log_gamma_ratio(xp: Namespace, x: Array, a: Array) -> Array:
     # Γ(x + 1) = x Γ(x) leads from a small x to one where the series holds.
     low = xp.where(large, 1.0, x)
     steps = xp.stack([low + float(i) for i in range(int(_FROM))], axis=-1)
-    factors = xp.sum(xp.log1p(xp.expand_dims(a + 0.0 * low, axis=-1) / steps), axis=-1)
-    moved = a * xp.log1p(_FROM / low) - factors
+    factors = xp.sum(_log1p_ratio(xp, xp.expand_dims(a + 0.0 * low, axis=-1), steps), axis=-1)
+    moved = a * _log1p_ratio(xp, _FROM + 0.0 * low, low) - factors
     return value + xp.where(large, 0.0, moved)
+
+
+def _log1p_ratio(xp: Namespace, x: Array, y: Array) -> Array:
+    """log(1 + x / y) for x >= 0 and y > 0, also where the quotient overflows."""
+    far = y < _NEGLIGIBLE * x
+    near = xp.log1p(xp.where(far, 0.0, x) / xp.where(far, 1.0, y))
+    ratio = xp.log(xp.where(far, x, 1.0)) - xp.log(xp.where(far, y, 1.0))
+    return xp.where(far, ratio, near)
 
 
 def log_gamma_scaled(xp: Namespace, x: Array) -> Array:

@@ -246,7 +246,7 @@ def fit(
                 source, chosen, source_path, advance, holes=holes, kept=beside, keep=keep
             )
         for wish in wishes:
-            _refuse_outside(wish, rows, chosen, source_path)
+            _refuse_outside(wish, rows, chosen, source, source_path)
         if missing == "skip":
             rows = _leave_holes_out(rows, source, source_path)
         options = FitOptions(
@@ -365,7 +365,7 @@ def _leave_holes_out(rows: NDArray[np.float64], source: Source, path: Path) -> N
 
 
 def _refuse_outside(
-    wish: Wish, rows: NDArray[np.float64], columns: Sequence[int], path: Path
+    wish: Wish, rows: NDArray[np.float64], columns: Sequence[int], source: Source, path: Path
 ) -> None:
     """Raise InputError at the first value that the family cannot have, by its row and column."""
     for support, part in wish.supports(len(columns)):
@@ -373,4 +373,4 @@ def _refuse_outside(
             continue
         for start in range(0, len(rows), _BLOCK_ROWS):
             block = rows[start : start + _BLOCK_ROWS, part]
-            refuse_outside(support, block, columns[part], path, start)
+            refuse_outside(support, block, columns[part], source, path, start)

@@ -117,7 +117,7 @@ def run(
         require_holes_allowed(components, name_of_family(components), missing)
         holes, n_rows = missing != "error", rows_per_block(d, k)
         blocks = read_rows(source, chosen, source_path, n_rows, [*kept, *beside], holes=holes)
-        blocks = require_support(blocks, components, chosen, source_path)
+        blocks = require_support(blocks, components, chosen, source, source_path)
         writer = stack.enter_context(open_rows(output_path, fields, kept_names))
         hidden = quiet or shows_rows(output_path)
         advance = stack.enter_context(reading_progress(source, quiet=hidden))
@@ -137,7 +137,8 @@ def run(
     if as_json:
         lines = iter([summary_json(summary, output)])
     else:
-        lines = summary_text(summary, escape(str(output_path)), style())
+        noun = "state" if description.is_chain else "component"
+        lines = summary_text(summary, escape(str(output_path)), style(), noun=noun)
     write_summary(lines, output_path, quiet=quiet)
 
 

@@ -107,6 +107,10 @@ class ArrayFile:
                 self.position += len(block)
                 yield Block(block, [tuple(piece[:, len(columns) :].T)] if kept else ())
 
+    def place_of(self, row: int) -> str:
+        """Return where a row stands."""
+        return f"row {row}, counted from 0"
+
     def find_index(self) -> dict[int, int | None]:
         """Return no columns: an array has no names."""
         return {}

@@ -26,6 +26,7 @@ from estep_xp.cli.read.dialect import (
     refuse_row_names,
     sample_records,
 )
+from estep_xp.cli.read.lines import Lines
 from estep_xp.cli.read.numbers import parse_numbers
 from estep_xp.cli.read.rows import BadRows, Block
 from estep_xp.cli.read.signatures import require_text
@@ -82,6 +83,7 @@ class DelimitedFile:
         # Unused columns may hold text that is not UTF-8.
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
         self._line = 0  # lines already consumed
+        self._lines = Lines()  # of good rows
         self._blocks: Iterator[str] = self._whole_lines()
         self._delimiter = preferred
         self._decimal = "."
@@ -114,6 +116,7 @@ class DelimitedFile:
             if numbers is None:
                 yield from self._read_fields(_split_lines(text), columns, bad, kept)
             else:
+                self._lines.add(self._line + 1, len(numbers))
                 self._line += len(numbers)
                 records = read_records(_split_lines(text), self._delimiter) if kept else ()
                 yield Block(numbers, self._keep(records, kept))
@@ -127,7 +130,8 @@ class DelimitedFile:
         good: list[list[str]] = []  # the records of these rows, if something of them is kept
         before = self._line
         while True:
-            place = f"line {before + records.line_num + 1}"
+            line = before + records.line_num + 1
+            place = f"line {line}"
             try:
                 record = next(records)
             except StopIteration:
@@ -140,6 +144,7 @@ class DelimitedFile:
             row = self._read_record(record, columns, place, bad)
             if row is not None:
                 rows.append(row)
+                self._lines.add(line)
                 good += [record] if kept else []
             if len(rows) == _BLOCK_ROWS:
                 yield Block(np.asarray(rows), self._keep(good, kept))
@@ -190,6 +195,10 @@ class DelimitedFile:
         if "." in field:
             raise ValueError("must have a decimal comma, as others have; or give --decimal point")
         return parse_number(field.replace(",", "."))
+
+    def place_of(self, row: int) -> str:
+        """Return where a row stands: the line that it begins on."""
+        return f"line {self._lines.line_of(row)}"
 
     def find_index(self) -> dict[int, int | None]:
         """Return the columns that a data frame has written its index into."""

@@ -98,6 +98,10 @@ class ParquetSource:
             # No errno: pyarrow raised it for data that it could not decode.
             raise InputError(str(self._path), f"is no whole Parquet file: {error}") from error
 
+    def place_of(self, row: int) -> str:
+        """Return where a row stands."""
+        return f"row {row}, counted from 0"
+
     def find_index(self) -> dict[int, int | None]:
         """Return the index columns: those in the metadata of pandas, and those named like one."""
         declared = [self._schema.get_field_index(name) for name in self._pandas_index()]

@@ -65,6 +65,10 @@ class Source(Protocol):
         """How much has been read, in the units of `total`."""
         ...
 
+    def place_of(self, row: int) -> str:
+        """Return where a row that has been read stands: "line 3" of a text."""
+        ...
+
     def find_index(self) -> dict[int, int | None]:
         """Return the columns that a data frame has written its index into.
 
@@ -223,7 +227,7 @@ def read_rows(
 
 
 def require_support(
-    blocks: Iterable[Block], components: Any, columns: Sequence[int], path: Path
+    blocks: Iterable[Block], components: Any, columns: Sequence[int], source: Source, path: Path
 ) -> Iterator[Block]:
     """Yield the blocks; InputError at the first row that a family of components cannot have.
 
@@ -235,8 +239,10 @@ def require_support(
         The components, of counts, say.
     columns : sequence of int
         The columns that were read.
+    source : Source
+        The file that they come from.
     path : Path
-        The file's name, for errors.
+        Its name, for errors.
     """
     if components._has_full_support:
         yield from blocks
@@ -244,13 +250,18 @@ def require_support(
     n_before = 0
     support = components._static_support()
     for block in blocks:
-        refuse_outside(support, block.x, columns, path, n_before)
+        refuse_outside(support, block.x, columns, source, path, n_before)
         n_before += len(block.x)
         yield block
 
 
 def refuse_outside(
-    support: Any, block: NDArray[np.float64], columns: Sequence[int], path: Path, n_before: int
+    support: Any,
+    block: NDArray[np.float64],
+    columns: Sequence[int],
+    source: Source,
+    path: Path,
+    n_before: int,
 ) -> None:
     """Raise InputError at the first value that is outside a support; NaN is a hole.
 
@@ -262,8 +273,10 @@ def refuse_outside(
         Some rows.
     columns : sequence of int
         The columns that were read.
+    source : Source
+        The file that they come from.
     path : Path
-        The file's name, for the error.
+        Its name, for the error.
     n_before : int
         How many rows come before these.
     """
@@ -271,7 +284,7 @@ def refuse_outside(
     if len(bad):
         row, feature = bad[0].tolist()
         raise InputError(
-            f"{path} row {n_before + row}, counted from 0",
+            f"{path} {source.place_of(n_before + row)}",
             support._support,
             position=columns[feature] + 1,
             token=format_exact(block[row, feature].item()),

@@ -35,14 +35,16 @@ class Labels:
 
     Parameters
     ----------
+    source : Source
+        The file.
     path : Path
-        The file, for errors.
+        Its name, for errors.
     label : str
         How a message calls the column.
     """
 
-    def __init__(self, path: Path, label: str) -> None:
-        self._path, self._label = path, label
+    def __init__(self, source: Source, path: Path, label: str) -> None:
+        self._source, self._path, self._label = source, path, label
         self._lengths: dict[str, int] = {}
         self._last: str | None = None
         self._n_rows = 0
@@ -63,7 +65,7 @@ class Labels:
             self._n_rows += 1
 
     def _begin(self, label: str) -> None:
-        place = f"{self._path} row {self._n_rows}, counted from 0"
+        place = f"{self._path} {self._source.place_of(self._n_rows)}"
         if not label:
             raise InputError(place, f"column {self._label} is empty; must name the row's sequence")
         if label in self._lengths and (self._last or "").strip() != label:
@@ -89,4 +91,4 @@ def take_labels(block: Block, labels: Labels) -> Block:
 
 def labels_of(source: Source, path: Path, column: int) -> Labels:
     """Return an empty collection of labels from a column of a file."""
-    return Labels(path, column_label(source.names, column))
+    return Labels(source, path, column_label(source.names, column))

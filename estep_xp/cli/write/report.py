@@ -127,12 +127,14 @@ def summary_json(summary: Summary, output: str) -> str:
     )
 
 
-def summary_text(summary: Summary, output: str, style: Style) -> Iterator[str]:
-    """Yield the lines of the summary of a run, for a person."""
+def summary_text(
+    summary: Summary, output: str, style: Style, *, noun: str = "component"
+) -> Iterator[str]:
+    """Yield the lines of the summary of a run, for a person; `noun` is what has rows."""
     figures = {
         "Rows": str(summary.n_rows),
-        "Components": str(len(summary.rows_per_component)),
-        "Rows per component": GAP.join(map(str, summary.rows_per_component)),
+        f"{noun.capitalize()}s": str(len(summary.rows_per_component)),
+        f"Rows per {noun}": GAP.join(map(str, summary.rows_per_component)),
         "Average max responsibility": format_decimal(summary.mean_max_responsibility),
         "Log-likelihood": format_decimal(summary.log_likelihood),
         "Output": output,

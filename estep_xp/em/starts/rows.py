@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-_FEW, _FEW_PER_COMPONENT = 2000, 50  # rows that a start looks at
+_FEW, _FEW_PER_COMPONENT = 2000, 200  # rows that a start looks at
 
 
 class Rows(NamedTuple):

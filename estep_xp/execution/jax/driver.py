@@ -12,6 +12,7 @@ import numpy as np
 from estep_xp.arrays.namespace import is_tracer
 from estep_xp.execution.driver import Driver
 from estep_xp.execution.jax.blocks import sum_rows
+from estep_xp.execution.jax.chain_blocks import sum_chain
 from estep_xp.execution.jax.chains import run_chain
 from estep_xp.execution.jax.chains import total as chain_total
 from estep_xp.execution.jax.gradient import total
@@ -78,6 +79,12 @@ class LibraryDriver(Driver):
         """Run a kernel compiled; rows are scanned."""
         del space
         return run_chain(kernel, *arrays)
+
+    def sum_chain(
+        self, kernel: Any, x: AnyArray, parameters: Any, model: Any, block_size: int | None
+    ) -> tuple[AnyArray, tuple[AnyArray, ...]] | None:
+        """Scan blocks of rows, there and back, where there are many rows."""
+        return sum_chain(kernel, x, parameters, model, block_size)
 
     def chain_total(
         self,

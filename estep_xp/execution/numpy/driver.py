@@ -36,7 +36,7 @@ _LEAST_ROWS = 512  # of a block, within those limits
 _PART_ELEMENTS = 1 << 18  # of log-densities of chains that are worked on at once
 
 # From this many rows on, a second form of a density may be prepared (`BlockOps.many_rows`).
-_MANY_ROWS = 1000
+_MANY_ROWS = 3000
 
 # From this many elements on, over all rows, threads save more time than they cost.
 _THREADED_ELEMENTS = 1 << 19

@@ -7,6 +7,7 @@ their own; to find out that they have an array takes longer than to add up a hun
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from estep_xp.arrays.namespace import numpy_namespace
 
 _Array = np.ndarray[Any, Any]
 
+_SMALL = 1024  # elements that are copied in less time than it takes to make a view of them
+
 _ADD: Any = np.add.reduce
 _MAXIMUM: Any = np.maximum.reduce
+_AND: Any = np.logical_and.reduce
 
 
 class _Linalg:
@@ -53,14 +57,25 @@ class QuickNumpy:
         return _MAXIMUM(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
+    def all(x: _Array, axis: Any = None, *, keepdims: bool = False) -> Any:
+        """Whether all entries along some axes, or all, are true."""
+        return _AND(x, axis, None, None, keepdims)
+
+    @staticmethod
     def matrix_transpose(x: _Array) -> _Array:
         """Matrices with the last two axes exchanged."""
         return x.mT
 
     @staticmethod
     def broadcast_to(x: _Array, shape: tuple[int, ...]) -> _Array:
-        """An array of this shape; itself, where it has it."""
-        return x if x.shape == shape else np.broadcast_to(x, shape)
+        """An array of this shape; itself, where it has it, a copy, where it is small."""
+        if x.shape == shape:
+            return x
+        if math.prod(shape) > _SMALL:
+            return np.broadcast_to(x, shape)
+        copy = np.empty(shape, x.dtype)
+        copy[...] = x
+        return copy
 
     @staticmethod
     def astype(x: _Array, dtype: Any, *, copy: bool = True) -> _Array:

@@ -13,6 +13,7 @@ from estep_xp.arrays.namespace import Space, to_host
 from estep_xp.families.family import Family
 from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, default_floor
 from estep_xp.families.gaussian.parameters import per_component
+from estep_xp.families.limits import Limit, at_least_zero, at_most_by_squares
 
 
 class EstimatedGaussian(Family):
@@ -22,6 +23,13 @@ class EstimatedGaussian(Family):
 
     _record: ClassVar[type[Any]] = GaussianMoments
     means: Array
+
+    def _limits(self, xp: Namespace, counts: Array, moments: GaussianMoments) -> tuple[Limit, ...]:
+        first, second = moments
+        n = per_component(counts, first) + 0.0 * first
+        squares = second if second.ndim == first.ndim else xp.linalg.diagonal(second)
+        most = at_most_by_squares(xp, "first", first, squares, n, "count · second")
+        return at_least_zero("second", squares), most
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments, floor: Any

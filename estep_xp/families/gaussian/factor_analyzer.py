@@ -33,6 +33,7 @@ from estep_xp.families.gaussian.moments import by_feature, default_floor, shared
 from estep_xp.families.gaussian.parameters import check_means, per_component
 from estep_xp.families.gaussian.residual import log_density
 from estep_xp.families.gaussian.some_features import choose
+from estep_xp.families.limits import Limit, at_least_zero, at_most_by_squares
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
@@ -206,6 +207,20 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
     def _shapes_of_sums(self) -> tuple[tuple[int, ...], ...]:
         k, d, q = self.loadings.shape
         return (k, d), (k, d), (k, q), (k, d, q), (k, q, q)
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        rest, squares, factors, cross, products = moments
+        own = xp.linalg.diagonal(products)
+        n, both = counts[:, None], 0.0 * cross
+        pairs = squares[:, :, None] + both, xp.where(own > 0, own, 0.0)[:, None, :] + both
+        at_most = functools.partial(at_most_by_squares, xp)
+        return (
+            at_least_zero("squares", squares),
+            at_least_zero("factor_products", own),
+            at_most("rest", rest, squares, n + 0.0 * rest, "count · squares"),
+            at_most("factors", factors, own, n + 0.0 * own, "count · factor_products"),
+            at_most("cross", cross, *pairs, "squares · factor_products"),
+        )
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: FactorStatistics, floor: Any

@@ -12,6 +12,7 @@ from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares,
 from estep_xp.families.gaussian.parameters import precisions_of_variances, variances_of
 from estep_xp.families.gaussian.quadratic import NORM
 from estep_xp.families.gaussian.residual import ResidualForm
+from estep_xp.families.limits import Limit, at_least_zero, at_most_by_squares
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
@@ -56,6 +57,13 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
     def _residual_form(self, ops: BlockOps) -> ResidualForm:
         log_determinants = self.means.shape[1] * ops.xp.log(self.variances)
         return ResidualForm.from_variances(ops, self.means, self.variances, log_determinants)
+
+    def _limits(self, xp: Namespace, counts: Array, moments: GaussianMoments) -> tuple[Limit, ...]:
+        first, second = moments
+        length = xp.sqrt(xp.sum(first * first, axis=1))
+        most = at_most_by_squares(xp, "first", length, second, counts, "count · second")
+        flags = xp.broadcast_to(most.good[:, None], first.shape)
+        return at_least_zero("second", second), most._replace(good=flags)
 
     def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any

@@ -29,6 +29,13 @@ from estep_xp.families.gaussian.quadratic import PRODUCTS
 from estep_xp.families.gaussian.residual import ResidualForm, moments_about, squared_norms
 from estep_xp.families.gaussian.some_features import choose, marginal_factors
 from estep_xp.families.gaussian.tails_with_holes import TailsWithHoles, log_tails, scale_moments
+from estep_xp.families.limits import (
+    Limit,
+    at_least_about_zero,
+    at_least_zero,
+    at_most_by_squares,
+    slack,
+)
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
@@ -254,6 +261,20 @@ class StudentT(TailsWithHoles, _Fields):
     def _shapes_of_sums(self) -> tuple[tuple[int, ...], ...]:
         k, d = self.means.shape
         return (k,), (k, d), (k, d, d), (k,)
+
+    def _limits(self, xp: Namespace, counts: Array, moments: Any) -> tuple[Limit, ...]:
+        weights, first, second, excess = moments
+        # u = (ν + d) / (ν + q) is at most 1 + d / ν.
+        most = (1.0 + slack(xp, weights)) * (1.0 + float(self.means.shape[1]) / self.degrees)
+        inside = (weights >= 0) & (weights <= most * counts)
+        squares = xp.linalg.diagonal(second)
+        by_feature = xp.where(weights > 0, weights, 0.0)[:, None] + 0.0 * first
+        return (
+            Limit("weights", inside, "must be from 0 to (1 + d / degrees) times its count"),
+            at_least_zero("second", squares),
+            at_most_by_squares(xp, "first", first, squares, by_feature, "weights · second"),
+            at_least_about_zero(xp, "excess", excess, counts),
+        )
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: Any, floor: Any
