@@ -104,6 +104,13 @@ def test_one_sequence_without_a_column(tmp_path):
     np.testing.assert_allclose(ex.load(out).transitions, expected.transitions, rtol=1e-9)
 
 
+def test_the_table_of_fits_speaks_of_states(tmp_path):
+    out = str(tmp_path / "m.json")
+    options = ("--model", "hmm", "--states", "1,2", "--columns", "eruptions", "--output", out)
+    heading = succeed("fit", FAITHFUL, *options).splitlines()[0]
+    assert heading.split() == ["family", "states", "parameters", "log-likelihood", "BIC"]
+
+
 def test_the_same_seed_gives_the_same_bytes(folder):
     contents = []
     for _ in range(2):

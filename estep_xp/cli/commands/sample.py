@@ -90,7 +90,8 @@ def sample(
     if as_json:
         lines: Iterator[str] = iter([drawn_json(counts, output)])
     else:
-        lines = drawn_text(counts, escape(str(output_path)), style())
+        noun = "state" if isinstance(drawn_from, ex.HMM) else "component"
+        lines = drawn_text(counts, escape(str(output_path)), style(), noun=noun)
     write_summary(lines, output_path, quiet=quiet)
 
 

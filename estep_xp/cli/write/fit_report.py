@@ -146,7 +146,7 @@ def _table_of_fits(fit: FitSummary, style: Style) -> Iterator[str]:
     criterion = [getattr(row, fit.criterion) for row in rows]
     columns = [
         Cells("family", [wish.family for wish, _ in fit.table], is_text=True, is_key=True),
-        Cells("components", [str(row.n_components) for row in rows], is_key=True),
+        Cells(f"{fit.noun}s", [str(row.n_components) for row in rows], is_key=True),
         Cells("parameters", [str(row.n_parameters) for row in rows], is_optional=True),
         Cells("log-likelihood", [f"{row.log_likelihood:.2f}" for row in rows]),
         Cells(fit.criterion.upper(), [f"{value:.2f}" for value in criterion]),

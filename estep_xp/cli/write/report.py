@@ -154,12 +154,14 @@ def drawn_json(rows_per_component: list[int], output: str) -> str:
     )
 
 
-def drawn_text(rows_per_component: list[int], output: str, style: Style) -> Iterator[str]:
-    """Yield the lines of the summary of drawn rows, for a person."""
+def drawn_text(
+    rows_per_component: list[int], output: str, style: Style, *, noun: str = "component"
+) -> Iterator[str]:
+    """Yield the lines of the summary of drawn rows, for a person; `noun` is what has rows."""
     figures = {
         "Rows": str(sum(rows_per_component)),
-        "Components": str(len(rows_per_component)),
-        "Rows per component": GAP.join(map(str, rows_per_component)),
+        f"{noun.capitalize()}s": str(len(rows_per_component)),
+        f"Rows per {noun}": GAP.join(map(str, rows_per_component)),
         "Output": output,
     }
     return figure_lines(figures, style)
