@@ -15,6 +15,9 @@ eruptions = np.loadtxt(data, delimiter=",", skiprows=1, usecols=0)
 
 # NumPy: EM from a mixture, which knows nothing of the order of rows.
 mixture = ex.fit(eruptions, ex.initialize(eruptions, 2, ex.UnivariateGaussian)).mixture
+short_first = np.argsort(mixture.components.means)
+components = ex.UnivariateGaussian(*(values[short_first] for values in mixture.components))
+mixture = ex.Mixture(mixture.weights[short_first], components)
 start = ex.HMM.from_mixture(mixture, stay=0.5)
 hmm = ex.fit(eruptions, start, tol=1e-10).mixture
 print(f"BIC: mixture {ex.bic(eruptions, mixture):.3f}, chain {ex.bic(eruptions, hmm):.3f}")

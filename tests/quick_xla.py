@@ -1,11 +1,9 @@
-"""JAX as the tests have it: in float64, and compiled by a way that takes 0.56 of the time.
+"""JAX as the tests have it: in float64, and compiled by ways that take a third of the time.
 
 Most of the time of this suite is XLA's. Its older way to write code for CPUs takes 0.56 times as
-long as what users have; the passes before it, which decide what is fused, folded or exchanged, are
-nearly the same, and so are LLVM's after it. In processes that a test starts, such as examples, LLVM
-optimises nothing, which halves what is left. (In the tests' own process one gradient came out
-infinite like that: test_gradient_by_a_mixture_is_a_mixture, spherical.) Environments that set
-XLA_FLAGS, if to nothing, have users' way: `.ci/run newest` does.
+long as what users have, and half of the rest is LLVM's, which here optimises nothing. The passes
+before these, which decide what is fused, folded or exchanged, are nearly the same. Environments
+that set XLA_FLAGS, if to nothing, have users' way: `.ci/run newest` does.
 """
 
 from __future__ import annotations
@@ -16,15 +14,13 @@ import mmap
 import os
 from pathlib import Path
 
-OLDER_WAY = "--xla_cpu_use_fusion_emitters=false"
-PLAIN = "--xla_backend_optimization_level=0"
+FLAGS = ("--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=0")
 
 
 def start_jax() -> None:
     """Import JAX and have XLA read its flags, once, before any array exists."""
-    quick = "XLA_FLAGS" not in os.environ and OLDER_WAY in known_flags()
-    if quick:
-        os.environ["XLA_FLAGS"] = OLDER_WAY
+    quick = quick_environment()
+    os.environ.update(quick)
     import jax
 
     # Float32 tests ask for float32 by name.
@@ -35,7 +31,7 @@ def start_jax() -> None:
 
 
 def quick_environment(*more: str) -> dict[str, str]:
-    """Return what has a process that a test starts compile quickly, with `more` flags."""
+    """Return what has a process compile quickly, with `more` flags."""
     quick = () if "XLA_FLAGS" in os.environ else known_flags()
     flags = " ".join((*quick, *more))
     return {"XLA_FLAGS": flags} if flags else {}
@@ -48,8 +44,7 @@ def known_flags() -> tuple[str, ...]:
         return ()
     import jaxlib
 
-    flags = (OLDER_WAY, PLAIN)
-    return tuple(flag for flag in flags if is_in_a_library(jaxlib, flag[2:].partition("=")[0]))
+    return tuple(flag for flag in FLAGS if is_in_a_library(jaxlib, flag[2:].partition("=")[0]))
 
 
 def is_in_a_library(package, text: str) -> bool:

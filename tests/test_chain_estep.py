@@ -66,6 +66,13 @@ def sticky():
     return log_prob, initial, np.eye(3) + 1e-10
 
 
+def rare_start():
+    """Densities allow one first state alone, in which hardly any sequence begins."""
+    log_prob, _, transitions = random_case(11)
+    log_prob[[0, *np.cumsum(LENGTHS)[:-1]]] = [-720.0, 0.0, 3.0]
+    return log_prob, np.array([1.0, 1e-307, 0.0]), transitions
+
+
 CASES = {
     "random": functools.partial(random_case, 0),
     "left-right": left_right,
@@ -76,6 +83,7 @@ CASES = {
     "extreme": extreme,
     "extreme with zeros": extreme_with_zeros,
     "sticky": sticky,
+    "rare start": rare_start,
     "one row": functools.partial(random_case, 9, 1),
     "one state": functools.partial(random_case, 10, 20, 1),
 }
@@ -140,7 +148,9 @@ def test_one_sequence_is_exact(backend, name):
     assert_exact(run(backend, case, "float64"), expected(case, [len(case[0])]), case)
 
 
-@pytest.mark.parametrize("name", ["random", "left-right", "varying", "extreme with zeros"])
+@pytest.mark.parametrize(
+    "name", ["random", "left-right", "varying", "extreme with zeros", "rare start"]
+)
 @pytest.mark.backends("numpy", "numpy_readonly", "array_api_strict", "jax", "torch", "dask")
 def test_ragged_sequences_are_exact(backend, name):
     case = CASES[name]()

@@ -212,7 +212,7 @@ def test_jax_fits_the_same(tmp_path):
 
 def test_a_fit_that_has_not_converged_says_so(tmp_path):
     out = str(tmp_path / "model.json")
-    slow = ("--components", "3", "--family", "full")
+    slow = ("--components", "3", "--family", "full", "--tol", "0")
     arguments = ("fit", FAITHFUL, *slow, "--output", out, "--max-iter", "2", "--force")
     code, stdout, stderr = run(*arguments)
     assert code == 0

@@ -146,6 +146,55 @@ def test_sums_of_rows_are_taken(backend, record, dtype):
             assert np.isfinite(backend.to_numpy(new.weights)).all()
 
 
+GAUSSIANS = [
+    ex.UnivariateGaussian([0.1, 1.4], [1.0, 1.0]),
+    ex.SphericalGaussian([[0.1, 0.2], [1.4, 0.3]], [1.0, 1.0]),
+    ex.DiagonalGaussian([[0.1, 0.2], [1.4, 0.3]], [[1.0, 1.0], [1.0, 1.0]]),
+    ex.TiedGaussian([[0.1, 0.2], [1.4, 0.3]], [[1.0, 0.2], [0.0, 1.0]]),
+    ex.FullGaussian([[0.1, 0.2], [1.4, 0.3]], [[[1.0, 0.2], [0.0, 1.0]]] * 2),
+]
+every_gaussian = pytest.mark.parametrize("components", GAUSSIANS, ids=lambda c: type(c).__name__)
+
+
+@pytest.mark.backends("numpy")
+@every_gaussian
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_rows_at_the_mean_are_taken(backend, components, dtype):
+    """Cancelling leaves rounding errors of either sign where squares are 0, or nearly."""
+    arrays = [backend.asarray(array, dtype) for array in components]
+    mixture = ex.Mixture(backend.asarray([0.5, 0.5], dtype), type(components)(*arrays))
+    for mean in components.means:
+        for distance in (0.0, 1e-7, 1e-6, 1e-5, 1e-4):
+            x = np.broadcast_to(np.asarray(mean) + distance, (3000, *np.shape(mean)))
+            sums = ex.expected_statistics(backend.data(x, dtype), mixture)
+            new = ex.m_step(sums, variance_floor=0.1)
+            assert np.isfinite(backend.to_numpy(new.weights)).all()
+
+
+@every_gaussian
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_component_with_hardly_any_rows_is_taken(components, dtype):
+    """Of subnormal responsibilities sums of products vanish, and others do not."""
+    exponents = np.linspace(307, 324, 100) if dtype == "float64" else np.linspace(37, 46, 100)
+    own = type(components)(*(np.asarray(array, dtype) for array in components))
+    x = np.asarray(components.means, dtype) + np.asarray(0.3, dtype)
+    for weight in 10.0**-exponents:
+        mixture = ex.Mixture(np.asarray([1.0, weight], dtype), own)
+        sums = ex.expected_statistics(x[:1], mixture)
+        assert np.isfinite(ex.m_step(sums, variance_floor=0.1).weights).all()
+
+
+@every_gaussian
+def test_rows_far_from_the_old_means_are_taken(components):
+    """Recentred, squares are at least those of the mean, whatever was lost at the old means."""
+    new = ex.Mixture([0.5, 0.5], type(components)(*map(np.asarray, components)))
+    for far in np.linspace(1e6, 1e7, 20):
+        old = new._replace(components=new.components._replace(means=new.components.means + far))
+        x = new.components.means + 1e-3 * np.ones_like(new.components.means)
+        sums = ex.recenter(ex.expected_statistics(x, old), new)
+        assert np.isfinite(ex.m_step(sums, variance_floor=100.0).weights).all()
+
+
 @parametrize(*(r for r in RECORDS if r.name not in ("student-t", "factor-analyzer")))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_sums_under_other_components_are_taken(record, dtype):

@@ -48,3 +48,22 @@ def test_a_large_error_of_one_feature(size, full):
         np.testing.assert_allclose(
             imputed.covariance[i].ravel(), [float(c) for c in covariance], rtol=1e-10
         )
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("family", [ex.SphericalGaussian, ex.DiagonalGaussian])
+def test_many_rows_of_independent_features(family, missing):
+    rng = np.random.default_rng(0)
+    means = np.asarray([[0.0, 1.0], [5.0, -2.0]])
+    variances = np.asarray([[2.0, 2.0], [0.5, 0.5]])
+    own = variances if family is ex.DiagonalGaussian else variances[:, 0]
+    noise = rng.uniform(0.0, 3.0, (N, 2))
+    x = means[rng.integers(2, size=N)] + rng.normal(size=(N, 2))
+    if missing:
+        x[rng.uniform(size=x.shape) < 0.3] = np.nan
+    mixture = ex.Mixture([0.5, 0.5], family(means, own))
+    total = variances + noise[:, None, :]
+    terms = (x[:, None, :] - means) ** 2 / total + np.log(2.0 * np.pi * total)
+    expected = np.log(0.5) - 0.5 * np.nansum(terms, axis=2)
+    found = ex.log_joint(x, mixture, noise=noise, missing=missing)
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)

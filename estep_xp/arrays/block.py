@@ -69,6 +69,10 @@ class BlockOps:
         """The values, of which the flagged ones are this constant, without their derivatives."""
         return self.xp.where(flags, constant, values)
 
+    def without_derivative(self, values: Array) -> Array:
+        """The values, for a shift that the result does not depend on: its derivative cancels."""
+        return values
+
     def exp_(self, x: Array, *, least: float = -math.inf) -> Array:
         """Exponentials of x, none of whose entries is less than `least`."""
         del least

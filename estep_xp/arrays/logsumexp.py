@@ -42,11 +42,11 @@ def mixing_weights(ops: BlockOps, weights: Array, *, zeros: bool) -> MixingWeigh
             total = float(xp.sum(weights))
             if total < math.inf:
                 return MixingWeights(log - math.log(total))
-        largest = xp.max(log)
+        largest = xp.max(ops.without_derivative(log))
         return MixingWeights(log - (largest + xp.log(xp.sum(xp.exp(log - largest)))))
     positive = weights > 0
     log = xp.log(xp.where(positive, weights, 1.0))
-    largest = xp.max(xp.where(positive, log, -math.inf))
+    largest = xp.max(ops.without_derivative(xp.where(positive, log, -math.inf)))
     gain = xp.where(positive, 1.0, weights + 0.0)  # no zero has a sign
     # Beside nothing but subnormal weights the factor would overflow, and zero times it be NaN.
     ceiling = _ceiling(xp, weights.dtype)
@@ -113,7 +113,7 @@ def normalize(
         return _unshifted(ops, joint, -limit, mark)
     # Components without weight take no part in the maximum: one of them may be the most likely by
     # far, and would underflow all others.
-    shift = ops.max_components(without_dead(joint, weights, axis))
+    shift = ops.max_components(ops.without_derivative(without_dead(joint, weights, axis)))
     if mark is not None:
         shift = shift + mark
     least, most = ops.extent(joint, shift)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from estep_xp.chain.parameters import normalize_rows
-from estep_xp.chain.recursion import finite_or_zero
+from estep_xp.chain.recursion import finite_or_zero, safe_log
 
 if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Array, Namespace
     from estep_xp.chain.sequences import Sequences
     from estep_xp.execution.chains import ChainOps
+
+_LEAST = 1e-6  # initial probability that takes nothing to speak of from the range of floats
 
 
 class Edges(NamedTuple):
@@ -32,7 +33,7 @@ class Chain(NamedTuple):
     goes_on: Array  # a flag of the last row, if a message enters it
     sequences: Sequences
     log_prob: Array  # log-densities; no initial probability is in them
-    shift: Array  # the largest of each row, by which it is to be shifted
+    shift: Array  # the largest of each row that counts, by which it is to be shifted
     edges: Edges | None
 
     @property
@@ -76,13 +77,17 @@ def lay_out(
         transitions = normalize_rows(xp, transitions)
     values = ops.cut(log_prob, 0.0)
     reachable = values
-    if not ops.is_positive(initial):  # a first row's best state may be out of reach
-        out_of_reach = xp.where(initial == 0, -math.inf, 0.0 * initial)
+    if not ops.are_at_least(initial, _LEAST):
+        # A first row's best state may be out of reach, or as good as that: shifted by the most
+        # likely one, evidence stays in the range of floats.
+        least = float(xp.finfo(initial.dtype).smallest_normal)  # whose reciprocal is finite
+        bounded = xp.where(initial == 0, initial, xp.maximum(initial, least + 0.0 * initial))
+        log_initial = safe_log(xp, bounded)
         reachable = ops.change(
             values + 0.0,
             begin,
             _begins(sequences, edges),
-            lambda rows: rows + along(xp, out_of_reach, rows),
+            lambda rows: rows + along(xp, log_initial, rows),
         )
 
     def largest(reachable: Array) -> tuple[Array]:

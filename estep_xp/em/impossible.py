@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.namespace import to_host
 from estep_xp.arrays.nested import map_arrays
 from estep_xp.arrays.quiet import quietly
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from estep_xp.em.statistics import AnyStatistics
 
 
-def raise_for_impossible(statistics: AnyStatistics) -> None:
+def raise_for_impossible(statistics: AnyStatistics, empty: Any) -> None:
     """Raise for the first sum, of concrete statistics, that no rows have."""
     host: Any = map_arrays(to_host, statistics)
-    for limit in quietly(_limits_of, np, host):
+    for limit in quietly(_limits_of, np, host, empty):
         wrong = np.argwhere(~to_host(limit.good))
         if len(wrong):
             _raise_for(limit, tuple(wrong[0].tolist()), host)
@@ -42,23 +43,27 @@ def _raise_for(limit: Limit, index: tuple[int, ...], statistics: Any) -> NoRetur
     )
 
 
-def mark_impossible(space: Space, statistics: AnyStatistics, model: Any) -> Any:
+def mark_impossible(space: Space, statistics: AnyStatistics, empty: Array, model: Any) -> Any:
     """A model made of statistics, all NaN where no rows have their sums."""
     xp = space.xp
-    flags = [xp.all(limit.good) for limit in _limits_of(xp, statistics)]
+    flags = [xp.all(limit.good) for limit in _limits_of(xp, statistics, empty)]
     total = xp.sum(statistics.counts)
     # NaN of 0 / 0: a constant NaN may be lost in a compiler's hands.
     wrong = (total - total) / xp.where(xp.all(xp.stack(flags)), xp.ones_like(total), 0.0)
     return map_arrays(lambda array: array + xp.astype(wrong, array.dtype, copy=False), model)
 
 
-def _limits_of(xp: Namespace, statistics: Any) -> list[Limit]:
-    """All limits, by the names under which a user finds the sums."""
+def _limits_of(xp: Namespace, statistics: Any, empty: Array) -> list[Limit]:
+    """All limits, by the names under which a user finds the sums; `empty` flags components (k,)."""
     components: Any = statistics.mixture.components
     counts: Array = statistics.counts
     limits = [at_least_zero("counts", counts)]
     if isinstance(statistics, ChainStatistics):
         limits += [at_least_zero(f, getattr(statistics, f)) for f in ("initial", "transitions")]
     family = contract.family_of(components, int(counts.shape[0]))
-    own = family._limits(xp, counts, statistics.moments)
-    return limits + [one._replace(field=f"moments.{one.field}") for one in own]
+    # Sums that no one uses: of a few subnormal responsibilities, say, whose products vanish.
+    own = family._limits(xp, xp.where(empty, 0.0, counts), statistics.moments)
+    for field, good, words, by_component in own:
+        flags = good | expand_like(empty, good) if by_component else good
+        limits.append(Limit(f"moments.{field}", flags, words))
+    return limits

@@ -103,7 +103,10 @@ def _run_and_mark(
 ) -> Any:
     """Run the M-step, also of statistics that no one could look at."""
     new = run_m_step(space, statistics, floor, None, prior_counts)
-    return quietly(mark_impossible, space, statistics, new) if unseen else new
+    if not unseen:
+        return new
+    _, empty = quietly(empty_components, space.xp, statistics.counts)
+    return quietly(mark_impossible, space, statistics, empty, new)
 
 
 def check_floor(variance_floor: Any) -> Any:
@@ -252,4 +255,5 @@ def _check_sums(space: Space, statistics: AnyStatistics) -> None:
         check_not_flushed(space, name, array)
     if not float(to_host(statistics.n_rows)) > 0:
         raise ValueError("statistics.n_rows is 0; an M-step needs at least one row")
-    raise_for_impossible(statistics)
+    _, empty = empty_components(np, to_host(statistics.counts))
+    raise_for_impossible(statistics, empty)

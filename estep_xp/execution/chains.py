@@ -153,9 +153,9 @@ class ChainOps:
         """For each row the values of the row after; those of the last row are its own."""
         return self.xp.concat([values[1:, ...], values[-1:, ...]], axis=0)
 
-    def is_positive(self, values: Array) -> bool:
-        """Whether all values are known to be."""
-        del values
+    def are_at_least(self, values: Array, least: float) -> bool:
+        """Whether all values are known to be so large."""
+        del values, least
         return False
 
     def sum_states(self, values: Array) -> Array:

@@ -16,6 +16,7 @@ class Limit(NamedTuple):
     field: str
     good: Array  # flags, shaped like the field
     expected: str
+    by_component: bool = True  # the first axis is that of components
 
 
 def slack(xp: Namespace, like: Array) -> float:
@@ -23,23 +24,40 @@ def slack(xp: Namespace, like: Array) -> float:
     return float(xp.finfo(like.dtype).eps) ** 0.5
 
 
-def at_least_zero(field: str, sums: Array) -> Limit:
-    """Sums of numbers that are not negative."""
-    return Limit(field, sums >= 0, "a sum of numbers that are not negative must not be negative")
+def lost_squares(xp: Namespace, counts: Array, variances: Array) -> Array:
+    """What cancelling may take from sums of squares, given their counts and usual squares.
+
+    Rows that all lie at a component's mean leave a rounding error of either sign.
+    """
+    usual = xp.where(counts > 0, counts * variances, 0.0)
+    return slack(xp, usual) * usual + float(xp.finfo(usual.dtype).smallest_normal)
+
+
+def at_least_zero(field: str, sums: Array, lost: Array | float = 0.0) -> Limit:
+    """Sums of numbers that are not negative, but for what cancelling has taken from them."""
+    words = "a sum of numbers that are not negative must not be negative"
+    return Limit(field, sums >= -lost, words)
 
 
 def at_least_about_zero(xp: Namespace, field: str, sums: Array, counts: Array) -> Limit:
     """Sums of numbers that are not negative, of which cancelling may leave a little less."""
-    least = -_ROUNDINGS * float(xp.finfo(sums.dtype).eps) * counts
-    words = "a sum of numbers that are not negative must not be negative"
-    return Limit(field, sums >= least, words)
+    return at_least_zero(field, sums, _ROUNDINGS * float(xp.finfo(sums.dtype).eps) * counts)
 
 
 def at_most_by_squares(
-    xp: Namespace, field: str, first: Array, second: Array, counts: Array, what: str
+    xp: Namespace,
+    field: str,
+    first: Array,
+    second: Array,
+    counts: Array,
+    what: str,
+    lost: Array | float = 0.0,
 ) -> Limit:
-    """Sums (Σ r z)² ≤ Σ r · Σ r z², by Cauchy and Schwarz; all of one shape."""
-    second = xp.where(second > 0, second, 0.0)
+    """Sums (Σ r z)² ≤ Σ r · Σ r z², by Cauchy and Schwarz; all of one shape.
+
+    Cancelling may have lost as much of the squares.
+    """
+    second = xp.where(second > 0, second, 0.0) + lost
     most = (1.0 + slack(xp, first)) * xp.sqrt(counts) * xp.sqrt(second)
     # Where squares underflow there is a message that says so.
     tiny = 1e3 * float(xp.finfo(first.dtype).smallest_normal) ** 0.5

@@ -45,7 +45,7 @@ class SpreadStart:
         # In units that are powers of two squares stay within reach, and nothing is rounded.
         x = xp.astype(x, self.space.dtype, copy=False)
         units = units_of(xp, x, weight)
-        x = x if units is None else x / units
+        x = x if units is None else x / units[None, :]
         variances = self.overall_variances(x, weight)
         # A feature that never varies tells nothing: any scale will do.
         varies = variances > 0
@@ -65,7 +65,7 @@ class SpreadStart:
         # Never so small that a component could not see its neighbours.
         share = xp.where(share < _LEAST_SHARE, _LEAST_SHARE, share)
         k = draws.shape[0]
-        centres = centres if units is None else centres * units
+        centres = centres if units is None else centres * units[None, :]
         # One factor after the other: the square of a unit may be out of reach.
         spread = self.family._spread(xp, centres, variances * share * scales * scales)
         return deviations, Mixture(xp.ones_like(draws) / k, spread)

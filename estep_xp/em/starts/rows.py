@@ -44,6 +44,7 @@ def choose_rows(n: int, weight: Floats | None, k: int, random: np.random.Generat
 def standardize_rows(x: Floats, weight: Floats | None, *, jointly: bool = False) -> Rows:
     """Rows about their mean, each feature in its deviations; `jointly` in one for all features."""
     n = len(x)
+    x = np.ascontiguousarray(x)  # sums of another layout round otherwise
     table = x.reshape(n, -1)
     # Scaled before they are added: a sum of weights may overflow where they do not.
     share = np.ones(n) if weight is None else weight / weight.max()

@@ -81,6 +81,15 @@ class JaxOps(BlockOps):
         unchanged: AnyArray = _without_derivative(values, flags)
         return unchanged
 
+    def without_derivative(self, values: AnyArray) -> AnyArray:
+        """The values, whose derivative ends here.
+
+        That of a maximum is shared out among the entries that equal it. XLA may compute entries
+        once for the maximum and again to be compared, rounded otherwise: then none is equal, and
+        the derivative is infinite.
+        """
+        return jax.lax.stop_gradient(values)
+
     def max_components(self, values: AnyArray) -> AnyArray:
         """The largest number of each row (rows,)."""
         return self._reduce_components(jnp.maximum, jnp.max, values)

@@ -116,9 +116,9 @@ class NumpyChainOps(ChainOps):
         shifted[-1:, ..., -1:] = values[-1:, ..., -1:]
         return shifted
 
-    def is_positive(self, values: AnyArray) -> bool:
-        """Whether all values are."""
-        return bool((values > 0).all())
+    def are_at_least(self, values: AnyArray, least: float) -> bool:
+        """Whether all values are so large."""
+        return bool((values >= least).all())
 
     def multiply_(self, values: AnyArray, factors: AnyArray) -> AnyArray:
         """Products, written over the values."""

@@ -162,6 +162,9 @@ class DependentGaussian(Gaussian):
     def _variances(self, xp: Namespace, covariances: Array) -> Array:
         return xp.broadcast_to(xp.linalg.diagonal(covariances), self.means.shape)
 
+    def _own_variances(self, xp: Namespace) -> Array:
+        return self._variances(xp, linalg.covariances_of(xp, self.precision_cholesky))
+
     def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
         factors = self.precision_cholesky
         deviations = xp.sqrt(xp.zeros_like(self.means[0, :]) + floor)

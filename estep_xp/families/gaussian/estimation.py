@@ -9,11 +9,12 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.linalg import diagonal_matrix
 from estep_xp.arrays.namespace import Space, to_host
 from estep_xp.families.family import Family
 from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, default_floor
 from estep_xp.families.gaussian.parameters import per_component
-from estep_xp.families.limits import Limit, at_least_zero, at_most_by_squares
+from estep_xp.families.limits import Limit, at_least_zero, lost_squares, slack
 
 
 class EstimatedGaussian(Family):
@@ -25,11 +26,32 @@ class EstimatedGaussian(Family):
     means: Array
 
     def _limits(self, xp: Namespace, counts: Array, moments: GaussianMoments) -> tuple[Limit, ...]:
-        first, second = moments
-        n = per_component(counts, first) + 0.0 * first
-        squares = second if second.ndim == first.ndim else xp.linalg.diagonal(second)
-        most = at_most_by_squares(xp, "first", first, squares, n, "count · second")
-        return at_least_zero("second", squares), most
+        squares = self._squares_of(xp, moments.second)
+        lost = lost_squares(xp, per_component(counts, self.means), self._own_variances(xp))
+        lost = self._sum_squares(xp, lost)
+        least = self._least_squares(xp, counts, moments.first)
+        good = squares * (1.0 + slack(xp, squares)) + lost >= least
+        words = "its square must be at most the component's count · second"
+        return at_least_zero("second", squares, lost), Limit("first", good, words)
+
+    def _least_squares(self, xp: Namespace, counts: Array, first: Array) -> Array:
+        """The least squares that rows with these sums can have: that of their mean, N times."""
+        positive = per_component(xp.where(counts > 0, counts, 1.0), first)
+        first = xp.where(per_component(counts > 0, first), first, 0.0)
+        return self._sum_squares(xp, first * (first / positive))
+
+    def _squares_of(self, xp: Namespace, second: Array) -> Array:
+        """The squares among second moments."""
+        return second if second.ndim <= self.means.ndim else xp.linalg.diagonal(second)
+
+    def _sum_squares(self, xp: Namespace, squares: Array) -> Array:
+        """Squares of features, shaped like means, added up as second moments are."""
+        del xp
+        return squares
+
+    def _own_variances(self, xp: Namespace) -> Array:
+        """The variance of each feature, shaped like means."""
+        raise NotImplementedError
 
     def _maximize(
         self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments, floor: Any
@@ -54,7 +76,13 @@ class EstimatedGaussian(Family):
         shift = self.means - new.means
         weighted = shift * per_component(counts, shift)
         second = self._second_about(xp, moments.second, moments.first, shift, weighted)
-        return GaussianMoments(moments.first + weighted, second)
+        first = moments.first + weighted
+        # Rounding is that of the old sums, which may be far larger.
+        least, squares = self._least_squares(xp, counts, first), self._squares_of(xp, second)
+        raised = xp.where(squares < least, least, squares)
+        if squares.shape != second.shape:
+            raised = second + diagonal_matrix(xp, raised - squares)
+        return GaussianMoments(first, raised)
 
     def _second_about(
         self, xp: Namespace, second: Array, first: Array, shift: Array, weighted: Array

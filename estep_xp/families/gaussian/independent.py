@@ -170,6 +170,9 @@ class IndependentGaussian(Gaussian):
         del xp
         return covariances
 
+    def _own_variances(self, xp: Namespace) -> Array:
+        return xp.broadcast_to(per_component(self.variances, self.means), self.means.shape)
+
     def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
         shares = floor / self.variances
         return xp.max(shares, axis=1) if shares.ndim == 2 else shares, shares

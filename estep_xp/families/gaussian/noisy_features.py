@@ -58,7 +58,7 @@ def _log_products(ops: BlockOps, totals: AnyArray) -> AnyArray:
     """Logs (k, rows) of products over features, which take less time than sums of logs."""
     xp, d = ops.xp, totals.shape[1]
     limits = xp.finfo(totals.dtype)
-    least, most = float(xp.min(totals, initial=1.0)), float(xp.max(totals, initial=1.0))
+    least, most = float(totals.min(initial=1.0)), float(totals.max(initial=1.0))
     if not (
         least > float(limits.smallest_normal) ** (1.0 / d) and most < float(limits.max) ** (1.0 / d)
     ):

@@ -12,7 +12,7 @@ from estep_xp.families.gaussian.moments import GaussianMoments, centred_squares,
 from estep_xp.families.gaussian.parameters import precisions_of_variances, variances_of
 from estep_xp.families.gaussian.quadratic import NORM
 from estep_xp.families.gaussian.residual import ResidualForm
-from estep_xp.families.limits import Limit, at_least_zero, at_most_by_squares
+from estep_xp.families.limits import Limit
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
@@ -59,11 +59,12 @@ class SphericalGaussian(IndependentGaussian, MeansVariances):
         return ResidualForm.from_variances(ops, self.means, self.variances, log_determinants)
 
     def _limits(self, xp: Namespace, counts: Array, moments: GaussianMoments) -> tuple[Limit, ...]:
-        first, second = moments
-        length = xp.sqrt(xp.sum(first * first, axis=1))
-        most = at_most_by_squares(xp, "first", length, second, counts, "count · second")
-        flags = xp.broadcast_to(most.good[:, None], first.shape)
-        return at_least_zero("second", second), most._replace(good=flags)
+        second, first = super()._limits(xp, counts, moments)
+        flags = xp.broadcast_to(first.good[:, None], moments.first.shape)
+        return second, first._replace(good=flags)
+
+    def _sum_squares(self, xp: Namespace, squares: Array) -> Array:
+        return xp.sum(squares, axis=1)
 
     def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any

@@ -34,6 +34,7 @@ from estep_xp.families.limits import (
     at_least_about_zero,
     at_least_zero,
     at_most_by_squares,
+    lost_squares,
     slack,
 )
 from estep_xp.families.log_prob import log_prob
@@ -268,11 +269,12 @@ class StudentT(TailsWithHoles, _Fields):
         most = (1.0 + slack(xp, weights)) * (1.0 + float(self.means.shape[1]) / self.degrees)
         inside = (weights >= 0) & (weights <= most * counts)
         squares = xp.linalg.diagonal(second)
+        lost = lost_squares(xp, counts[:, None], self._own_variances(xp))
         by_feature = xp.where(weights > 0, weights, 0.0)[:, None] + 0.0 * first
         return (
             Limit("weights", inside, "must be from 0 to (1 + d / degrees) times its count"),
-            at_least_zero("second", squares),
-            at_most_by_squares(xp, "first", first, squares, by_feature, "weights · second"),
+            at_least_zero("second", squares, lost),
+            at_most_by_squares(xp, "first", first, squares, by_feature, "weights · second", lost),
             at_least_about_zero(xp, "excess", excess, counts),
         )
 

@@ -21,7 +21,7 @@ from estep_xp.families.gaussian.product_form import (
 )
 from estep_xp.families.gaussian.quadratic import NORM
 from estep_xp.families.gaussian.residual import ResidualForm
-from estep_xp.families.limits import Limit, at_least_zero, at_most_by_squares
+from estep_xp.families.limits import Limit
 
 if TYPE_CHECKING:
     from estep_xp.arrays.block import BlockOps
@@ -165,14 +165,15 @@ class TiedGaussian(DependentGaussian, MeansFactors):
         return first, ops.xp.sum(second, axis=0)
 
     def _limits(self, xp: Namespace, counts: Array, moments: GaussianMoments) -> tuple[Limit, ...]:
-        first, second = moments
-        squares = xp.linalg.diagonal(second)
-        roots = xp.sqrt(xp.where(counts > 0, counts, 1.0))[:, None]
-        length = xp.sqrt(xp.sum((first / roots) ** 2, axis=0))
-        one = xp.ones_like(length)
-        most = at_most_by_squares(xp, "first", length, squares, one, "count · second")
-        flags = xp.broadcast_to(most.good[None, :], first.shape)
-        return at_least_zero("second", squares), most._replace(good=flags)
+        second, first = super()._limits(xp, counts, moments)
+        flags = xp.broadcast_to(first.good[None, :], moments.first.shape)
+        return second._replace(by_component=False), first._replace(good=flags)
+
+    def _squares_of(self, xp: Namespace, second: Array) -> Array:
+        return xp.linalg.diagonal(second)
+
+    def _sum_squares(self, xp: Namespace, squares: Array) -> Array:
+        return xp.sum(squares, axis=0)
 
     def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
