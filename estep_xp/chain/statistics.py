@@ -55,7 +55,9 @@ def take_sums(call: Call, options: execution.Options) -> ChainSums:
     results, _ = driver.run_chain(
         SmoothedRows(call.positive), space, log_prob, initial, transitions, sequences, weights
     )
-    shares = results.responsibilities
+    # Counts are those of the possible sequences.
+    impossible = sequences.spread(xp, results.log_likelihood == -math.inf)
+    shares = xp.where(impossible[:, None], 0.0, results.responsibilities)
     if weights is not None:
         masses = xp.take(weights, sequences.index, axis=0)
         shares = xp.where((masses == 0)[:, None], 0.0, shares) * masses[:, None]
