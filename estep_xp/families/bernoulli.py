@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import numpy as np
+
 from estep_xp.arrays.namespace import is_concrete
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.validation import (
@@ -14,10 +16,11 @@ from estep_xp.arrays.validation import (
 )
 from estep_xp.families.independent_features import IndependentFeatures
 from estep_xp.families.limits import Limit, slack
+from estep_xp.families.linear_features import LinearForm, are_tables, sum_exactly
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
@@ -129,6 +132,17 @@ class Bernoulli(IndependentFeatures, _Probabilities):
         del ops
         k, d = self.probabilities.shape
         return int(k * d)
+
+    def _linear_form(self, x: AnyArray) -> LinearForm | None:
+        p: AnyArray = self.probabilities
+        if not (are_tables(x, p) and ((p > 0) & (p < 1)).all()):
+            return None
+        # 0, 1 and infinity are their own squares.
+        if not ((x * x == x).all() and x.max() <= 1):
+            return None
+        ones, zeros = np.log(p), np.log1p(-p)
+        size = -float((ones + zeros).sum(axis=1).min())  # of a row of ones
+        return LinearForm(ones - zeros, size, sum_exactly(zeros))
 
     def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
         p, x = self.probabilities[None, ...], x[:, None, :]

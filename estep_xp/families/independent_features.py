@@ -15,9 +15,10 @@ from estep_xp.arrays.summation import sum_pairwise
 from estep_xp.families.row_family import RowFamily, rows_first, to_layout
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.families.family import ObservedRows
+    from estep_xp.families.linear_features import LinearForm
 
 
 class IndependentFeatures(RowFamily):
@@ -39,7 +40,16 @@ class IndependentFeatures(RowFamily):
     def _variances_of_features(self) -> Array:
         """Return the variance of each feature, shaped like the means."""
 
+    def _linear_form(self, x: AnyArray) -> LinearForm | None:
+        """Log-densities of rows of NumPy as a product of matrices; None where they are none."""
+        del x
+        return None
+
     def _log_prob_of_rows(self, xp: Namespace, x: Array) -> Array:
+        form = self._linear_form(x)
+        log_prob = None if form is None else form.log_densities(x)
+        if log_prob is not None:
+            return log_prob
         return _sum_features(xp, self._log_prob_of_features(xp, x))
 
     def _zero_factors(self, xp: Namespace, x: Array) -> tuple[Array, Array]:

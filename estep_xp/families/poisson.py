@@ -11,19 +11,22 @@ from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.namespace import is_concrete, namespace_of
 from estep_xp.arrays.record_repr import parameters, summarized
 from estep_xp.arrays.special import log_gamma, x_log_y
+from estep_xp.arrays.summation import sum_pairwise
 from estep_xp.arrays.validation import check_non_negative, check_not_empty
 from estep_xp.families.independent_features import IndependentFeatures
 from estep_xp.families.limits import Limit, at_least_zero
+from estep_xp.families.linear_features import LinearForm, are_tables, sum_exactly
 from estep_xp.families.log_prob import log_prob
 
 if TYPE_CHECKING:
-    from estep_xp.arrays.array_types import Array, Namespace
+    from estep_xp.arrays.array_types import AnyArray, Array, Namespace
     from estep_xp.arrays.block import BlockOps
     from estep_xp.arrays.namespace import Space
     from estep_xp.arrays.random import Random
     from estep_xp.arrays.shapes import FloatKd, FloatNK, RealKd, RowsLike
 
 _MANY, _ROWS_PER_ENTRY = 200, 4  # counts from which on a table of factorials is faster
+_LARGEST = 1e4  # counts whose factorials a sum may hold to 1e-12
 
 
 @summarized
@@ -129,6 +132,19 @@ class Poisson(IndependentFeatures, _Rates):
         del ops
         k, *features = self.rates.shape
         return int(k * features[0]) if features else 0
+
+    def _linear_form(self, x: AnyArray) -> LinearForm | None:
+        rates: AnyArray = self.rates
+        if not (are_tables(x, rates) and (rates > 0).all()):
+            return None
+        if not ((x >= 0) & (x <= _LARGEST) & (x == np.floor(x))).all():
+            return None
+        logs = _log_factorials(np, x)  # each is right to 2 eps
+        of_rows = -sum_pairwise(lambda terms, axis: terms.sum(axis=axis), logs, 1)
+        roundings = 4 + 3 + math.ceil(math.log2(x.shape[1]))
+        slopes = np.log(rates)
+        size = float((x @ np.abs(slopes).max(axis=0)).max())
+        return LinearForm(slopes, size, -sum_exactly(rates), of_rows, roundings)
 
     def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
         rates, x = self.rates[None, ...], x[:, None, ...]
