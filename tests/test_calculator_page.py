@@ -164,7 +164,7 @@ def test_em_shows_where_it_came_from(visit, motion):
     assert names[:5] == ["before 0", "before 1", "component 0", "component 1", "mixture"]
     assert (page.evaluate("window.frames_seen") > 0) == (motion == "no-preference")
     assert page.evaluate("document.getElementById('picture').data[0].y") == old
-    assert page.locator("#picture-note").inner_text() == "Dashed: before EM."
+    page.locator("#picture-note").get_by_text("Dashed: before EM.", exact=True).wait_for()
     means = page.evaluate("document.getElementById('picture').data[2]")
     peak = means["x"][int(np.argmax(means["y"]))]
     assert peak == pytest.approx(shown(page).means[0], abs=0.01)
@@ -174,7 +174,7 @@ def test_em_shows_where_it_came_from(visit, motion):
     assert (np.diff(heights) > 0).all()
     page.get_by_label("Means").fill("2, 7")
     page.wait_for_function(f"({TRACES}).length === 6")
-    assert page.locator("#picture-note").inner_text() == ""
+    page.wait_for_function("document.getElementById('picture-note').innerText === ''")
 
 
 def test_what_went_wrong_is_said_in_words(visit):
