@@ -27,6 +27,16 @@ class Rows(NamedTuple):
     first: Array  # (n,) flags of first rows
 
 
+def normalize_parameters(
+    xp: Namespace, parameters: tuple[Array, ...], sequences: Sequences
+) -> tuple[Array, ...]:
+    """Initial probabilities, transitions, and what sequences start from, made to sum to 1."""
+    initial, transitions, *start = parameters
+    if transitions.ndim == 3 and not start:  # those at first rows are not read
+        transitions = xp.where(sequences.first[:, None, None], 1.0, transitions)
+    return tuple(normalize_rows(xp, one) for one in (initial, transitions, *start))
+
+
 @dataclass(frozen=True)
 class FilteredRows:
     """Probabilities of states given the past and the row (n, k), or the past alone, and norms.
@@ -74,11 +84,7 @@ class FilteredRows:
             filtered, predicted, norms = filtered + mark, predicted + mark, norms + mark
         return filtered, predicted, norms
 
-    def normalize_all(
-        self, xp: Namespace, parameters: tuple[Array, ...], sequences: Sequences
-    ) -> tuple[Array, ...]:
-        """Parameters made to sum to 1: initial probabilities, transitions, and `start`."""
-        return normalize_parameters(xp, parameters, sequences)
+    normalize_all = staticmethod(normalize_parameters)
 
     def run_linearly(
         self,
@@ -123,16 +129,6 @@ def linear_norms(ops: ChainOps, rows: Rows, transitions: Array) -> Array:
     xp = ops.xp
     entered = _messages(ops, Scaled(), rows, xp.matrix_transpose(transitions), rows.evidence)
     return rows.shift + safe_log(xp, xp.sum(entered * rows.evidence, axis=1))
-
-
-def normalize_parameters(
-    xp: Namespace, parameters: tuple[Array, ...], sequences: Sequences
-) -> tuple[Array, ...]:
-    """Initial probabilities, transitions, and what sequences start from, made to sum to 1."""
-    initial, transitions, *start = parameters
-    if transitions.ndim == 3 and not start:  # those at first rows are not read
-        transitions = xp.where(sequences.first[:, None, None], 1.0, transitions)
-    return tuple(normalize_rows(xp, one) for one in (initial, transitions, *start))
 
 
 def _entering(

@@ -61,11 +61,7 @@ class LogLikelihoods(SequenceKernel):
         likelihoods = run_forward(ops, chain, self.positive)
         return likelihoods.log_likelihood, likelihoods.norms
 
-    def normalize_all(
-        self, xp: Namespace, parameters: tuple[Array, ...], sequences: Sequences
-    ) -> tuple[Array, ...]:
-        """Parameters made to sum to 1."""
-        return normalize_parameters(xp, parameters, sequences)
+    normalize_all = staticmethod(normalize_parameters)
 
     def run_linearly(
         self,

@@ -28,9 +28,8 @@ class LinearForm(NamedTuple):
     of_rows: AnyArray | None = None  # (n,), of terms of one sign
     roundings: int = 0  # of these
 
-    def log_densities(self, x: AnyArray) -> AnyArray | None:
-        """Log-densities (n, k) of rows x (n, d); None where they may be less exact."""
-        d = x.shape[1]
+    def slices(self, d: int) -> list[slice] | None:
+        """Features that may be added up one after the other; None where the sum is less exact."""
         rest = (3 + 2) * np.abs(self.constants).max()
         if self.of_rows is not None:
             rest += (self.roundings + 2) * np.abs(self.of_rows).max()
@@ -38,9 +37,14 @@ class LinearForm(NamedTuple):
             slices = [slice(start, start + length) for start in range(0, d, length)]
             # Of a slope, its product, the sum of a slice, that of the slices, and of all.
             count = 3 + 1 + min(d, length) - 1 + len(slices) - 1 + 2
-            if 0.5 * np.finfo(x.dtype).eps * (count * self.size + rest) <= _ALLOWED:
-                break
-        else:  # a NaN is never small
+            if 0.5 * np.finfo(np.float64).eps * (count * self.size + rest) <= _ALLOWED:
+                return slices
+        return None  # a NaN is never small
+
+    def log_densities(self, x: AnyArray) -> AnyArray | None:
+        """Log-densities (n, k) of rows x (n, d); None where they may be less exact."""
+        slices = self.slices(x.shape[1])
+        if slices is None:
             return None
         first, *others = slices
         total: AnyArray = x[:, first] @ self.slopes[:, first].T

@@ -139,12 +139,15 @@ class Poisson(IndependentFeatures, _Rates):
             return None
         if not ((x >= 0) & (x <= _LARGEST) & (x == np.floor(x))).all():
             return None
+        slopes = np.log(rates)
+        size = float((x @ np.abs(slopes).max(axis=0)).max())
+        form = LinearForm(slopes, size, -sum_exactly(rates))
+        if form.slices(x.shape[1]) is None:  # before the factorials, which would be in vain
+            return None
         logs = _log_factorials(np, x)  # each is right to 2 eps
         of_rows = -sum_pairwise(lambda terms, axis: terms.sum(axis=axis), logs, 1)
         roundings = 4 + 3 + math.ceil(math.log2(x.shape[1]))
-        slopes = np.log(rates)
-        size = float((x @ np.abs(slopes).max(axis=0)).max())
-        return LinearForm(slopes, size, -sum_exactly(rates), of_rows, roundings)
+        return form._replace(of_rows=of_rows, roundings=roundings)
 
     def _log_prob_of_features(self, xp: Namespace, x: Array) -> Array:
         rates, x = self.rates[None, ...], x[:, None, ...]

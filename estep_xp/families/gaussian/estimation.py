@@ -9,11 +9,11 @@ import numpy as np
 
 from estep_xp import execution
 from estep_xp.arrays.array_types import Array, Namespace
+from estep_xp.arrays.block import expand_like
 from estep_xp.arrays.linalg import diagonal_matrix
 from estep_xp.arrays.namespace import Space, to_host
 from estep_xp.families.family import Family
 from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, default_floor
-from estep_xp.families.gaussian.parameters import per_component
 from estep_xp.families.limits import Limit, at_least_zero, lost_squares, slack
 
 
@@ -27,7 +27,7 @@ class EstimatedGaussian(Family):
 
     def _limits(self, xp: Namespace, counts: Array, moments: GaussianMoments) -> tuple[Limit, ...]:
         squares = self._squares_of(xp, moments.second)
-        lost = lost_squares(xp, per_component(counts, self.means), self._own_variances(xp))
+        lost = lost_squares(xp, expand_like(counts, self.means), self._own_variances(xp))
         lost = self._sum_squares(xp, lost)
         least = self._least_squares(xp, counts, moments.first)
         good = squares * (1.0 + slack(xp, squares)) + lost >= least
@@ -36,8 +36,8 @@ class EstimatedGaussian(Family):
 
     def _least_squares(self, xp: Namespace, counts: Array, first: Array) -> Array:
         """The least squares that rows with these sums can have: that of their mean, N times."""
-        positive = per_component(xp.where(counts > 0, counts, 1.0), first)
-        first = xp.where(per_component(counts > 0, first), first, 0.0)
+        positive = expand_like(xp.where(counts > 0, counts, 1.0), first)
+        first = xp.where(expand_like(counts > 0, first), first, 0.0)
         return self._sum_squares(xp, first * (first / positive))
 
     def _squares_of(self, xp: Namespace, second: Array) -> Array:
@@ -74,7 +74,7 @@ class EstimatedGaussian(Family):
     ) -> GaussianMoments:
         # Σ r (x − m)(x − m)ᵀ with x − m = (x − μ) + δ, δ = μ − m.
         shift = self.means - new.means
-        weighted = shift * per_component(counts, shift)
+        weighted = shift * expand_like(counts, shift)
         second = self._second_about(xp, moments.second, moments.first, shift, weighted)
         first = moments.first + weighted
         # Rounding is that of the old sums, which may be far larger.
@@ -187,8 +187,8 @@ class EstimatedGaussian(Family):
     def _move(self, xp: Namespace, counts: Array, empty: Array, moments: GaussianMoments) -> Self:
         """Return the same components at their new means, but for those that are empty."""
         record: Any = self
-        shift = moments.first / per_component(counts, moments.first)
-        shift = xp.where(per_component(empty, shift), 0.0, shift)
+        shift = moments.first / expand_like(counts, moments.first)
+        shift = xp.where(expand_like(empty, shift), 0.0, shift)
         moved: Self = record._replace(means=self.means + shift)
         return moved
 
@@ -249,7 +249,7 @@ class EstimatedGaussian(Family):
         before: Any = old
         after: Any = self
         pairs = zip(before, after, strict=True)
-        kept: Self = after._make(xp.where(per_component(empty, a), a, b) for a, b in pairs)
+        kept: Self = after._make(xp.where(expand_like(empty, a), a, b) for a, b in pairs)
         return kept
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from estep_xp import execution
 from estep_xp.arrays import linalg
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.block import expand_components
+from estep_xp.arrays.block import expand_components, expand_like
 from estep_xp.arrays.namespace import Space, space_of, to_host
 from estep_xp.arrays.quiet import quietly
 from estep_xp.arrays.record_repr import parameters, summarized
@@ -30,7 +30,7 @@ from estep_xp.families.gaussian.low_rank import (
     low_rank_norms,
 )
 from estep_xp.families.gaussian.moments import by_feature, default_floor, shared_covariances
-from estep_xp.families.gaussian.parameters import check_means, per_component
+from estep_xp.families.gaussian.parameters import check_means
 from estep_xp.families.gaussian.residual import log_density
 from estep_xp.families.gaussian.some_features import choose
 from estep_xp.families.limits import Limit, at_least_zero, at_most_by_squares
@@ -253,7 +253,7 @@ class FactorAnalyzer(FactorsWithHoles, _Fields):
             noise + by_feature(floor, noise),
         )
         pairs = zip(self, new, strict=True)
-        return type(self)(*(xp.where(per_component(empty, a), a, b) for a, b in pairs))
+        return type(self)(*(xp.where(expand_like(empty, a), a, b) for a, b in pairs))
 
     def _floor(
         self, xp: Namespace, counts: Array, empty: Array, moments: FactorStatistics

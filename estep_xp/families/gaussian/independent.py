@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from estep_xp.arrays.array_types import Array, Namespace
-from estep_xp.arrays.block import expand_components
+from estep_xp.arrays.block import expand_components, expand_like
 from estep_xp.arrays.namespace import Space
 from estep_xp.arrays.validation import raise_bad_value
 from estep_xp.families.family import Family
@@ -28,7 +28,6 @@ from estep_xp.families.gaussian.moments import GaussianMoments, by_feature, cent
 from estep_xp.families.gaussian.parameters import (
     check_means,
     check_variances,
-    per_component,
     refuse_subnormal,
 )
 from estep_xp.families.gaussian.some_features import choose
@@ -66,7 +65,7 @@ class IndependentGaussian(Gaussian):
     def _means_and_covariances(
         self, xp: Namespace, counts: Array, moments: GaussianMoments, floor: Any
     ) -> tuple[Array, Array]:
-        counts = per_component(counts, moments.first)
+        counts = expand_like(counts, moments.first)
         shift = moments.first / counts
         mean_squares = moments.second / counts
         return self.means + shift, centred_squares(xp, mean_squares, shift * shift, floor)
@@ -84,7 +83,7 @@ class IndependentGaussian(Gaussian):
         return new
 
     def _sample(self, xp: Namespace, random: Random, labels: Array) -> Array:
-        deviations = per_component(xp.sqrt(self.variances), self.means)
+        deviations = expand_like(xp.sqrt(self.variances), self.means)
         means, deviations = (
             xp.take(array, labels, axis=0)
             for array in (self.means, xp.broadcast_to(deviations, self.means.shape))
@@ -164,14 +163,14 @@ class IndependentGaussian(Gaussian):
 
     def _add_floor(self, xp: Namespace, covariances: Array, empty: Array, floor: Any) -> Array:
         raised = covariances + by_feature(floor, covariances)
-        return raised + per_component(xp.astype(empty, covariances.dtype), covariances)
+        return raised + expand_like(xp.astype(empty, covariances.dtype), covariances)
 
     def _variances(self, xp: Namespace, covariances: Array) -> Array:
         del xp
         return covariances
 
     def _own_variances(self, xp: Namespace) -> Array:
-        return xp.broadcast_to(per_component(self.variances, self.means), self.means.shape)
+        return xp.broadcast_to(expand_like(self.variances, self.means), self.means.shape)
 
     def _floor_shares(self, xp: Namespace, floor: Array) -> tuple[Array, Array]:
         shares = floor / self.variances
@@ -214,4 +213,4 @@ class IndependentGaussian(Gaussian):
         return bool(variances.min() >= least) and Family._is_usable(self)
 
     def _scales(self, xp: Namespace) -> Array:
-        return per_component(1.0 / xp.sqrt(self.variances), self.means)
+        return expand_like(1.0 / xp.sqrt(self.variances), self.means)

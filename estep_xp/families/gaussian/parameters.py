@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from estep_xp.arrays.array_types import Namespace
 
 
-def per_component(vector: Array, like: Array) -> Array:
-    """An array (k, ...) ready to broadcast against one with components along its first axis."""
-    missing = like.ndim - vector.ndim
-    return vector[(..., *(None,) * missing)] if missing else vector
-
-
 def check_means(space: Space, means: Any, expected: tuple[str, ...]) -> Array:
     """Means (k, d) or (k,) as an array of `space`: finite, and at least one."""
     means = space.parameter("means", means)
